@@ -1,0 +1,43 @@
+# make run     set up, boot the lab and watch packets of its guest go through the host
+# make test    set up, then all checks and tests (STEPS="unit native" for some of them)
+# make check   set up, then lint, types, import contract, unit and TUI tests
+# make bench   set up, then the benchmarks
+# make setup   only the set-up
+# make clean   remove what was built here (not the packages, not the lab's cache)
+
+export PYTHONNOUSERSITE := 1
+# Minutes that the whole of `make test` may take.
+BUDGET ?= 58
+# Steps to run instead of all; see tools/run_tests.py.
+STEPS ?=
+# What `make format` lays out.
+FILES ?= .
+
+python := .venv/bin/python
+
+.PHONY: run test check bench setup format clean
+
+run: setup
+	.venv/bin/vmlat --or-lab
+
+test: setup
+	@$(python) tools/run_tests.py test --budget-minutes $(BUDGET) $(STEPS)
+
+check: setup
+	@$(python) tools/run_tests.py check $(STEPS)
+
+bench: setup
+	$(python) -m tests.bench
+
+setup:
+	@sh tools/setup.sh
+
+# Rewrites files: order of imports, outdated constructions, layout.
+format: setup
+	-@$(python) -m ruff check --quiet --fix --unsafe-fixes --fixable I,UP,F401 $(FILES)
+	$(python) -m ruff format $(FILES)
+
+clean:
+	rm -rf .venv .vmlat/setup.* .vmlat/test-logs .ruff_cache .mypy_cache .pytest_cache \
+		.import_linter_cache build dist *.egg-info
+	find vmlat_tui tests tools stubs -name __pycache__ -type d -prune -exec rm -rf {} +

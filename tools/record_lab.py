@@ -1,0 +1,88 @@
+"""Records a session that ships with vmlat, in the lab: ``python tools/record_lab.py NAME``.
+
+Boots a hypervisor with traffic in it, measures every VM, and writes the frame stream to
+vmlat_tui/recordings.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmlat_tui.lab import machine, releases, store
+from vmlat_tui.lab.visit import visit
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.session.hosts import Host
+from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.session.recording import Tee
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "vmlat_tui" / "recordings"
+_START_S = 240.0
+#: UDP to and from port 7001 waits on the uplink; the other flows pass it by.
+SLOW = """
+tc qdisc add dev "$VMLAT_UPLINK" root handle 1: prio bands 4 \
+    priomap 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 &&
+tc qdisc add dev "$VMLAT_UPLINK" parent 1:4 netem delay 40ms 15ms limit 1000 &&
+tc filter add dev "$VMLAT_UPLINK" parent 1: protocol ip u32 match ip protocol 17 0xff flowid 1:4
+"""
+MENDED = 'tc qdisc del dev "$VMLAT_UPLINK" root'
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is recorded: ``events`` are shell lines for the hypervisor, and when they come."""
+
+    scenario: str
+    seconds: float
+    events: tuple[tuple[float, str], ...] = ()
+
+
+TAKES = {
+    "two-vms": Take("two-vms", 60),
+    "slow-uplink": Take("ovs", 60, ((15, SLOW), (45, MENDED))),
+}
+
+
+def until(tee: Tee, kind: str, seconds: float) -> Frame:
+    """The next frame of a type."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        frame = tee.next(end - time.monotonic())
+        if frame is not None and frame["type"] == kind:
+            return frame
+    raise SystemExit(f"no {kind} within {seconds:.0f} s")
+
+
+def main(name: str) -> None:
+    """Record one of the takes."""
+    take, path = TAKES[name], DIRECTORY / f"{name}.vmlat.gz"
+    release = releases.release(releases.DEFAULT_KERNEL)
+    with visit(release, take.scenario, machine.DEFAULT_MEMORY_MB, store.stderr_say) as lab:
+        lab.wait_ready()
+        command = ["sh", "tools/demo.sh", "lab-python", "-m", "vmlat_tui", "agent"]
+        tee = Tee(AgentProcess(Host("the lab", tuple(lab.line(command)), far=True)))
+        try:
+            tee.send("configure", discover=True, measure=False)
+            topology = Topology.from_json(until(tee, "topology", _START_S))
+            taps = [vnic.tap for domain in topology.domains for vnic in domain.vnics if vnic.tap]
+            tee.send("measure", vm_interfaces=taps, uplinks=[], filters=[], max_rate=20)
+            until(tee, "measuring", _START_S)
+            path.unlink(missing_ok=True)
+            tee.record(path)
+            begin, events = time.monotonic(), list(take.events)
+            while time.monotonic() < begin + take.seconds:
+                tee.next(0.2)
+                if events and time.monotonic() >= begin + events[0][0]:
+                    line = lab.line(["sh", "-ec", events.pop(0)[1]])
+                    subprocess.run(line, check=True, timeout=20, stdin=subprocess.DEVNULL)
+            tee.stop()
+        finally:
+            tee.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

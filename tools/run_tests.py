@@ -1,0 +1,385 @@
+"""Runs the checks and tests of the project, step by step, and sums them up.
+
+``make check`` runs the steps that need neither root nor a lab, ``make test`` runs all.  Every
+step has a time limit and a progress line; a failing step does not keep the others from running.
+At the end stands a table of the steps, and as the very last line ``N passed, N failed`` over all
+tests of all steps.  The exit status is 0 only if nothing failed.
+
+A step that fails without a failed test (lint, a crash, a time limit, a budget used up) counts
+as one failure, and so does a pytest run in which nothing passed (no tests, or all skipped):
+the last line never says more than was proven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import enum
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".vmlat" / "test-logs"
+KERNELS = ("5.10", "6.1", "6.12")
+
+#: The whole of `make test` ends within this, whatever its steps do.
+BUDGET_MINUTES = 58.0
+#: After this long without any output, a line says that the step is alive.
+QUIET_S = 30.0
+#: How long a stopped step may clean up (a lab has a machine to power off), then to be killed.
+GRACE_S = 45.0
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_CLOSING = re.compile(
+    r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran) in \d+(?:\.\d+)?s(?:\s*\([\d:]+\))?\s*=*\s*$"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command of the run; ``tests`` names the directory if it is a pytest run.
+
+    Only an ``optional`` step may have no tests there.  If the output matches ``crash``, it did not
+    fail by its tests: the emulated machine they ran in broke down.  It is run again, without the
+    tests that ``-v`` says have passed.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    limit_s: float
+    tests: str | None = None
+    optional: bool = False
+    crash: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What the closing line of a pytest run says."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+#: How often a step is run whose machine breaks down, and the least time for one more try.
+TRIES = 5
+_TRY_S = 60.0
+#: What is said when the lab's machine has ended by itself.
+_CRASH = "the lab did not come up|the lab has ended"
+_PASSED = re.compile(r"^(\S+::\S.*?) PASSED\b", re.MULTILINE)
+
+
+class Outcome(enum.Enum):
+    """How a step ended."""
+
+    PASSED = "passed"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED OUT"
+    NOT_RUN = "NOT RUN"
+    ABSENT = "absent"
+    MISSING = "MISSING"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One line of the table."""
+
+    step: Step
+    outcome: Outcome
+    counts: Counts
+    seconds: float
+
+
+def closing_counts(output: str) -> Counts | None:
+    """Read the last closing line of pytest in ``output``; None if there is none."""
+    for line in reversed(output.splitlines()):
+        found = _CLOSING.match(_ESCAPES.sub("", line).strip())
+        if found:
+            number = {
+                word.rstrip("s"): int(count)
+                for count, word in re.findall(r"(\d+) ([a-z]+)", found.group(1))
+            }
+            return Counts(
+                passed=number.get("passed", 0) + number.get("xpassed", 0),
+                failed=number.get("failed", 0) + number.get("error", 0),
+                skipped=number.get("skipped", 0) + number.get("xfailed", 0),
+            )
+    return None
+
+
+def judge(step: Step, exit_status: int, output: str, timed_out: bool = False) -> Result:
+    """Turn what a finished command left behind into a result (without its time)."""
+    counts = closing_counts(output) if step.tests else None
+    good = exit_status == 0 and not timed_out
+    if step.tests and counts is None:
+        good = False
+    if counts is not None and (counts.failed or not counts.passed):
+        good = False
+    counts = counts or Counts()
+    if not good and not counts.failed:
+        counts = dataclasses.replace(counts, failed=1)
+    outcome = Outcome.TIMED_OUT if timed_out else Outcome.PASSED if good else Outcome.FAILED
+    return Result(step, outcome, counts, 0.0)
+
+
+def total(results: Iterable[Result]) -> Counts:
+    """Sum the counts of all steps."""
+    passed = failed = skipped = 0
+    for result in results:
+        passed += result.counts.passed
+        failed += result.counts.failed
+        skipped += result.counts.skipped
+    return Counts(passed, failed, skipped)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Lay out one line per step."""
+    width = max([4, *(len(result.step.name) for result in results)])
+    titles = f"{'result':<9}  {'passed':>6}  {'failed':>6}  {'skipped':>7}  time"
+    lines = [f"{'step':<{width}}  {titles}"]
+    for result in results:
+        counts = result.counts
+        numbers = [str(counts.passed), str(counts.failed), str(counts.skipped)]
+        if not result.step.tests:
+            numbers = ["", str(counts.failed) if counts.failed else "", ""]
+        lines.append(
+            f"{result.step.name:<{width}}  {result.outcome.value:<9}  {numbers[0]:>6}"
+            f"  {numbers[1]:>6}  {numbers[2]:>7}  {result.seconds:.1f} s"
+        )
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """Format an elapsed time as ``mm:ss``."""
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
+
+
+def has_tests(directory: Path) -> bool:
+    """Say whether pytest would find a test file there."""
+    return any(directory.rglob("test_*.py"))
+
+
+def steps() -> tuple[list[Step], list[Step]]:
+    """List the steps of ``check``, and those that ``test`` adds."""
+    python = str(ROOT / ".venv" / "bin" / "python")
+    vmlat = str(ROOT / ".venv" / "bin" / "vmlat")
+    pytest = (python, "-m", "pytest", "--color=no")
+    quick = [
+        Step("lint", (python, "-m", "ruff", "check", "--output-format=concise", "."), 60),
+        Step("format", (python, "-m", "ruff", "format", "--check", "."), 60),
+        Step("types", (python, "-m", "mypy"), 180),
+        Step("imports", (str(ROOT / ".venv" / "bin" / "lint-imports"), "--no-logo"), 60),
+        Step("unit", (*pytest, "--timeout=60", "tests/unit"), 180, "tests/unit"),
+        Step("tui", (*pytest, "--timeout=120", "tests/tui"), 300, "tests/tui"),
+    ]
+    full = [
+        Step("native", (*pytest, "--timeout=300", "tests/native"), 600, "tests/native"),
+        Step(
+            "lab_host",
+            (*pytest, "--timeout=900", "-v", "tests/lab_host"),
+            1200,
+            "tests/lab_host",
+            optional=True,
+            crash=_CRASH,
+        ),
+    ]
+    for kernel in KERNELS:
+        options = ("--color=no", "-v", "--durations=10", "-p", "no:cacheprovider")
+        inside = ("python3", "-m", "pytest", *options, "tests/lab")
+        lab = (vmlat, "lab", "run", "--kernel", kernel, "--scenario", "ovs", "--", *inside)
+        full.append(Step(f"lab-{kernel}", lab, 2400, "tests/lab", crash=_CRASH))
+    return quick, full
+
+
+class Interrupted(Exception):
+    """The user or the system ended the run."""
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End a step: as ctrl-C first, so that it cleans up, then its whole process group."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def run(step: Step, limit_s: float, log: BinaryIO, started: float) -> tuple[int, str, bool]:
+    """Run one step, its output passed on as it comes; return status, output, timed out."""
+    begin = time.monotonic()
+    last = begin
+    output = bytearray()
+    timed_out = False
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONNOUSERSITE="1")
+    with (
+        subprocess.Popen(
+            step.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as child,
+        selectors.DefaultSelector() as selector,
+    ):
+        assert child.stdout is not None
+        pipe = child.stdout.fileno()
+        selector.register(pipe, selectors.EVENT_READ)
+        try:
+            # A process that outlives the step may keep the pipe open: its end is no criterion.
+            while True:
+                ended = child.poll() is not None
+                if selector.select(0.0 if ended else 0.5):
+                    chunk = os.read(pipe, 65536)
+                    if chunk:
+                        output += chunk
+                        log.write(chunk)
+                        sys.stdout.buffer.write(chunk)
+                        sys.stdout.buffer.flush()
+                        last = time.monotonic()
+                    elif ended:
+                        break
+                    else:
+                        time.sleep(0.05)
+                elif ended:
+                    break
+                now = time.monotonic()
+                if now - begin > limit_s and not timed_out:
+                    timed_out = True
+                    say(started, f"{step.name}: over its time limit of {limit_s:.0f} s; stopping")
+                    _stop(child)
+                elif now - last > QUIET_S:
+                    say(started, f"{step.name}: still running after {now - begin:.0f} s")
+                    last = now
+        except BaseException:
+            say(started, f"{step.name}: interrupted; stopping")
+            _stop(child)
+            raise
+    return child.returncode, output.decode("utf-8", "replace"), timed_out
+
+
+def attempt(step: Step, remaining_s: float, log: BinaryIO, started: float) -> Result:
+    """Run a step within its limits, and where its machine breaks down, the rest of it again."""
+    end = time.monotonic() + remaining_s
+    passed: list[str] = []
+    for number in range(1, TRIES + 1):
+        without = tuple(word for test in passed for word in ("--deselect", test))
+        limit_s = min(step.limit_s, end - time.monotonic())
+        again = dataclasses.replace(step, command=step.command + without)
+        status, output, timed_out = run(again, limit_s, log, started)
+        if output and not output.endswith("\n"):
+            print()
+        result = judge(step, status, output, timed_out)
+        broke = status != 0 and step.crash is not None and bool(re.search(step.crash, output))
+        if not broke or number == TRIES or end - time.monotonic() < _TRY_S:
+            break
+        passed += _PASSED.findall(output)
+        text = f"{step.name}: the emulated machine itself broke down"
+        say(started, f"{text}; once more, without the {len(passed)} tests that have passed")
+    counts = result.counts
+    counts = dataclasses.replace(counts, passed=counts.passed + len(passed))
+    return dataclasses.replace(result, counts=counts)
+
+
+def say(started: float, text: str) -> None:
+    """Print a progress line with the time since the start of the run."""
+    print(f"[{clock(time.monotonic() - started)}] {text}", flush=True)
+
+
+def run_all(chosen: Sequence[Step], budget_s: float) -> list[Result]:
+    """Run the steps in order and return what became of each."""
+    started = time.monotonic()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    results = []
+    for number, step in enumerate(chosen, 1):
+        heading = f"{number}/{len(chosen)} {step.name}"
+        if step.tests and not has_tests(ROOT / step.tests):
+            say(started, f"{heading}: there are no tests in {step.tests}")
+            if step.optional:
+                results.append(Result(step, Outcome.ABSENT, Counts(), 0.0))
+            else:
+                results.append(Result(step, Outcome.MISSING, Counts(failed=1), 0.0))
+            continue
+        remaining = budget_s - (time.monotonic() - started)
+        limit = min(step.limit_s, remaining)
+        if limit <= 0:
+            say(started, f"{heading}: not run, the time for the whole run is used up")
+            results.append(Result(step, Outcome.NOT_RUN, Counts(failed=1), 0.0))
+            continue
+        say(started, f"{heading}: {' '.join(step.command)} (at most {limit:.0f} s)")
+        begin = time.monotonic()
+        try:
+            with open(LOGS / f"{step.name}.log", "wb") as log:
+                result = attempt(step, remaining, log, started)
+        except OSError as error:
+            result = judge(step, 127, str(error))
+            say(started, f"{heading}: cannot run: {error}")
+        result = dataclasses.replace(result, seconds=time.monotonic() - begin)
+        say(started, f"{heading}: {result.outcome.value} in {result.seconds:.1f} s")
+        results.append(result)
+    return results
+
+
+def _on_signal(number: int, frame: object) -> NoReturn:
+    raise Interrupted(signal.Signals(number).name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; return the exit status."""
+    quick, full = steps()
+    parser = argparse.ArgumentParser(description="Runs the checks and tests of vmlat.")
+    parser.add_argument("what", choices=("check", "test"))
+    names = [step.name for step in quick + full]
+    parser.add_argument(
+        "only", nargs="*", metavar="STEP", help=f"run only these steps: {', '.join(names)}"
+    )
+    parser.add_argument(
+        "--budget-minutes", type=float, default=BUDGET_MINUTES, help="for the whole run"
+    )
+    options = parser.parse_intermixed_args(arguments)
+    chosen = quick if options.what == "check" else quick + full
+    unknown = sorted(set(options.only) - set(names))
+    if unknown:
+        parser.error(f"no such step: {' '.join(unknown)}; there are {', '.join(names)}")
+    if options.only:
+        chosen = [step for step in quick + full if step.name in options.only]
+    if any(step in full for step in chosen) and os.geteuid() != 0:
+        parser.error("these steps load BPF programs and start machines: run them as root")
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGHUP, _on_signal)
+    begin = time.monotonic()
+    try:
+        results = run_all(chosen, options.budget_minutes * 60)
+    except (Interrupted, KeyboardInterrupt) as reason:
+        print(f"interrupted ({str(reason) or 'ctrl-C'})", flush=True)
+        return 130
+    sums = total(results)
+    print()
+    print(table(results))
+    print(f"whole run: {clock(time.monotonic() - begin)}; logs: {LOGS.relative_to(ROOT)}")
+    last = f"{sums.passed} passed, {sums.failed} failed"
+    (LOGS / "sum").write_text(last + "\n", encoding="utf-8")
+    print(last, flush=True)
+    return 1 if sums.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
