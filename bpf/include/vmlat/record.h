@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Layouts shared by the BPF programs and vmlat_tui/probes/layout.py.
+ *
+ * Every structure is naturally aligned without implicit holes.  The numbers that
+ * come from the model (steps, legs, buckets, bins) are macros given at compile time,
+ * so that there is one definition of each, in vmlat_tui/model.
+ */
+#ifndef VMLAT_RECORD_H
+#define VMLAT_RECORD_H
+
+/* The 5-tuple.  IPv4 addresses are in the first four bytes, the rest is zero.
+ * Addresses and ports are in network byte order; ICMP echo has its id in both ports. */
+struct flow {
+	u64 src[2];
+	u64 dst[2];
+	u16 sport;
+	u16 dport;
+	u8 proto;
+	u8 version; /* 4 or 6 */
+	u16 pad;
+};
+
+/* One packet on its way.  Keyed by the address of its socket buffer; t[s] is valid
+ * only where bit s of seen is set. */
+struct packet {
+	u64 skb;
+	struct flow flow;
+	u64 t[STEPS];	   /* bpf_ktime_get_ns at each step */
+	u16 cpu[STEPS];	   /* processor at each step, when detail is on */
+	u8 hook[STEPS];	   /* which of the point's hooks fired */
+	u32 seen;
+	u32 id1;	   /* content identity, see identify() */
+	u32 id2;
+	u32 bytes;	   /* length of the frame at the first step */
+	u32 vm_ifindex;
+	u32 phy_ifindex;
+	u32 tgid;	   /* the task at the first step */
+	u32 tid;
+	char comm[16];
+	u32 reason;	   /* of a drop: enum skb_drop_reason, 0 where the kernel has none */
+	u8 direction;
+	u8 slot;	   /* of the vNIC */
+	u8 last;	   /* last step passed */
+	u8 active;	   /* the packet is in flight */
+	u8 bin;		   /* where it ended */
+	u8 parked;	   /* waits for a new socket buffer (upcall, segmentation) */
+	u8 first;	   /* first step passed */
+	u8 pad[1];
+	u32 cursor;	   /* work of book_legs() */
+	u64 location;	   /* of a drop: the address that freed it */
+	u64 stack[DROP_FRAMES];
+};
+
+/* Identity of a packet whose socket buffer is about to be replaced. */
+struct content {
+	struct flow flow;
+	u32 id1;
+	u32 id2;
+	u32 payload;
+	u32 pad;
+};
+
+/* What an interface is to the measurement. */
+struct role {
+	u32 ifindex;	   /* the slot of the array holds this interface, or none (0) */
+	u8 kind;
+	u8 slot;	   /* of the vNIC */
+	u8 join_task;	   /* tun delivers in the sender's task (not IFF_NAPI) */
+	u8 pad;
+	u32 netns;	   /* inode of the namespace: interface numbers are unique in one only */
+};
+
+/* One condition of a filter; a field whose bit is not set in `fields` matches all. */
+struct rule {
+	struct flow flow;
+	u32 fields;
+	u32 either;	   /* also match the mirrored packet */
+};
+
+struct rules {
+	u32 count;	   /* 0: everything matches */
+	u32 pad;
+	struct rule rule[RULES];
+};
+
+struct control {
+	u32 active_rules;  /* index of the rule set in force */
+	u32 directions;	   /* bit 0 TX, bit 1 RX; 0: nothing starts */
+	u32 detail;	   /* record processor and task of each packet */
+	u32 switched;	   /* the uplink is a port of the switch: skip frames for the host itself */
+	u32 emit;	   /* EMIT_* */
+	u32 sample;	   /* every n-th packet */
+	u32 max_rate;	   /* packets a second given to user space; 0: no limit */
+	u32 tun_tracepoint; /* tun_net_xmit has no kprobe: stamp tun_out at net_dev_start_xmit */
+	u64 threshold_ns;
+	u64 crowded;	   /* the table is full: finished states are deleted; set here */
+};
+
+/* Entry of a task into tun. */
+struct entry {
+	u64 t;
+	u64 hook;
+};
+
+/* A socket buffer handed to GRO on this processor. */
+struct gro {
+	u64 skb;
+	u64 head;
+	u64 t;
+};
+
+/* Counters of one processor.  Those after `hits` are rarely written, so that neighbours in the
+ * array do not slow each other down. */
+struct stats {
+	u64 started[2];
+	u64 bins[2][BINS];
+	u64 hits[HOOKS];   /* of tracked packets, per hook */
+	u64 fragments;	   /* later fragments: seen, not measured */
+	u64 unparsed;	   /* no IP, or a protocol that is not measured */
+	u64 emitted;
+	u64 suppressed;	   /* over max_rate */
+	u64 lost;	   /* the ring was full */
+	u64 reused;	   /* stale state met under a re-used address */
+	u64 adopted;	   /* joined again by content */
+	u64 disorder;	   /* a step earlier than the one before it */
+	u64 unlisted;	   /* a leg with no room in the leg table */
+	u64 flows_full;
+};
+
+struct leg {
+	u64 count;
+	u64 sum_ns;
+	u64 max_ns;
+	u64 pad;
+	u32 bucket[BUCKETS];
+};
+
+struct flow_key {
+	struct flow flow;
+	u8 direction;
+	u8 slot;
+	u8 pad[6];
+};
+
+struct flow_value {
+	u64 packets;
+	u64 bytes;
+	u64 first_ns;
+	u64 last_ns;
+};
+
+/* Where packets are dropped: last step, the kernel's reason and the address that freed them. */
+struct drop_key {
+	u64 location;
+	u32 reason;
+	u8 direction;
+	u8 slot;
+	u8 last;
+	u8 hook;
+};
+
+/* Numbers of the legs of one vNIC, made by user space for the steps that can occur. */
+struct leg_table {
+	u32 room;	   /* legs of one vNIC, totals included; a higher number: not listed */
+	u32 processor;	   /* legs of all vNICs: the histograms of one processor */
+	u16 total[2];
+	u16 leg[2][STEPS][STEPS]; /* [direction][from step][to step] */
+};
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host path of a VM's packets, both directions, one state per packet.
+ *
+ * No kernel header is included: STEPS, BINS, … come from vmlat_tui/model, the SKB_* and
+ * NETDEV_* offsets from the running kernel's BTF (vmlat_tui/probes/offsets.py).
+ *
+ * Life of a packet: start() at vnet_rx (TX) or phy_rx (RX) claims the state stored under the
+ * address of its socket buffer; hit() stamps each later step after checking that the content
+ * is still that packet's; finish() books it into exactly one bin.  A packet whose socket buffer
+ * is replaced on the way (upcall, software segmentation) is park()ed under its content
+ * and adopt()ed by the new one.
+ *
+ * States are never deleted here: a finished one stays under its address, inactive, and the next
+ * packet with that address re-uses it in place, which costs one lookup in place of an
+ * insertion and a deletion.  User space removes those long unused.
+ */
+#include <vmlat/record.h>
+
+#define INLINE static __attribute__((always_inline)) inline
+#define TX 0
+#define RX 1
+#define BOTH 2
+
+/* Ethernet and IP, in host order on little endian. */
+#define P_IP 0x0008
+#define P_IPV6 0xdd86
+#define P_8021Q 0x0081
+#define P_8021AD 0xa888
+#define IP_OFFSET_MASK 0xff1f
+#define IP6_OFFSET_MASK 0xf8ff
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_FRAGMENT 44
+#define PROTO_ICMPV6 58
+
+#define PACKET_HOST 0
+
+/*
+ * What user space reads while packets run, it maps into its memory: one element per processor,
+ * or per processor, vNIC and leg.  While it looks an element up through the system call, the kernel
+ * skips kprobes on that processor, and the packet just passing loses a point.
+ */
+#define MAPPED(type, name) BPF_F_TABLE("array", u32, type, name, 1, 1 << 10)
+
+/* Sizes of 1 are given by user space when it creates the maps. */
+BPF_HASH(packets, u64, struct packet, 1);
+BPF_HASH(parked, struct content, struct packet, 1);
+BPF_HASH(tun_entries, u32, struct entry, 1);
+BPF_ARRAY(parked_count, u64, 1);
+BPF_ARRAY(roles, struct role, ROLE_SLOTS);
+BPF_ARRAY(rulesets, struct rules, 2);
+BPF_ARRAY(controls, struct control, 1);
+BPF_ARRAY(leg_tables, struct leg_table, 1);
+BPF_ARRAY(blank, struct packet, 1);
+BPF_ARRAY(rate, u64, 2);
+BPF_PERCPU_ARRAY(gro_held, struct gro, GRO_SLOTS);
+BPF_PERCPU_ARRAY(at_switch, u64, 1);
+MAPPED(struct stats, statistics);
+MAPPED(struct leg, legs);
+BPF_HASH(flows, struct flow_key, struct flow_value, 1);
+BPF_HASH(drops, struct drop_key, u64, 1);
+BPF_RINGBUF_OUTPUT(events, 1);
+
+#include "path/content.h"
+#include "path/filter.h"
+#include "path/booking.h"
+#include "path/life.h"
+#include "path/tracepoints.h"
+#include "path/functions.h"
+#include "path/tables.h"

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Reading the kernel: what a packet is, by its bytes; what an interface is, by its role. */
+
+/* `direct`: the program is of a BTF-typed kind and may load fields of its arguments itself. */
+#define LOAD(type, base, offset, direct)                                                     \
+	({                                                                                   \
+		type value_ = 0;                                                             \
+		if (direct)                                                                  \
+			value_ = *(volatile type *)((base) + (offset));                      \
+		else                                                                         \
+			bpf_probe_read_kernel(&value_, sizeof(value_), (void *)((base) + (offset))); \
+		value_;                                                                      \
+	})
+
+
+/* What is known of a packet from its bytes. */
+struct view {
+	struct flow flow;
+	u32 id1;
+	u32 id2;
+	u32 payload;
+	u8 known;	     /* a first fragment or whole packet of a measured protocol */
+	u8 later_fragment;
+};
+
+/* A digest of the first 32 bytes, or the first 24, 16 or 8; 0 of fewer.  `length` is the datagram's. */
+INLINE u32 payload_of(const u8 *udp, u32 length)
+{
+	u32 digest = 0;
+
+#pragma unroll
+	for (u32 at = 8; at < 40; at += 4)
+		if (length >= (at | 7) + 1)
+			digest = (digest ^ *(u32 *)(udp + at)) * 0x9e3779b1U + (digest >> 15);
+	return digest;
+}
+
+/*
+ * Read the headers.  `mac` is the address of the Ethernet header.  The buffer starts two bytes
+ * before it, so that the IP header is aligned on the stack; past the linear part lies the
+ * buffer's own shared info, so a fixed length is safe to read.
+ *
+ * id1 and id2 are what tells two packets of one flow apart and what no switch rewrites: TCP
+ * sequence and acknowledgement, UDP length, ICMP id and sequence, the IP id.  Checksums
+ * are left out, because checksum offload completes them on the way.
+ */
+INLINE void identify(struct view *v, u64 mac)
+{
+	u8 b[104] __attribute__((aligned(8)));
+	u8 more[40] __attribute__((aligned(8)));
+	const u8 *l4;
+	u16 type;
+	u32 ip_id = 0;
+
+	if (bpf_probe_read_kernel(b, sizeof(b), (void *)(mac - 2)))
+		return;
+	type = *(u16 *)(b + 14);
+	if (type == P_8021Q || type == P_8021AD) {
+		mac += 4;
+		if (*(u16 *)(b + 18) == P_8021Q || *(u16 *)(b + 18) == P_8021AD)
+			mac += 4;
+		if (bpf_probe_read_kernel(b, sizeof(b), (void *)(mac - 2)))
+			return;
+		type = *(u16 *)(b + 14);
+	}
+
+	if (type == P_IP) {
+		u32 header = (b[16] & 15) * 4;
+
+		v->flow.version = 4;
+		v->flow.proto = b[25];
+		v->flow.src[0] = *(u32 *)(b + 28);
+		v->flow.dst[0] = *(u32 *)(b + 32);
+		ip_id = *(u16 *)(b + 20);
+		if (*(u16 *)(b + 22) & IP_OFFSET_MASK) {
+			v->later_fragment = 1;
+			return;
+		}
+		l4 = b + 36;
+		if (header != 20) {
+			if (header < 20 ||
+			    bpf_probe_read_kernel(more, sizeof(more), (void *)(mac + 14 + header)))
+				return;
+			l4 = more;
+		}
+	} else if (type == P_IPV6) {
+		v->flow.version = 6;
+		v->flow.proto = b[22];
+		v->flow.src[0] = *(u64 *)(b + 24);
+		v->flow.src[1] = *(u64 *)(b + 32);
+		v->flow.dst[0] = *(u64 *)(b + 40);
+		v->flow.dst[1] = *(u64 *)(b + 48);
+		l4 = b + 56;
+		if (v->flow.proto == PROTO_FRAGMENT) {
+			v->flow.proto = b[56];
+			ip_id = *(u32 *)(b + 60);
+			if (*(u16 *)(b + 58) & IP6_OFFSET_MASK) {
+				v->later_fragment = 1;
+				return;
+			}
+			l4 = b + 64;
+		}
+	} else {
+		return;
+	}
+
+	if (v->flow.proto == PROTO_TCP) {
+		v->flow.sport = *(u16 *)l4;
+		v->flow.dport = *(u16 *)(l4 + 2);
+		v->id1 = *(u32 *)(l4 + 4);
+		v->id2 = *(u32 *)(l4 + 8) ^ (ip_id << 16);
+		v->known = 1;
+	} else if (v->flow.proto == PROTO_UDP) {
+		v->flow.sport = *(u16 *)l4;
+		v->flow.dport = *(u16 *)(l4 + 2);
+		v->id1 = *(u16 *)(l4 + 4);
+		v->id2 = ip_id;
+		v->payload = payload_of(l4, __builtin_bswap16(v->id1));
+		v->known = 1;
+	} else if (v->flow.proto == (v->flow.version == 4 ? PROTO_ICMP : PROTO_ICMPV6)) {
+		u8 kind = l4[0];
+
+		if (v->flow.version == 4 ? (kind == 8 || kind == 0) : (kind == 128 || kind == 129)) {
+			v->flow.sport = *(u16 *)(l4 + 4);
+			v->flow.dport = v->flow.sport;
+			v->id1 = *(u32 *)(l4 + 4);
+			v->id2 = (ip_id << 8) | kind;
+			v->known = 1;
+		}
+	}
+}
+
+/* at_data: the MAC header has not been set yet, the frame starts at data. */
+INLINE u64 mac_of(u64 skb, int direct, int at_data)
+{
+	if (at_data)
+		return LOAD(u64, skb, SKB_DATA, direct);
+	return LOAD(u64, skb, SKB_HEAD, direct) + LOAD(u16, skb, SKB_MAC_HEADER, direct);
+}
+
+/* Addresses may be rewritten on the way (NAT), but hardly both at once. */
+INLINE int same(struct packet *p, struct view *v)
+{
+	return v->known && p->id1 == v->id1 && p->id2 == v->id2 && p->flow.proto == v->flow.proto &&
+	       ((p->flow.src[0] == v->flow.src[0] && p->flow.src[1] == v->flow.src[1]) ||
+		(p->flow.dst[0] == v->flow.dst[0] && p->flow.dst[1] == v->flow.dst[1]));
+}
+
+INLINE struct role *role_of(u64 dev, int direct)
+{
+	u32 ifindex = LOAD(u32, dev, NETDEV_IFINDEX, direct);
+	u32 slot = ifindex & (ROLE_SLOTS - 1);
+	struct role *role = roles.lookup(&slot);
+
+	if (!role || role->ifindex != ifindex)
+		return 0;
+
+	u64 net = LOAD(u64, dev, NETDEV_ND_NET, direct);
+
+	return LOAD(u32, net, NET_NS + NS_INUM, direct) == role->netns ? role : 0;
+}
+
+/* The state stored under the address of a socket buffer, in flight or not.  The key is a copy:
+ * older kernels (seen on 6.1) forget the type of a pointer whose stack slot a helper has read. */
+INLINE struct packet *packet_of(u64 skb)
+{
+	u64 address = skb;
+
+	return packets.lookup(&address);
+}
+
+INLINE struct control *control(void)
+{
+	u32 zero = 0;
+
+	return controls.lookup(&zero);
+}
+
+INLINE struct stats *stats(void)
+{
+	u32 processor = bpf_get_smp_processor_id();
+
+	return statistics.lookup(&processor);
+}

@@ -1,0 +1,1 @@
+"""The process around probes and discovery: commands in, frames out."""

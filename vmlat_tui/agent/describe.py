@@ -1,0 +1,78 @@
+"""What this host can measure: the ``host`` frame behind ``vmlat doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from vmlat_tui.agent.encode import points_json
+from vmlat_tui.discover.links import default_uplinks, default_vnets, read_links
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.points import BOTH
+from vmlat_tui.probes import ladder
+from vmlat_tui.probes.compiler import bcc_version
+from vmlat_tui.probes.engine import Limits, PathEngine
+from vmlat_tui.probes.ladder import Kernel, PointState
+
+
+def _lockdown() -> str:
+    try:
+        text = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:
+        return "none"
+    return text[text.find("[") + 1 : text.find("]")] if "[" in text else "none"
+
+
+def _bcc() -> dict[str, Any]:
+    try:
+        return {"version": bcc_version(), "problem": ""}
+    except VmlatError as error:
+        return {"version": None, "problem": str(error)}
+
+
+def _attach(kernel: Kernel) -> tuple[list[PointState], str]:
+    """As root nothing is guessed: the program is compiled, loaded and attached, then removed."""
+    try:
+        engine = PathEngine(kernel, Limits(vnics=1))
+    except VmlatError as error:
+        return ladder.plan(kernel), str(error)
+    try:
+        return engine.attached.points, ""
+    finally:
+        engine.close()
+
+
+def host_frame() -> Frame:
+    """Look at everything a measurement needs.  Takes a second or two as root."""
+    kernel = ladder.inspect()
+    bcc = _bcc()
+    if kernel.root and kernel.rung != ladder.NONE and bcc["version"]:
+        points, problem = _attach(kernel)
+    else:
+        points, problem = ladder.plan(kernel), bcc["problem"]
+    missing = ladder.missing_main_points([p.point for p in points if p.hooks], list(BOTH))
+    links = read_links()
+    vnets = default_vnets(links)
+    return {
+        "type": "host",
+        "kernel": kernel.release,
+        "machine": platform.machine(),
+        "root": kernel.root,
+        "user": os.geteuid(),
+        "rung": kernel.rung,
+        "btf": {"present": kernel.btf is not None, "problem": kernel.btf_problem},
+        "headers": kernel.headers,
+        "kprobes": kernel.kprobes,
+        "ring_buffer": kernel.ring_buffer,
+        "bcc": bcc,
+        "lockdown": _lockdown(),
+        "problem": problem,
+        "points": points_json(points),
+        "missing": missing,
+        "measurable": kernel.root and not missing and not problem,
+        "vm_interfaces": list(vnets),
+        "uplinks": list(default_uplinks(links, vnets)),
+    }

@@ -1,0 +1,253 @@
+"""One measurement in the agent: the engine, the interfaces it watches, what it sends."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from dataclasses import replace
+from typing import Any, Callable, Optional
+
+from vmlat_tui.agent.encode import Encoder, points_json
+from vmlat_tui.discover.links import (
+    Link,
+    Selection,
+    default_uplinks,
+    default_vnets,
+    read_links,
+    require,
+    require_taps,
+    select_links,
+)
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.flows import Filter
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.points import BOTH, Direction
+from vmlat_tui.probes import ladder
+from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
+from vmlat_tui.probes.symbols import DropReasons, Symbols
+
+
+def prepare(command: dict[str, Any]) -> None:
+    """Do beforehand, in any thread, what takes long in :class:`Measurement`; never raises."""
+    with contextlib.suppress(VmlatError):  # it will be raised again, to who can answer
+        precompile(ladder.inspect(), **_kind(command))
+
+
+def _kind(command: dict[str, Any]) -> dict[str, bool]:
+    return {
+        "functions": command.get("rung", ladder.FULL) == ladder.FULL,
+        "headers": command.get("offsets") == "headers",
+    }
+
+
+class Measurement:
+    """Probes on this host, from :meth:`start` to :meth:`close`."""
+
+    def __init__(self, command: dict[str, Any], send: Callable[[Frame], None]) -> None:
+        """Compile and attach as a ``configure`` or ``measure`` command says.
+
+        Raises :class:`VmlatError` if that is impossible, ``ValueError``, ``TypeError`` or
+        ``KeyError`` for a command that makes no sense; then nothing is left attached.
+        """
+        self._send = send
+        self._shown: Optional[tuple[object, ...]] = None
+        self._engine: Optional[PathEngine] = None
+        self._settings = _settings(command, Settings())
+        self._set_interfaces(command)
+        # Wrong names are found before the second that compiling takes.
+        self._select(read_links(), strict=True)
+        filters = _filters(command)
+        kernel = ladder.inspect()
+        self._engine = engine = PathEngine(
+            kernel,
+            Limits(vnics=max(4, 2 * len(self._vnets))),
+            **_kind(command),
+        )
+        try:
+            self._encoder = Encoder(Symbols(), DropReasons(kernel.btf))
+            engine.set_filters(filters)
+            self._require_main_points(engine)
+        except BaseException:
+            engine.close()
+            raise
+
+    def _require_main_points(self, engine: PathEngine) -> None:
+        missing = ladder.missing_main_points(
+            [state.point for state in engine.attached.points if state.hooks],
+            list(self._settings.directions),
+        )
+        if missing:
+            reasons = {s.point: s.reason for s in engine.attached.points}
+            raise VmlatError(
+                f"point {missing[0]} cannot be observed", reasons[missing[0]], "run `vmlat doctor`"
+            )
+
+    @property
+    def engine(self) -> PathEngine:
+        """The running engine."""
+        assert self._engine
+        return self._engine
+
+    def description(self) -> Frame:
+        """What is attached: the part of ``hello`` that ``measuring`` repeats."""
+        engine = self.engine
+        return {
+            "rung": ladder.FULL if engine.functions else ladder.TRACEPOINTS,
+            "offsets": engine.offsets.source,
+            "points": points_json(engine.attached.points),
+        }
+
+    def start(self) -> None:
+        """Begin to count."""
+        self.apply_links()
+        self.engine.configure(self._settings)
+
+    def set_filters(self, command: dict[str, Any]) -> None:
+        """Measure other flows."""
+        self.engine.set_filters(_filters(command))
+
+    def set_settings(self, command: dict[str, Any]) -> None:
+        """Change directions, threshold, detail, sampling."""
+        self._settings = _settings(command, self._settings)
+        self.engine.configure(self._settings)
+
+    def watch(self, command: dict[str, Any]) -> None:
+        """Watch other interfaces."""
+        self._set_interfaces(command)
+        self.apply_links()
+
+    # ---- interfaces -------------------------------------------------------------------------
+
+    def _set_interfaces(self, command: dict[str, Any]) -> None:
+        vnets, uplinks = command.get("vm_interfaces"), command.get("uplinks")
+        self._explicit_vnets, self._explicit_uplinks = bool(vnets), bool(uplinks)
+        self._vnets = tuple(str(name) for name in vnets or ())
+        self._uplinks = tuple(str(name) for name in uplinks or ())
+
+    def _select(self, links: dict[str, Link], strict: bool) -> Selection:
+        if strict:
+            require(links, self._vnets if self._explicit_vnets else (), "--vm-interface")
+            require_taps(links, self._vnets)
+            require(links, self._uplinks if self._explicit_uplinks else (), "--phy-interface")
+        if not self._explicit_vnets:
+            self._admit(links)
+            if strict and not self._vnets:
+                raise UsageError(
+                    "this host has no tap interface", "no VM is running", "start one, or name it"
+                )
+        if not self._explicit_uplinks:
+            self._uplinks = default_uplinks(links, self._vnets)
+            if strict and not self._uplinks:
+                raise UsageError(
+                    f"no uplink is known for {', '.join(self._vnets)}",
+                    "it shares a switch with no other interface",
+                    "name it with --phy-interface",
+                )
+        return select_links(links, self._vnets, self._uplinks)
+
+    def _admit(self, links: dict[str, Link]) -> None:
+        """Give new taps a slot: one of their own, or that of a vNIC that is gone.
+
+        A vNIC that vanished keeps its slot as long as there are others, so that its counts stay.
+        """
+        vnets = list(self._vnets)
+        gone = [slot for slot, name in enumerate(vnets) if name not in links]
+        for name in default_vnets(links):
+            if name in vnets:
+                continue
+            if self._engine and len(vnets) >= self._engine.capacity and gone:
+                slot = gone.pop(0)
+                self._engine.forget(slot)
+                vnets[slot] = name
+            else:
+                vnets.append(name)
+        self._vnets = tuple(vnets)
+
+    def apply_links(self) -> None:
+        """Follow what happened to the interfaces; say so if the watched ones changed."""
+        links = read_links()
+        try:
+            selection = self._select(links, strict=False)
+            self.engine.set_links(selection, links)
+        except UsageError as error:
+            self._send({"type": "notice", "text": str(error)})
+            return
+        self._encoder.interfaces.update({link.ifindex: link.name for link in links.values()})
+        self._encoder.vnets = selection.vnets
+        present = {name: links[name].ifindex if name in links else None for name in selection.vnets}
+        shown = (tuple(present.items()), selection.leaves)
+        if shown != self._shown:
+            self._shown = shown
+            self._send(
+                {
+                    "type": "links",
+                    "t_ns": time.monotonic_ns(),
+                    "vm_interfaces": [{"name": n, "ifindex": i} for n, i in present.items()],
+                    "uplinks": list(self._uplinks),
+                    "leaves": list(selection.leaves),
+                }
+            )
+
+    # ---- what was measured --------------------------------------------------------------------
+
+    def send_packets(self) -> bool:
+        """Send the single packets that came since the last time; say whether there were any."""
+        records = self.engine.packets()
+        for record in records:
+            self._send(self._encoder.packet_frame(record))
+        return bool(records)
+
+    def send_expired(self) -> None:
+        """Give up packets that will not go on."""
+        for record in self.engine.sweep():
+            if self._settings.emit:
+                self._send(self._encoder.packet_frame(record, Bin.EXPIRED))
+
+    def send_stats(self, final: bool) -> None:
+        """Send everything counted since the start."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        cost = {
+            "cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9),
+            "memory_bytes": usage.ru_maxrss * 1024,
+            "missed_runs": self.engine.attached.misses(),
+        }
+        reading = self.engine.read(exact=final)
+        if not final:
+            for text in self.engine.replace_deaf(reading):
+                self._send({"type": "notice", "text": text})
+        self._send(self._encoder.stats_frame(reading, time.monotonic_ns(), cost, final))
+
+    def finish(self) -> None:
+        """Stop counting and send what is left, last the final statistics."""
+        self.engine.stop()
+        while self.send_packets():
+            pass
+        self.send_stats(final=True)
+
+    def close(self) -> None:
+        """Remove the probes."""
+        self.engine.close()
+
+
+def _filters(command: dict[str, Any]) -> list[Filter]:
+    return [Filter.from_json(f) for f in command.get("filters") or []]
+
+
+def _settings(command: dict[str, Any], before: Settings) -> Settings:
+    """Settings named in a command over the ones in force; raises ``ValueError``."""
+    changes: dict[str, Any] = {}
+    if "directions" in command:
+        named: list[Direction] = [Direction[str(d).upper()] for d in command["directions"]]
+        changes["directions"] = tuple(d for d in BOTH if d in named)
+    for key in ("detail", "emit"):
+        if key in command:
+            changes[key] = bool(command[key])
+    for key, limit in (("sample", 1 << 31), ("max_rate", 1 << 31), ("threshold_ns", 1 << 62)):
+        if key in command:
+            number = int(command[key])
+            if not 0 <= number < limit:
+                raise ValueError(f"{key} is out of range")
+            changes[key] = number
+    return replace(before, **changes)

@@ -1,0 +1,36 @@
+"""The one root of every error that a user may see.
+
+Standard library only; importable from every layer.
+"""
+
+from __future__ import annotations
+
+
+class VmlatError(Exception):
+    """An error with a title, a cause and a remedy; printed as one line, never as a traceback.
+
+    ``exit_status`` is 2 when the request cannot be carried out as given (usage, environment),
+    1 when the measurement itself failed.
+    """
+
+    exit_status = 1
+
+    def __init__(self, title: str, cause: str = "", remedy: str = "") -> None:
+        self.title = title
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(title)
+
+    def __str__(self) -> str:
+        line = self.title
+        if self.cause:
+            line += f": {self.cause}"
+        if self.remedy:
+            line += f"; {self.remedy}"
+        return " ".join(line.split())
+
+
+class UsageError(VmlatError):
+    """The command line or a command to the agent asks for something impossible (exit status 2)."""
+
+    exit_status = 2

@@ -1,0 +1,1 @@
+"""Pure data and arithmetic: points, legs, flows, histograms, frames.  Standard library only."""

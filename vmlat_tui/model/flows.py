@@ -1,0 +1,158 @@
+"""Flows (5-tuples) and the filter that selects packets."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+
+class Protocol(enum.Enum):
+    """A measured protocol; the value is its name on the command line and in JSON."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+
+    def numbers(self, version: Optional[int]) -> tuple[int, ...]:
+        """IP protocol numbers for an IP version, or for both when it is None."""
+        if self is Protocol.TCP:
+            return (6,)
+        if self is Protocol.UDP:
+            return (17,)
+        return {4: (1,), 6: (58,)}.get(version or 0, (1, 58))
+
+
+_BY_NUMBER = {6: Protocol.TCP, 17: Protocol.UDP, 1: Protocol.ICMP, 58: Protocol.ICMP}
+
+
+def protocol_of(number: int) -> Protocol:
+    """The protocol of an IP protocol number; ``KeyError`` if vmlat does not measure it."""
+    return _BY_NUMBER[number]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A 5-tuple.  For ICMP echo both ports hold the echo id."""
+
+    src: str
+    dst: str
+    src_port: int
+    dst_port: int
+    protocol: str
+
+    def to_json(self) -> dict[str, object]:
+        """The ``flow`` object of packet and summary JSON."""
+        return {
+            "src": self.src,
+            "dst": self.dst,
+            "src_port": self.src_port,
+            "dst_port": self.dst_port,
+            "protocol": self.protocol,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Flow:
+        """Inverse of :meth:`to_json`; raises ``KeyError`` or ``ValueError``."""
+        return cls(
+            str(value["src"]),
+            str(value["dst"]),
+            int(str(value["src_port"])),
+            int(str(value["dst_port"])),
+            str(value["protocol"]),
+        )
+
+    def __str__(self) -> str:
+        def side(address: str, port: int) -> str:
+            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+        return (
+            f"{side(self.src, self.src_port)} -> {side(self.dst, self.dst_port)}"
+            f" ({self.protocol.upper()})"
+        )
+
+
+def row_key(row: dict[str, Any]) -> tuple[str, str, Flow]:
+    """What identifies a row of ``flows`` in a ``stats`` frame: direction, vNIC, flow."""
+    return row["direction"], row["vm_interface"] or "", Flow.from_json(row["flow"])
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a packet must be to be measured; None matches everything.
+
+    ``either`` also accepts the mirrored packet, so that one filter selects both directions of a
+    conversation.  ICMP echo has its id in both ports.
+    """
+
+    src_ip: Optional[Address] = None
+    dst_ip: Optional[Address] = None
+    src_port: Optional[int] = None
+    dst_port: Optional[int] = None
+    protocol: Optional[Protocol] = None
+    either: bool = False
+
+    def __post_init__(self) -> None:
+        if self.src_ip and self.dst_ip and self.src_ip.version != self.dst_ip.version:
+            raise ValueError(f"{self.src_ip} and {self.dst_ip} are not of one IP version")
+        for port in (self.src_port, self.dst_port):
+            if port is not None and not 0 <= port <= 65535:
+                raise ValueError(f"{port} is no port (0 to 65535)")
+
+    @property
+    def version(self) -> Optional[int]:
+        """IP version that the addresses imply, None without addresses."""
+        address = self.src_ip or self.dst_ip
+        return address.version if address else None
+
+    @property
+    def matches_all(self) -> bool:
+        """Whether no packet is excluded."""
+        return (
+            self.src_ip is None
+            and self.dst_ip is None
+            and self.src_port is None
+            and self.dst_port is None
+            and self.protocol is None
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """JSON-ready form, as commands to the agent carry it."""
+        return {
+            "src_ip": str(self.src_ip) if self.src_ip else None,
+            "dst_ip": str(self.dst_ip) if self.dst_ip else None,
+            "src_port": self.src_port,
+            "dst_port": self.dst_port,
+            "protocol": self.protocol.value if self.protocol else None,
+            "either": self.either,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Filter:
+        """Inverse of :meth:`to_json`; raises ``ValueError`` for anything that is no filter."""
+
+        def address(key: str) -> Optional[Address]:
+            text = value.get(key)
+            return ipaddress.ip_address(str(text)) if text is not None else None
+
+        def port(key: str) -> Optional[int]:
+            number = value.get(key)
+            if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+                raise ValueError(f"{key} is no number")
+            return number
+
+        unknown = set(value) - {"src_ip", "dst_ip", "src_port", "dst_port", "protocol", "either"}
+        if unknown:
+            raise ValueError(f"a filter has no {sorted(unknown)[0]!r}")
+        protocol = value.get("protocol")
+        return cls(
+            address("src_ip"),
+            address("dst_ip"),
+            port("src_port"),
+            port("dst_port"),
+            Protocol(protocol) if protocol is not None else None,
+            bool(value.get("either", False)),
+        )

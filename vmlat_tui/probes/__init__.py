@@ -1,0 +1,1 @@
+"""BPF programs: what this kernel offers, loading, attaching and reading them.  Root only."""

@@ -1,0 +1,152 @@
+"""What this kernel allows, and the hook that each point gets.
+
+Three rungs (DESIGN section 3): *full* has kprobes and tracepoints, *tracepoints* only the latter,
+*none* no BPF at all.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, Hook, hooks_of
+from vmlat_tui.model.points import STEPS, Direction
+from vmlat_tui.probes.btf import Btf, BtfError
+from vmlat_tui.probes.offsets import headers_directory, kernel_btf
+from vmlat_tui.probes.syscalls import can_create_ring_buffer, kprobe_pmu
+
+FULL, TRACEPOINTS, NONE = "full", "tracepoints", "none"
+
+#: Without these nothing can be measured in a direction.
+_MAIN_PATH: dict[Direction, tuple[str, ...]] = {
+    Direction.TX: ("vnet_rx", "phy_queue", "phy_xmit"),
+    Direction.RX: ("phy_rx", "vnet_queue", "tun_out"),
+}
+
+
+def tracepoint_symbols() -> list[str]:
+    """Every tracepoint that a hook uses, once."""
+    return sorted({hook.symbol for hook in HOOKS + ENDINGS if hook.kind != FUNCTION})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Capabilities of the running kernel for this process."""
+
+    release: str
+    root: bool
+    btf: Optional[Btf]
+    btf_problem: str
+    headers: bool
+    kprobes: bool
+    ring_buffer: bool
+
+    @property
+    def rung(self) -> str:
+        """The best rung that can be reached."""
+        if not self.ring_buffer or not (self.btf or self.headers):
+            return NONE
+        return FULL if self.kprobes else TRACEPOINTS
+
+
+def inspect(btf_path: Optional[Path] = None) -> Kernel:
+    """Look at the running kernel; needs no privilege, but without root knows less."""
+    btf, problem = None, ""
+    try:
+        btf = kernel_btf(tracepoint_symbols(), btf_path)
+    except BtfError as error:
+        problem = str(error)
+    root = os.geteuid() == 0
+    return Kernel(
+        os.uname().release,
+        root,
+        btf,
+        problem,
+        headers_directory() is not None,
+        kprobe_pmu() is not None,
+        can_create_ring_buffer() if root else True,
+    )
+
+
+@dataclass
+class PointState:
+    """The hooks that a point got (or would get), or why it has none."""
+
+    point: str
+    directions: tuple[Direction, ...]
+    hooks: list[Hook] = field(default_factory=list)
+    reason: str = ""
+
+
+def symbols_of_kernel() -> dict[str, str]:
+    """Function name -> module (empty for the kernel itself) of what /proc/kallsyms lists."""
+    found = {}
+    wanted = {hook.symbol for hook in HOOKS if hook.kind == FUNCTION}
+    try:
+        with open("/proc/kallsyms") as file:
+            for line in file:
+                fields = line.split()
+                name = fields[2].split(".")[0]
+                if name in wanted and fields[1] in "tT":
+                    found[name] = fields[3].strip("[]") if len(fields) > 3 else ""
+    except OSError:
+        pass
+    return found
+
+
+def why_missing(hook: Hook) -> str:
+    """Why a function hook cannot be attached on a kernel that has kprobes."""
+    if hook.module and not Path("/sys/module", hook.module).exists():
+        return f"{hook.symbol}: module {hook.module} is not loaded"
+    return f"{hook.symbol}: this kernel has no such function, or inlined it"
+
+
+def plan(kernel: Kernel) -> list[PointState]:
+    """What each measured point would get, judged from the outside (for ``vmlat doctor``)."""
+    symbols = symbols_of_kernel() if kernel.rung == FULL else {}
+    states = []
+    for point, directions in measured_points():
+        state = PointState(point, directions)
+        reasons = []
+        for hook in hooks_of(point):
+            problem = _problem(hook, kernel, symbols)
+            if problem:
+                reasons.append(problem)
+            elif not state.hooks or hook.parallel:
+                state.hooks.append(hook)
+        if not state.hooks:
+            state.reason = reasons[0] if reasons else "no hook is known"
+        states.append(state)
+    return states
+
+
+def _problem(hook: Hook, kernel: Kernel, symbols: dict[str, str]) -> str:
+    if kernel.rung == NONE:
+        return "no BPF ring buffer" if not kernel.ring_buffer else "neither BTF nor kernel headers"
+    if hook.kind == FUNCTION:
+        if kernel.rung != FULL:
+            return "this kernel has no kprobes"
+        return "" if hook.symbol in symbols else why_missing(hook)
+    if kernel.btf:
+        try:
+            kernel.btf.tracepoint(hook.symbol)
+        except BtfError as error:
+            return str(error)
+    return ""
+
+
+def measured_points() -> list[tuple[str, tuple[Direction, ...]]]:
+    """The points of this version in path order, each with the directions that pass it."""
+    points: dict[str, list[Direction]] = {}
+    for step in STEPS:
+        if step.measured:
+            points.setdefault(step.point.id, []).extend(step.directions)
+    return [(point, tuple(directions)) for point, directions in points.items()]
+
+
+def missing_main_points(attached: list[str], directions: list[Direction]) -> list[str]:
+    """Points without which a direction cannot be measured and which are not attached."""
+    wanted = [p for d in directions for p in _MAIN_PATH[d]]
+    return [point for point in wanted if point not in attached]

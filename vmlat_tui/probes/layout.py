@@ -1,0 +1,294 @@
+"""The structures of bpf/include/vmlat/record.h, and the macros that make both sides agree."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from dataclasses import dataclass, field
+from typing import Optional
+
+from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.flows import Filter, Flow, protocol_of
+from vmlat_tui.model.histogram import BUCKETS, Histogram
+from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
+from vmlat_tui.model.points import STEP_ROOM, STEPS
+
+RULES = 8
+DROP_FRAMES = 6
+ROLE_SLOTS = 65536
+FIELD_SRC, FIELD_DST, FIELD_SPORT, FIELD_DPORT, FIELD_PROTO, FIELD_VERSION = 1, 2, 4, 8, 16, 32
+ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
+
+#: The bins that the kernel counts; what is in flight is found by looking at the states.
+KERNEL_BINS = tuple(b for b in Bin if b is not Bin.IN_FLIGHT)
+
+_FLOW = "16s16s2s2sBBH"
+_PACKET = struct.Struct(f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxIQ{DROP_FRAMES}Q")
+_ROLE = struct.Struct("<IBBBxI")
+_RULE = struct.Struct(f"<{_FLOW}II")
+_CONTROL = struct.Struct("<8IQQ")
+_COUNTERS = (
+    "fragments",
+    "unparsed",
+    "emitted",
+    "suppressed",
+    "lost",
+    "reused",
+    "adopted",
+    "disorder",
+    "unlisted",
+    "flows_full",
+)
+_STATS = struct.Struct(f"<{2 + 2 * len(KERNEL_BINS) + HOOK_ROOM + len(_COUNTERS)}Q")
+_LEG = struct.Struct(f"<4Q{BUCKETS}I")
+_FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
+_FLOW_VALUE = struct.Struct("<4Q")
+_DROP_KEY = struct.Struct("<QIBBBB")
+
+#: Sizes that the compiled program must agree with.
+SIZES: dict[str, int] = {
+    "packets": _PACKET.size,
+    "roles": _ROLE.size,
+    "rulesets": 8 + RULES * _RULE.size,
+    "controls": _CONTROL.size,
+    "statistics": _STATS.size,
+    "legs": _LEG.size,
+    "leg_tables": 12 + 4 * STEP_ROOM * STEP_ROOM,
+    "flows": _FLOW_VALUE.size,
+    "drops": 8,
+}
+
+
+def macros() -> dict[str, int]:
+    """Everything that the model defines and the BPF sources use."""
+    values = {
+        "STEPS": STEP_ROOM,
+        "BUCKETS": BUCKETS,
+        "BINS": len(KERNEL_BINS),
+        "HOOKS": HOOK_ROOM,
+        "RULES": RULES,
+        "DROP_FRAMES": DROP_FRAMES,
+        "ROLE_SLOTS": ROLE_SLOTS,
+        "FIELD_SRC": FIELD_SRC,
+        "FIELD_DST": FIELD_DST,
+        "FIELD_SPORT": FIELD_SPORT,
+        "FIELD_DPORT": FIELD_DPORT,
+        "FIELD_PROTO": FIELD_PROTO,
+        "FIELD_VERSION": FIELD_VERSION,
+        "ROLE_VNET": ROLE_VNET,
+        "ROLE_LEAF": ROLE_LEAF,
+        "ROLE_TOP": ROLE_TOP,
+        "ROLE_ELSEWHERE": ROLE_ELSEWHERE,
+        "FIRST_START": min(step.number for step in STEPS),
+        "LAST_STEP": max(step.number for step in STEPS),
+    }
+    values.update({step.macro: step.number for step in STEPS})
+    values.update({f"BIN_{b.name}": int(b) for b in KERNEL_BINS})
+    values.update({f"HOOK_{id_.upper()}": number for id_, number in NUMBER.items()})
+    return values
+
+
+@dataclass(frozen=True)
+class PacketRecord:
+    """One packet as the kernel recorded it.  Times are ``bpf_ktime_get_ns``.
+
+    ``times``, ``hooks`` and ``processors`` are by step number and hold only steps that were passed.
+    """
+
+    flow: Flow
+    times: dict[int, int]
+    hooks: dict[int, int]
+    processors: dict[int, int]
+    direction: int
+    slot: int
+    bin: int
+    active: bool
+    last: int
+    bytes: int
+    vm_ifindex: int
+    phy_ifindex: int
+    tgid: int
+    tid: int
+    comm: str
+    reason: int
+    location: int
+    stack: tuple[int, ...]
+
+
+def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
+    src, dst, sport, dport, proto, version = raw
+
+    def address(data: bytes) -> str:
+        return str(ipaddress.ip_address(data[:4] if version == 4 else data))
+
+    return Flow(
+        address(src),
+        address(dst),
+        int.from_bytes(sport, "big"),
+        int.from_bytes(dport, "big"),
+        protocol_of(proto).value,
+    )
+
+
+def packet(data: bytes) -> PacketRecord:
+    """Decode ``struct packet``."""
+    v = _PACKET.unpack(data[: _PACKET.size])
+    at = 8
+    times, processors, hooks = (v[at + i * STEP_ROOM : at + (i + 1) * STEP_ROOM] for i in range(3))
+    at += 3 * STEP_ROOM
+    seen, _, _, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
+    direction, slot, last, active, bin_, _, _, _, location = v[at + 10 : at + 19]
+    passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
+    return PacketRecord(
+        _flow((v[1], v[2], v[3], v[4], v[5], v[6])),
+        {s: times[s] for s in passed},
+        {s: hooks[s] for s in passed},
+        {s: processors[s] for s in passed},
+        direction,
+        slot,
+        bin_,
+        bool(active),
+        last,
+        length,
+        vm,
+        phy,
+        tgid,
+        tid,
+        comm.split(b"\0")[0].decode(errors="replace"),
+        reason,
+        location,
+        tuple(a for a in v[at + 19 : at + 19 + DROP_FRAMES] if a),
+    )
+
+
+def packet_state(data: bytes) -> tuple[bool, int, int]:
+    """(active, direction, time of the last step) of a state, without decoding all of it."""
+    last, active = data[_LAST], data[_ACTIVE]
+    return bool(active), data[_DIRECTION], int(struct.unpack_from("<Q", data, _TIMES + 8 * last)[0])
+
+
+_TIMES = 8 + struct.calcsize(f"<{_FLOW}")
+_DIRECTION = _TIMES + STEP_ROOM * 11 + 8 * 4 + 16 + 4
+_LAST, _ACTIVE = _DIRECTION + 2, _DIRECTION + 3
+
+
+def role(ifindex: int, kind: int, slot: int, join_task: bool, netns: int) -> bytes:
+    """``struct role``."""
+    return _ROLE.pack(ifindex, kind, slot, join_task, netns)
+
+
+def control(
+    *,
+    active_rules: int,
+    directions: int,
+    detail: bool,
+    switched: bool,
+    emit: bool,
+    sample: int,
+    max_rate: int,
+    tun_tracepoint: bool,
+    threshold_ns: int,
+) -> bytes:
+    """``struct control``."""
+    return _CONTROL.pack(
+        active_rules,
+        directions,
+        detail,
+        switched,
+        emit,
+        sample,
+        max_rate,
+        tun_tracepoint,
+        threshold_ns,
+        0,
+    )
+
+
+def rules(filters: list[Filter]) -> bytes:
+    """``struct rules``; raises ``ValueError`` when they need more than :data:`RULES`.
+
+    A filter that matches everything makes the whole set match everything.
+    """
+    packed: list[bytes] = []
+    if any(f.matches_all for f in filters):
+        filters = []
+    for f in filters:
+        versions: tuple[Optional[int], ...] = (f.version,)
+        if f.protocol is not None and len(f.protocol.numbers(f.version)) > 1:
+            versions = (4, 6)
+        for version in versions:
+            fields = 0
+            source = target = b""
+            if f.src_ip:
+                fields, source = fields | FIELD_SRC, f.src_ip.packed
+            if f.dst_ip:
+                fields, target = fields | FIELD_DST, f.dst_ip.packed
+            fields |= FIELD_SPORT if f.src_port is not None else 0
+            fields |= FIELD_DPORT if f.dst_port is not None else 0
+            fields |= FIELD_PROTO if f.protocol else 0
+            fields |= FIELD_VERSION if version else 0
+            packed.append(
+                _RULE.pack(
+                    source,
+                    target,
+                    (f.src_port or 0).to_bytes(2, "big"),
+                    (f.dst_port or 0).to_bytes(2, "big"),
+                    f.protocol.numbers(version)[0] if f.protocol else 0,
+                    version or 0,
+                    0,
+                    fields,
+                    int(f.either),
+                )
+            )
+    if len(packed) > RULES:
+        raise ValueError(f"the filters need {len(packed)} rules; the kernel program holds {RULES}")
+    return struct.pack("<II", len(packed), 0) + b"".join(packed).ljust(RULES * _RULE.size, b"\0")
+
+
+@dataclass
+class Statistics:
+    """Counters of all processors added up."""
+
+    started: list[int] = field(default_factory=lambda: [0, 0])
+    bins: list[list[int]] = field(default_factory=lambda: [[0] * len(KERNEL_BINS) for _ in (0, 1)])
+    hits: list[int] = field(default_factory=lambda: [0] * HOOK_ROOM)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTERS, 0))
+
+
+def statistics(parts: list[bytes]) -> Statistics:
+    """Add up ``struct stats`` of every processor."""
+    columns = [sum(column) for column in zip(*(_STATS.unpack(part) for part in parts))]
+    bins = len(KERNEL_BINS)
+    return Statistics(
+        columns[:2],
+        [columns[2 : 2 + bins], columns[2 + bins : 2 + 2 * bins]],
+        columns[2 + 2 * bins : 2 + 2 * bins + HOOK_ROOM],
+        dict(zip(_COUNTERS, columns[2 + 2 * bins + HOOK_ROOM :])),
+    )
+
+
+def leg(part: bytes) -> Histogram:
+    """``struct leg`` of one processor, cumulative since the program was loaded; count is first.
+
+    Bucket counts are 32 bits wide: read often enough that none wraps twice.
+    """
+    v = _LEG.unpack(part)
+    buckets = {i: n for i, n in enumerate(v[4:]) if n}
+    return Histogram(v[0], v[1], v[2], buckets)
+
+
+def flow_entry(key: bytes, value: bytes) -> tuple[Flow, int, int, tuple[int, int, int, int]]:
+    """(flow, direction, slot, (packets, bytes, first_ns, last_ns))."""
+    k = _FLOW_KEY.unpack(key)
+    return _flow((k[0], k[1], k[2], k[3], k[4], k[5])), k[7], k[8], _FLOW_VALUE.unpack(value)
+
+
+def flow_last_ns(value: bytes) -> int:
+    """When a ``struct flow_value`` was last touched."""
+    return int(_FLOW_VALUE.unpack(value)[3])
+
+
+def drop_entry(key: bytes, value: bytes) -> tuple[int, int, int, int, int, int, int]:
+    """(location, reason, direction, slot, last step, hook, count)."""
+    location, reason, direction, slot, last, hook = _DROP_KEY.unpack(key)
+    return location, reason, direction, slot, last, hook, int.from_bytes(value, "little")
