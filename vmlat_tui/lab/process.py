@@ -1,0 +1,115 @@
+"""Start child processes that never outlive this one, and end them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional
+
+from vmlat_tui.errors import UsageError
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+#: program -> Debian package, for the one-line remedy.
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "mkfs.erofs": "erofs-utils",
+    "unshare": "util-linux",
+    "chroot": "coreutils",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+
+
+class Interrupted(BaseException):
+    """A signal asks this process to end; raised in the main thread so that it cleans up."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
+def require(*programs: str) -> None:
+    """Raise if a program is missing, naming the package that has it."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES.get(program, program) for program in missing}))
+        raise UsageError(
+            "the lab needs programs that are not installed",
+            ", ".join(missing),
+            f"apt-get install {packages}",
+        )
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment with the administrator's programs on the path."""
+    path = os.environ.get("PATH", "/usr/bin:/bin")
+    return {**os.environ, "PATH": f"{path}:/usr/sbin:/sbin"}
+
+
+def tied(parent: int) -> Callable[[], None]:
+    """Return what a child runs before its program, so that it dies when this process does."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return prepare
+
+
+def start(command: Sequence[str], lasting: bool = False, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; unless ``lasting``, it ends with this process."""
+    if not lasting:
+        options["preexec_fn"] = tied(os.getpid())
+    return subprocess.Popen(list(command), start_new_session=True, env=environment(), **options)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process made by :func:`start`, and everything in its session's group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGTERM, SIGHUP and SIGINT into :class:`Interrupted` while inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def raise_it(number: int, frame: Any) -> None:
+        for other in numbers:  # cleaning up is not interrupted
+            signal.signal(other, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: list[Any] = []
+    for number in numbers:
+        previous = signal.getsignal(number)
+        before.append(previous)
+        if previous is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, raise_it)
+    try:
+        yield
+    finally:
+        for number, previous in zip(numbers, before):
+            signal.signal(number, previous)
+
+
+def start_time(pid: int) -> Optional[int]:
+    """Return when a process started, in clock ticks since boot: with the pid, its identity."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return int(file.read().rsplit(")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
