@@ -1,0 +1,148 @@
+"""Threads from /proc: where they may run, where they ran last, what they used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from vmlat_tui.discover.files import entries, parse_list, read
+from vmlat_tui.model.topology import Neighbour, Thread, ThreadUse
+
+PROC = Path("/proc")
+
+#: Parent of every kernel thread.
+KTHREADD = 2
+
+_POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
+_REAL_TIME = (1, 2)
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a ``stat`` file tells that is used here."""
+
+    tid: int
+    name: str
+    parent: int
+    ticks: int
+    nice: int
+    started: int
+    cpu: int
+    rt_priority: int
+    policy: int
+
+
+def parse_stat(text: str) -> Optional[Stat]:
+    """One ``stat`` file; None for anything else.  The name may hold anything, even ``)``."""
+    tid, _, rest = text.partition(" (")
+    name, end, rest = rest.rpartition(") ")
+    try:
+        f = rest.split()
+        # Numbers of the fields in proc(5), less the three that are gone.
+        return Stat(int(tid), name, int(f[1]), int(f[11]) + int(f[12]), int(f[16]), int(f[19]),
+                    int(f[36]), int(f[37]), int(f[38])) if end else None  # fmt: skip
+    except (ValueError, IndexError):
+        return None
+
+
+def read_stat(directory: Path) -> Optional[Stat]:
+    """Of a process or thread directory; None if it is gone."""
+    return parse_stat(read(directory / "stat"))
+
+
+def processes(proc: Path = PROC) -> list[Stat]:
+    """Every process and kernel thread."""
+    found = (read_stat(proc / e) for e in entries(proc) if e.isdigit())
+    return [stat for stat in found if stat]
+
+
+def tids(pid: int, proc: Path = PROC) -> list[int]:
+    """The threads of a process, ascending."""
+    return sorted(int(e) for e in entries(proc / str(pid) / "task") if e.isdigit())
+
+
+def _status(directory: Path) -> dict[str, str]:
+    rows = (line.partition(":") for line in read(directory / "status").splitlines())
+    return {key: value.strip() for key, _, value in rows}
+
+
+def read_thread(tid: int, proc: Path = PROC) -> Optional[Thread]:
+    """One thread; None if it is gone."""
+    directory = proc / str(tid)
+    stat = read_stat(directory)
+    if stat is None:
+        return None
+    return Thread(
+        tid=tid,
+        name=stat.name,
+        cpu=stat.cpu,
+        cpus=parse_list(_status(directory).get("Cpus_allowed_list", "")),
+        policy=_POLICIES.get(stat.policy),
+        priority=stat.rt_priority if stat.policy in _REAL_TIME else stat.nice,
+    )
+
+
+def _schedstat(directory: Path) -> Optional[tuple[int, int]]:
+    """Time on a CPU and time waiting for one, ns; None where the kernel does not count them."""
+    try:
+        run, waited, _ = read(directory / "schedstat").split()
+        return int(run), int(waited)
+    except ValueError:
+        return None
+
+
+def read_use(tid: int, proc: Path = PROC) -> Optional[ThreadUse]:
+    """What a thread used since it began; None if it is gone."""
+    directory = proc / str(tid)
+    stat = read_stat(directory)
+    if stat is None:
+        return None
+    times, status = _schedstat(directory), _status(directory)
+    switches = [
+        int(status[k]) if status.get(k, "").isdigit() else None
+        for k in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+    ]
+    run, waited = times if times else (stat.ticks * _TICK_NS, None)
+    return ThreadUse(tid, stat.cpu, run, waited, switches[0], switches[1])
+
+
+class Neighbourhood:
+    """Tasks that run on the CPUs where watched threads run.
+
+    Looking at every task of a host takes a tenth of a second on a large one, so :meth:`search` is
+    for a slow thread and finds who ran since it last looked; :meth:`read` is cheap.
+    """
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._used: Optional[dict[int, int]] = None
+        self._active: tuple[int, ...] = ()
+
+    def search(self) -> None:
+        """Find the tasks that ran since the last search."""
+        used: dict[int, int] = {}
+        for pid in entries(self._proc):
+            if pid.isdigit():
+                for tid in tids(int(pid), self._proc):
+                    times = _schedstat(self._proc / pid / "task" / str(tid))
+                    if times:
+                        used[tid] = times[0]
+        before, self._used = self._used, used
+        if before is not None:
+            self._active = tuple(tid for tid, run in used.items() if run != before.get(tid, 0))
+
+    def read(self, cpus: Iterable[int]) -> tuple[Neighbour, ...]:
+        """Those of them that ran last on one of these CPUs."""
+        wanted = set(cpus)
+        found = []
+        for tid in self._active:
+            stat = read_stat(self._proc / str(tid))
+            if stat and stat.cpu in wanted:
+                times = _schedstat(self._proc / str(tid))
+                run = times[0] if times else stat.ticks * _TICK_NS
+                found.append(Neighbour(stat.cpu, tid, stat.name, run))
+        return tuple(found)

@@ -1,0 +1,196 @@
+"""Puts everything that was found into one topology, and says what was not found and why."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from vmlat_tui.discover import kvm
+from vmlat_tui.discover.cpus import nodes, read_cpus
+from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
+from vmlat_tui.discover.files import entries
+from vmlat_tui.discover.keeper import Answer, Keeper
+from vmlat_tui.discover.links import SYSFS
+from vmlat_tui.discover.merge import Surroundings, merge
+from vmlat_tui.discover.netlink import Network, read_network
+from vmlat_tui.discover.ovs import Switch, read_switch
+from vmlat_tui.discover.qemu import Machine, Machines, Tap
+from vmlat_tui.discover.threads import processes
+from vmlat_tui.discover.ways import find_ways
+from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
+
+DEFAULT_URI = "qemu:///system"
+
+#: How long the first look waits for what may hang, and every later one.
+_FIRST_LIMIT_S, _LIMIT_S = 5.0, 1.0
+_AGENT_AGE_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the notes are about."""
+
+    libvirt: Answer[tuple[Described, ...]]
+    switch: Answer[Switch]
+    machines: Sequence[Machine]
+    domains: Sequence[Domain]
+    network_problem: str
+    polls: dict[str, int]
+
+
+class Discovery:
+    """Looks at this host.  For one thread; what may hang has threads of its own."""
+
+    def __init__(
+        self, uri: Optional[str] = None, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """``changed`` is called, from any thread, when another look is worth while."""
+        uri = uri or DEFAULT_URI
+        self._machines = Machines()
+        self._libvirt = Keeper(Libvirt(uri, changed).read, "libvirt")
+        self._switch = Keeper(read_switch, "openvswitch")
+        self._guests: frozenset[str] = frozenset()
+        agents = GuestAgents(uri)
+        self._agents = Keeper(lambda: agents.read(self._guests), "guest-agents")
+        self._asked_agents = 0.0
+        self._limit_s = _FIRST_LIMIT_S
+
+    def look(self) -> Topology:
+        """One look at everything."""
+        self._libvirt.ask()
+        self._switch.ask()
+        cpus = read_cpus()
+        network, network_problem = _network()
+        switch = self._switch.answer(self._limit_s)
+        libvirt = self._libvirt.answer(self._limit_s)
+        described = libvirt.value or ()
+        taps = _taps(network)
+        online = frozenset(cpu.number for cpu in cpus if cpu.online)
+        machines = self._machines.read(processes(), taps, online, nodes())
+        around = Surroundings(
+            {i.name: i for i in network.interfaces},
+            network.neighbours,
+            self._ask_agents(described),
+        )
+        self._limit_s = _LIMIT_S
+        domains = merge(described, machines, around)
+        found = switch.value or Switch(Ovs("absent", None, ()))
+        polls = {tap: us for machine in machines for tap, us in machine.busy_poll_us.items()}
+        parts = _Parts(libvirt, switch, machines, domains, network_problem, polls)
+        return Topology(
+            t_ns=time.monotonic_ns(),
+            host=socket.gethostname(),
+            kernel=platform.release(),
+            cpus=cpus,
+            domains=domains,
+            interfaces=network.interfaces,
+            ovs=found.ovs,
+            ways=find_ways(network.interfaces, found.ovs, domains, found.egress),
+            halt_polling=kvm.halt_polling(),
+            busy_poll_us=polls,
+            notes=tuple(_notes(parts)),
+        )
+
+    def _ask_agents(
+        self, described: Sequence[Described]
+    ) -> Mapping[str, Mapping[str, tuple[Address, ...]]]:
+        """Addresses that the guests told; they are asked when one came up, else now and then."""
+        guests = frozenset(d.name for d in described if d.agent)
+        if not guests:
+            return {}
+        now = time.monotonic()
+        if guests != self._guests or now - self._asked_agents > _AGENT_AGE_S:
+            self._guests, self._asked_agents = guests, now
+            self._agents.ask()
+        return self._agents.answer(self._limit_s).value or {}
+
+
+def _network() -> tuple[Network, str]:
+    try:
+        return read_network(), ""
+    except Exception as error:  # pyroute2 has its own errors, in another module in each version
+        return Network((), {}), f"{error}" or type(error).__name__
+
+
+def _taps(network: Network, sysfs: Path = SYSFS) -> list[Tap]:
+    return [
+        Tap(i.name, i.ifindex, i.mac, sum(e.startswith("rx-") for e in queues) or 1)
+        for i in network.interfaces
+        if i.kind == "macvtap" or i.details.get("type") == "tap"
+        for queues in [entries(sysfs / i.name / "queues")]
+    ]
+
+
+# ---- what could not be found out, and what would make it visible --------------------------------
+
+
+def _notes(parts: _Parts) -> list[str]:
+    notes = []
+    if parts.network_problem:
+        notes.append(f"interfaces: netlink cannot be read ({parts.network_problem})")
+    notes += _libvirt_notes(parts.libvirt)
+    if parts.switch.late:
+        notes.append("Open vSwitch: its database does not answer; its bridges may be out of date")
+    elif parts.switch.problem:
+        notes.append(f"Open vSwitch: {parts.switch.problem}")
+    else:
+        notes += parts.switch.value.notes if parts.switch.value else ()
+    for machine in parts.machines:
+        notes += machine.notes
+    return notes + _process_notes(parts) + _vhost_notes(parts)
+
+
+def _libvirt_notes(answer: Answer[tuple[Described, ...]]) -> list[str]:
+    if answer.late:
+        return ["libvirt does not answer: VMs are as their processes show them, or out of date"]
+    if not answer.problem:
+        return []
+    if "No module named" in answer.problem:
+        why = "its Python library is not installed (python3-libvirt)"
+    else:
+        why = f"cannot be reached ({answer.problem})"
+    return [f"libvirt: {why}; VMs are as their processes show them"]
+
+
+def _process_notes(parts: _Parts) -> list[str]:
+    if not parts.machines:
+        return []
+    if os.geteuid() != 0:
+        return [
+            "not root: whose tap is whose is told by addresses only, the nodes of guest memory and "
+            "KVM's counters are not visible; run as root"
+        ]
+    notes = []
+    if not any(kvm.directories(m.pid) for m in parts.machines):
+        notes.append(
+            "KVM's counters are not visible: mount debugfs"
+            if not kvm.DEBUGFS.parent.exists() or not any(kvm.DEBUGFS.parent.iterdir())
+            else "KVM's counters are not visible: no VM here uses KVM, or the kernel hides them"
+        )
+    for domain in parts.domains:
+        if domain.pid and any(vcpu.thread is None for vcpu in domain.vcpus):
+            notes.append(
+                f"{domain.name}: which threads are its vCPUs is not visible; "
+                "start QEMU with -name …,debug-threads=on"
+            )
+    return notes
+
+
+def _vhost_notes(parts: _Parts) -> list[str]:
+    notes = []
+    for domain in parts.domains:
+        taps = [v.tap for v in domain.vnics if v.tap and v.backend is Backend.VHOST]
+        if domain.pid and taps and not domain.workers:
+            notes.append(f"{domain.name}: it uses vhost, but no worker thread is visible")
+        for tap in taps:
+            if domain.pid and tap not in parts.polls:
+                notes.append(
+                    f"{tap}: vhost's busyloop_timeout is not visible, the vNIC was plugged in later"
+                )
+    return notes

@@ -1,0 +1,127 @@
+"""Keeps a topology current: threads beside the agent's loop, which only takes what they found."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from vmlat_tui.discover.qemu import POOL
+from vmlat_tui.discover.threads import Neighbourhood
+from vmlat_tui.discover.topology import Discovery
+from vmlat_tui.discover.vitals import VitalsReader
+from vmlat_tui.model.frames import Frame
+
+#: Without any event a look and a search every so often, each with this part of one CPU at most.
+_POLL_S = 5.0
+_SEARCH_S = 2.0
+_SHARE = 0.04
+#: After an event, so long until things have settled; and a limit for hosts where much happens.
+_SETTLE_S = 0.2
+_BUSY_SHARE = 0.2
+
+#: What changes all the time without anything being different.
+_VOLATILE = frozenset(
+    {"t_ns", "cpu", "usage", "time_us", "statistics", "drops", "requeues", "backlog_bytes",
+     "backlog_packets"}
+)  # fmt: skip
+
+
+def steady(value: Any) -> Any:
+    """A topology's JSON without what changes all the time: two of them compare as hosts do."""
+    if isinstance(value, dict):
+        kept = {k: steady(v) for k, v in value.items() if k not in _VOLATILE}
+        if "emulator" in kept:
+            kept["emulator"] = [t for t in kept["emulator"] if t["name"] != POOL]
+        return kept
+    if isinstance(value, list):
+        return [steady(item) for item in value]
+    return value
+
+
+class Watch:
+    """Three threads: looking at the host, searching who runs, and reading the fast counters."""
+
+    def __init__(
+        self,
+        uri: Optional[str],
+        interval_s: float,
+        discovery: Callable[..., Discovery] = Discovery,
+    ) -> None:
+        self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._interval_s = interval_s
+        self._poked = threading.Event()
+        self._ended = threading.Event()
+        self._reader: Optional[VitalsReader] = None
+        self._neighbourhood = Neighbourhood()
+        self._discovery = discovery(uri, self.poke)
+        self._sent: Any = None
+        self._problems: set[str] = set()
+        for work in (self._look_on, self._search_on, self._read_on):
+            threading.Thread(target=work, name=work.__name__, daemon=True).start()
+
+    def poke(self) -> None:
+        """Something changed: look again soon.  From any thread."""
+        self._poked.set()
+
+    def frames(self) -> list[Frame]:
+        """What was found since the last call; never waits."""
+        found = []
+        while not self._frames.empty():
+            found.append(self._frames.get())
+        return found
+
+    def close(self) -> None:
+        """Let the threads end; what hangs in a library ends with the process."""
+        self._ended.set()
+        self._poked.set()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """A host may be in any state: what fails is said once, and tried again the next time."""
+        try:
+            work()
+        except Exception as error:
+            if f"{error!r}" not in self._problems:
+                self._problems.add(f"{error!r}")
+                self._frames.put({"type": "notice", "text": f"discovery failed: {error!r}"})
+
+    def _look_on(self) -> None:
+        while not self._ended.is_set():
+            self._poked.clear()
+            begin = time.thread_time()
+            self._attempt(self._look)
+            took = time.thread_time() - begin
+            self._ended.wait(max(_SETTLE_S, took / _BUSY_SHARE))
+            self._poked.wait(max(_POLL_S, took / _SHARE))
+            if self._poked.is_set():
+                self._ended.wait(_SETTLE_S)
+
+    def _look(self) -> None:
+        topology = self._discovery.look()
+        self._reader = VitalsReader(topology, self._neighbourhood)
+        data = topology.to_json()
+        same = steady(data)
+        if same != self._sent:
+            self._sent = same
+            self._frames.put({"type": "topology", **data})
+
+    def _search_on(self) -> None:
+        while not self._ended.is_set():
+            begin = time.thread_time()
+            self._attempt(self._neighbourhood.search)
+            self._ended.wait(max(_SEARCH_S, (time.thread_time() - begin) / _SHARE))
+
+    def _read_on(self) -> None:
+        due = time.monotonic()
+        while not self._ended.is_set():
+            if self._reader is None:
+                self._ended.wait(0.05)
+                continue
+            self._attempt(self._read)
+            due = max(due + self._interval_s, time.monotonic())
+            self._ended.wait(due - time.monotonic())
+
+    def _read(self) -> None:
+        assert self._reader
+        self._frames.put({"type": "vitals", **self._reader.read().to_json()})

@@ -1,0 +1,1 @@
+"""Where frames come from: a local agent now; ssh and files later."""

@@ -1,0 +1,151 @@
+"""The reader thread: drains a source, keeps the history, hands over what is known.
+
+The thread owns the source; everything else reaches it through a queue.  It posts at most
+every :data:`TICK_S`, however many frames come, and ends when told to or when the source does.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.session.history import History
+from vmlat_tui.session.recording import RecordingFailed, Tee
+from vmlat_tui.session.snapshot import Moments, Phase
+from vmlat_tui.session.source import Source, StreamEnded
+
+#: Two paints a second.
+TICK_S = 0.5
+_POLL_S = 0.05
+#: These change what the user can do: they are shown at once.
+_URGENT = frozenset({"hello", "topology", "measuring", "released", "error", "lost"})
+#: How long leaving may take; the agent has its own, longer patience with itself.
+_JOIN_S = 12.0
+
+_Order = Callable[[Tee], None]
+
+
+class Feed:
+    """Owns the reader thread.  Its methods may be called from any thread."""
+
+    def __init__(self, connect: Callable[[], Source], post: Callable[[Moments], None]) -> None:
+        """``connect`` makes the source and ``post`` takes what is known, both on the thread."""
+        self._connect = connect
+        self._post = post
+        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="vmlat-feed", daemon=True)
+        self._history = History()
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the source and the thread; returns when both are gone."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+
+    def send(self, command: str, **fields: Any) -> None:
+        """Give a command; its refusal will be in a snapshot."""
+        self._orders.put(lambda tee: tee.send(command, **fields))
+
+    def record(self, path: Optional[Path]) -> None:
+        """Begin to record, or end it with None."""
+
+        def order(tee: Tee) -> None:
+            try:
+                if path is None:
+                    tee.stop()
+                else:
+                    tee.record(path)
+            finally:
+                self._history.recording(str(tee.path) if tee.path else None)
+
+        self._orders.put(order)
+
+    # ---- on the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        history = self._history
+        try:
+            tee = Tee(self._connect())
+        except VmlatError as error:
+            history.note(Phase.FAILED, error)
+            self._post(history.moments())
+            return
+        try:
+            self._read(tee)
+        except StreamEnded:
+            history.note(Phase.ENDED)
+        except VmlatError as error:
+            history.note(Phase.FAILED, error)
+        finally:
+            self._close(tee)
+        if not self._end.is_set():
+            self._post(history.moments())
+
+    def _close(self, tee: Tee) -> None:
+        try:
+            tee.close()
+        except RecordingFailed as error:
+            self._recording_failed(error)
+
+    def _recording_failed(self, error: RecordingFailed) -> None:
+        self._history.recording(None)
+        self._history.take({"type": "notice", "text": str(error)})
+
+    def _read(self, tee: Tee) -> None:
+        next_post, dirty = time.monotonic(), True
+        while not self._end.is_set():
+            try:
+                frame = tee.next(_POLL_S)
+            except RecordingFailed as error:
+                self._recording_failed(error)
+                next_post, dirty, frame = 0.0, True, None
+            if frame is not None:
+                self._history.take(frame)
+                dirty = True
+                if frame["type"] in _URGENT:
+                    next_post = 0.0
+            if self._obey(tee):
+                dirty, next_post = True, 0.0
+            now = time.monotonic()
+            if dirty and now >= next_post:
+                self._post(self._history.moments())
+                next_post, dirty = now + TICK_S, False
+
+    def _obey(self, tee: Tee) -> bool:
+        done = False
+        while True:
+            try:
+                order = self._orders.get_nowait()
+            except queue.Empty:
+                return done
+            done = True
+            try:
+                order(tee)
+            except VmlatError as error:
+                self._history.complain(error)
+
+
+def drain(source: Source) -> Moments:
+    """Everything a source has, at once: for reports and tests."""
+    history = History()
+    try:
+        while True:
+            frame: Optional[Frame] = source.next(1.0)
+            if frame is not None:
+                history.take(frame)
+    except StreamEnded:
+        history.note(Phase.ENDED)
+    finally:
+        source.close()
+    return history.moments()

@@ -1,0 +1,270 @@
+"""Bounded history of a stream: frames in, snapshots out.
+
+One thread feeds it; the snapshots that it gives are immutable and belong to everybody.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from dataclasses import replace
+from typing import Optional
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.frames import Frame, check_hello, error_of
+from vmlat_tui.model.topology import Topology, Vitals
+from vmlat_tui.session import rates
+from vmlat_tui.session.recording import time_of
+from vmlat_tui.session.snapshot import (
+    Measuring,
+    Moments,
+    Phase,
+    Refusal,
+    Snapshot,
+)
+from vmlat_tui.session.stats import StatsReader
+
+#: Moments kept, at one or two a second.
+DEPTH = 200
+#: Rows of flows kept over all moments but the newest.
+_FLOW_ROWS = 10_000
+_SLOWEST = 30
+_DROPPED = 200
+_NOTICES = 50
+
+
+class Slowest:
+    """The slowest packets of each vNIC and direction, never more than its room of each."""
+
+    def __init__(self, room: int = _SLOWEST) -> None:
+        """Keep ``room`` packets of each."""
+        self._room = room
+        self._heaps: dict[tuple[object, object], list[tuple[int, int, Frame]]] = {}
+        self._order = itertools.count()
+
+    def add(self, packet: Frame) -> None:
+        """Keep it if it is among the slowest."""
+        heap = self._heaps.setdefault((packet["vm_interface"], packet["direction"]), [])
+        entry = (int(packet["total_ns"]), next(self._order), packet)
+        if len(heap) < self._room:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
+
+    def shift(self, later_ns: int) -> None:
+        """Tell all of them by a clock that is so much ahead."""
+        self._heaps = {
+            key: [(total, order, _packet_shifted(p, later_ns)) for total, order, p in heap]
+            for key, heap in self._heaps.items()
+        }
+
+    def ordered(self) -> tuple[Frame, ...]:
+        """Slowest first."""
+        entries = (entry for heap in self._heaps.values() for entry in heap)
+        return tuple(packet for _, _, packet in sorted(entries, reverse=True))
+
+
+def shifted(moment: Snapshot, later_ns: int) -> Snapshot:
+    """The same moment by a clock that is so much ahead; the wall clock stays what it was."""
+    stats, found = moment.stats, moment.rates
+    if stats is not None:
+        flows = stats.flows and tuple(
+            row._replace(first_ns=row.first_ns + later_ns, last_ns=row.last_ns + later_ns)
+            for row in stats.flows
+        )
+        stats = replace(stats, t_ns=stats.t_ns + later_ns, flows=flows)
+    return replace(
+        moment,
+        t_ns=moment.t_ns + later_ns,
+        wall_offset_ns=moment.wall_offset_ns - later_ns,
+        stats=stats,
+        rates=found and replace(found, t_ns=found.t_ns + later_ns),
+        slowest=tuple(_packet_shifted(packet, later_ns) for packet in moment.slowest),
+        dropped=tuple(_packet_shifted(packet, later_ns) for packet in moment.dropped),
+    )
+
+
+def _packet_shifted(packet: Frame, later_ns: int) -> Frame:
+    stages = [{**stage, "t_ns": stage["t_ns"] + later_ns} for stage in packet["stages"]]
+    return {**packet, "stages": stages}
+
+
+class History:
+    """Takes frames one by one and knows the moments so far."""
+
+    def __init__(self, depth: int = DEPTH) -> None:
+        """``depth`` is the number of moments kept."""
+        self._past: deque[Snapshot] = deque(maxlen=depth)
+        self._now = Snapshot()
+        self._vitals: Optional[Vitals] = None
+        self._reader = StatsReader()
+        self._slowest = Slowest()
+        self._fresh_packets = False
+
+    def moments(self) -> Moments:
+        """Oldest first; the last one is now."""
+        if self._fresh_packets:
+            self._fresh_packets = False
+            self._now = replace(self._now, slowest=self._slowest.ordered())
+        return (*self._past, self._now)
+
+    def take(self, frame: Frame) -> None:
+        """Account for one frame; raises :class:`VmlatError` for one that cannot be read."""
+        kind = frame["type"]
+        handler = getattr(self, f"_take_{kind}", None)
+        try:
+            if handler is not None:
+                handler(frame)
+            t_ns = time_of(frame)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise VmlatError(
+                f"a frame of type {kind} cannot be read",
+                f"{type(error).__name__} {error}",
+                "use the same version of vmlat on both sides",
+            ) from None
+        if t_ns is not None and t_ns > self._now.t_ns:
+            self._now = replace(self._now, t_ns=t_ns)
+
+    def note(self, phase: Phase, problem: Optional[VmlatError] = None) -> None:
+        """The stream itself changed: it ended, or it failed."""
+        self._now = replace(self._now, phase=phase, problem=problem)
+
+    def recording(self, path: Optional[str]) -> None:
+        """Where the stream is recorded, if it is."""
+        self._now = replace(self._now, recording=path)
+
+    def complain(self, error: VmlatError) -> None:
+        """Something asked for was refused."""
+        number = self._now.refusal.number + 1 if self._now.refusal else 1
+        phase = Phase.WATCHING if self._now.phase is Phase.ATTACHING else self._now.phase
+        self._now = replace(self._now, refusal=Refusal(number, error), phase=phase)
+
+    # ---- one method per type of frame ---------------------------------------------------------
+
+    def _take_hello(self, frame: Frame) -> None:
+        check_hello(frame)
+        clock = frame["clock"]
+        wall_offset_ns = int(clock["wall_ns"]) - int(clock["mono_ns"])
+        if self._now.hello is not None:
+            self._begin_anew(frame, wall_offset_ns)
+        self._now = replace(
+            self._now,
+            hello=frame,
+            phase=Phase.WATCHING,
+            problem=None,
+            wall_offset_ns=wall_offset_ns,
+        )
+        if frame.get("points"):
+            self._take_measuring(frame)
+
+    def _begin_anew(self, hello: Frame, wall_offset_ns: int) -> None:
+        """Another agent after a lost connection: nothing is counted across the gap."""
+        self._turn()
+        self._reader, self._vitals = StatsReader(), None
+        self._now = replace(
+            self._now, measuring=None, host=None, watched=(), stats=None, rates=None
+        )
+        if hello.get("boot") != self._now.boot:
+            # The host's clock began anew as well: what is kept is told by the new one.
+            later_ns = self._now.wall_offset_ns - wall_offset_ns
+            self._past = deque((shifted(m, later_ns) for m in self._past), self._past.maxlen)
+            self._now = shifted(self._now, later_ns)
+            self._slowest.shift(later_ns)
+
+    def _take_lost(self, frame: Frame) -> None:
+        wait_s = float(frame["wait_s"])
+        when = f"in {wait_s:.0f} s" if wait_s else "is being made"
+        problem = VmlatError(
+            str(frame["title"]), str(frame["cause"]), f"attempt {int(frame['attempt'])} {when}"
+        )
+        self._now = replace(self._now, phase=Phase.LOST, problem=problem)
+
+    def _take_host(self, frame: Frame) -> None:
+        self._now = replace(self._now, host=frame)
+
+    def _take_attaching(self, frame: Frame) -> None:
+        self._now = replace(self._now, phase=Phase.ATTACHING)
+
+    def _take_measuring(self, frame: Frame) -> None:
+        measuring = Measuring(
+            str(frame["rung"]), str(frame.get("offsets")), tuple(frame.get("points") or ())
+        )
+        # The counters of new probes begin at zero.
+        self._turn()
+        self._reader = StatsReader()
+        self._now = replace(self._now, measuring=measuring, stats=None, phase=Phase.MEASURING)
+
+    def _take_released(self, frame: Frame) -> None:
+        self._turn()
+        self._reader = StatsReader()
+        self._now = replace(self._now, measuring=None, stats=None, watched=(), phase=Phase.WATCHING)
+
+    def _take_ack(self, frame: Frame) -> None:
+        if frame.get("command") in ("filter", "settings") and self._now.measuring is not None:
+            # Other packets are counted from here on: nothing reaches back beyond this.
+            self._turn()
+            self._reader.rebase()
+            self._now = replace(self._now, measuring=replace(self._now.measuring), stats=None)
+
+    def _take_topology(self, frame: Frame) -> None:
+        self._now = replace(self._now, topology=Topology.from_json(frame))
+
+    def _take_vitals(self, frame: Frame) -> None:
+        vitals = Vitals.from_json(frame)
+        found = rates.between(self._vitals, vitals) if self._vitals else None
+        self._vitals = vitals
+        if found is None:
+            return
+        if self._now.phase is not Phase.MEASURING:
+            self._turn()
+        self._now = replace(self._now, rates=found)
+
+    def _take_links(self, frame: Frame) -> None:
+        names = tuple(str(v["name"]) for v in frame["vm_interfaces"])
+        self._now = replace(self._now, watched=names)
+
+    def _take_packet(self, frame: Frame) -> None:
+        self._slowest.add(frame)
+        self._fresh_packets = True
+
+    def _take_drop(self, frame: Frame) -> None:
+        self._now = replace(self._now, dropped=(frame, *self._now.dropped[: _DROPPED - 1]))
+
+    def _take_notice(self, frame: Frame) -> None:
+        self._now = replace(
+            self._now, notices=(*self._now.notices[1 - _NOTICES :], str(frame["text"]))
+        )
+
+    def _take_error(self, frame: Frame) -> None:
+        self.complain(error_of(frame))
+
+    def _take_stats(self, frame: Frame) -> None:
+        stats = self._reader.read(frame)
+        self._turn()
+        self._now = replace(self._now, stats=stats)
+
+    # ---- moments ------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """What was now is past; a new moment begins."""
+        last = self._now
+        if last.stats is None and last.rates is None:
+            return
+        if last.stats is not None:
+            last = replace(last, stats=replace(last.stats, totals=None))
+        self._past.append(last)
+        self._forget_flows()
+        self._now = replace(self._now, number=self._now.number + 1)
+
+    def _forget_flows(self) -> None:
+        rows = 0
+        for at in range(len(self._past) - 1, -1, -1):
+            stats = self._past[at].stats
+            if stats is None:
+                continue
+            if stats.flows is None:
+                return
+            rows += len(stats.flows)
+            if rows > _FLOW_ROWS:
+                self._past[at] = replace(self._past[at], stats=replace(stats, flows=None))

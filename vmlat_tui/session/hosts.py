@@ -1,0 +1,149 @@
+"""Where an agent runs: on this host, or on another one that the system's ssh reaches.
+
+ssh has the user's configuration, keys and jump hosts.  It never asks anything (``BatchMode``):
+behind the screens, and in the middle of a measurement, nobody could answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.session.parcel import COMMAND, parcel
+from vmlat_tui.sources import PACKAGE
+
+#: A dead connection is known after so many silent intervals.
+_ALIVE_S, _ALIVE_COUNT = 5, 3
+#: What stands for another value of the user's would break a connection that carries frames.
+_OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": "15",
+    "ServerAliveInterval": str(_ALIVE_S),
+    "ServerAliveCountMax": str(_ALIVE_COUNT),
+    "ClearAllForwardings": "yes",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+    # Its messages are what a failure is known by.
+    "LogLevel": "INFO",
+}
+#: ``[user@]host`` or ``ssh://[user@]host[:port]``; no blank, quote or other word of a shell, to
+#: which a ``ProxyCommand`` of the user's configuration may hand it.
+_DESTINATION = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:/@%\[\]~+-]{0,254}")
+
+
+def _nothing() -> None:
+    """There is nothing to check."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """How to start an agent on a host, and what to call the host.
+
+    ``preamble`` is what the program is given on standard input before the commands.  ``far``: there
+    is a connection that can be lost.  ``check`` raises if the host itself is known to have ended.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    preamble: Callable[[], bytes] = bytes
+    far: bool = False
+    check: Callable[[], None] = _nothing
+
+
+def here() -> Host:
+    """This host: the agent is this very program."""
+    command = (sys.executable, "-m", PACKAGE.name, "agent")
+    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    return Host("this host", command, {"PYTHONPATH": os.pathsep.join(filter(None, paths))})
+
+
+def reached_by_ssh(destination: str, sudo: bool = False) -> Host:
+    """Another host, which needs Python and BCC and nothing of ours.
+
+    Raises :class:`UsageError` for a name that ssh or a shell would take for something else.
+    """
+    if not _DESTINATION.fullmatch(destination):
+        raise UsageError(f"--host {destination!r} is no host", "", "give [user@]host")
+    command = ("sudo", "-n", *COMMAND) if sudo else COMMAND
+    options = (word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}"))
+    line = ("ssh", "-T", *options, "--", destination, f"exec {shlex.join(command)}")
+    return Host(destination, line, preamble=parcel, far=True)
+
+
+def configure(parser: argparse._ActionsContainer) -> None:
+    """Add the options that choose the host: the same for every command."""
+    parser.add_argument(
+        "--host", metavar="[USER@]HOST", help="another host, over ssh, instead of this one"
+    )
+    parser.add_argument(
+        "--sudo", action="store_true", help="become root on that host with sudo, without password"
+    )
+
+
+def chosen(args: argparse.Namespace) -> Host:
+    """The host that the options ask for."""
+    if args.host is not None:
+        return reached_by_ssh(args.host, args.sudo)
+    if args.sudo:
+        raise UsageError("--sudo is for --host", "", "on this host, start vmlat with sudo")
+    return here()
+
+
+# ---- why a connection ended ----------------------------------------------------------------------
+
+#: ssh's own exit status; a program there has others.
+SSH_FAILED = 255
+#: A shell's, for a program that is not there or cannot be run.
+_NOT_FOUND = (126, 127)
+
+#: What ssh says -> what is wrong, and what to do.  Nobody tries these again: the answer would be
+#: the same, and may lock the account.
+_REFUSALS = (
+    (
+        re.compile(r"Permission denied \([\w,-]+\)|Too many authentication failures"),
+        "does not let you in",
+        "log in with `ssh {name}` first: it must work without a password (a key, an agent, or a "
+        "shared connection)",
+    ),
+    (
+        re.compile(r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED"),
+        "is not known by its key, or has another one",
+        "look at it with `ssh {name}`",
+    ),
+    (
+        re.compile(r"Bad configuration option|terminating, \d+ bad configuration"),
+        "cannot be reached: ssh's configuration is wrong",
+        "correct it",
+    ),
+)  # fmt: skip
+
+
+def refusal(host: Host, status: Optional[int], words: str) -> Optional[VmlatError]:
+    """Why trying again is useless; None if it is not.  ``words`` are the last ones said there."""
+    if not host.far:
+        return None
+    last = words.strip().splitlines()[-1] if words.strip() else ""
+    if status == SSH_FAILED:
+        for pattern, wrong, remedy in _REFUSALS:
+            if pattern.search(words):
+                return UsageError(f"{host.name} {wrong}", last, remedy.format(name=host.name))
+        return None
+    if status in _NOT_FOUND:
+        return UsageError(f"{host.name} cannot run the agent", last, "install python3 there")
+    if "sudo:" in last:
+        return UsageError(
+            f"{host.name} refuses sudo",
+            last,
+            "allow it without a password (NOPASSWD), or log in as root",
+        )
+    if "vmlat needs Python" in last:
+        return UsageError(f"{host.name} cannot run the agent", last, "install a later python3")
+    return None

@@ -1,0 +1,200 @@
+"""What is known at one moment: immutable, built from frames, read by every screen and report."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.bins import Account
+from vmlat_tui.model.flows import Flow
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.session.rates import Rates
+from vmlat_tui.session.sample import LegKey, Samples, grown, merged
+
+
+class Phase(enum.Enum):
+    """How far the stream has come."""
+
+    CONNECTING = "connecting"
+    WATCHING = "watching"
+    ATTACHING = "attaching"
+    MEASURING = "measuring"
+    #: The connection broke and is tried again; what is shown is what was known before.
+    LOST = "lost"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class FlowRow(NamedTuple):
+    """One flow in one direction: totals since the start, rates of the last interval."""
+
+    direction: str
+    vnic: str
+    flow: Flow
+    packets: int
+    bytes: int
+    first_ns: int
+    last_ns: int
+    packets_per_second: float
+    bits_per_second: float
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What stays the same while the numbers change."""
+        return (self.direction, self.vnic, self.flow)
+
+
+class DropRow(NamedTuple):
+    """Packets that ended at one place for one reason."""
+
+    direction: str
+    vnic: str
+    point: str
+    reason: Optional[str]
+    function: Optional[str]
+    packets: int
+    packets_per_second: float
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What stays the same while the numbers change."""
+        return self[:5]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the figures can be relied on.
+
+    ``matched`` is the share of ended packets whose end is known (not expired, not evicted);
+    ``own_cpu`` the agent's share of one CPU in the last interval.
+    """
+
+    matched: Optional[float]
+    lost: int
+    suppressed: int
+    late: int
+    missed_runs: int
+    flows_evicted: int
+    balanced: bool
+    own_cpu: Optional[float]
+    memory_bytes: Optional[int]
+
+
+class Totals(NamedTuple):
+    """All packets of every leg since the probes are there, and those before the filter was set."""
+
+    counted: Mapping[LegKey, Histogram]
+    before: Mapping[LegKey, Histogram]
+
+    @property
+    def seen(self) -> frozenset[LegKey]:
+        """The legs that a packet passed since the filter was set."""
+        before = self.before.get
+        nobody = Histogram()
+        return frozenset(
+            key for key, total in self.counted.items() if total.count > before(key, nobody).count
+        )
+
+    def of(self, key: LegKey) -> Histogram:
+        """One leg since the filter was set."""
+        total = self.counted.get(key, Histogram())
+        before = self.before.get(key)
+        return total if before is None else merged((grown(before, total),))
+
+
+@dataclass(frozen=True)
+class Stats:
+    """One ``stats`` frame against the one before.
+
+    ``legs`` are those that a packet passed since probes or filter were set; ``samples`` hold what
+    each leg grew by in ``seconds``.  ``totals`` (since the start) and ``flows`` are dropped from
+    the older moments of a history to bound its memory.
+    """
+
+    t_ns: int
+    seconds: float
+    legs: frozenset[LegKey]
+    samples: Samples
+    totals: Optional[Totals]
+    flows: Optional[tuple[FlowRow, ...]]
+    drops: tuple[DropRow, ...]
+    accounts: Mapping[str, Account]
+    trust: Trust
+    hits: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What the probes got: the rung of the ladder and the hook or the reason of every point."""
+
+    rung: str
+    offsets: str
+    points: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A command that the agent did not carry out."""
+
+    number: int
+    error: VmlatError
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything known at one moment."""
+
+    number: int = 0
+    t_ns: int = 0
+    wall_offset_ns: int = 0
+    phase: Phase = Phase.CONNECTING
+    hello: Optional[Frame] = None
+    topology: Optional[Topology] = None
+    rates: Optional[Rates] = None
+    measuring: Optional[Measuring] = None
+    #: What the host said it can measure, if it was asked.
+    host: Optional[Frame] = None
+    #: The vNICs that are measured now, by the latest ``links`` frame.
+    watched: tuple[str, ...] = ()
+    stats: Optional[Stats] = None
+    #: The slowest single packets so far, slowest first, and the latest that were dropped.
+    slowest: tuple[Frame, ...] = ()
+    dropped: tuple[Frame, ...] = ()
+    notices: tuple[str, ...] = ()
+    refusal: Optional[Refusal] = None
+    problem: Optional[VmlatError] = None
+    recording: Optional[str] = None
+
+    @property
+    def boot(self) -> object:
+        """The boot of the host that its times are of."""
+        return self.hello.get("boot") if self.hello else None
+
+    @property
+    def wall_ns(self) -> int:
+        """Wall clock of the host at this moment."""
+        return self.t_ns + self.wall_offset_ns
+
+
+#: A history as the screens get it: oldest first, the last one is now.
+Moments = tuple[Snapshot, ...]
+
+NOTHING = Snapshot()
+
+
+@dataclass(frozen=True)
+class Place:
+    """One moment of a history, and what came before it."""
+
+    moments: Moments = field(default=(NOTHING,))
+    index: int = 0
+
+    @property
+    def now(self) -> Snapshot:
+        """The moment itself."""
+        return self.moments[self.index]

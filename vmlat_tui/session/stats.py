@@ -1,0 +1,170 @@
+"""One ``stats`` frame against the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from vmlat_tui.model.bins import Account, Bin
+from vmlat_tui.model.flows import Flow, row_key
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.session.sample import LegKey, Samples, grown
+from vmlat_tui.session.snapshot import DropRow, FlowRow, Stats, Totals, Trust
+
+_EMPTY = Histogram()
+_FlowKey = tuple[str, str, Flow]
+_DropKey = tuple[str, str, str, Optional[str], Optional[str]]
+#: Flows that are remembered; when there are more, the half that was idle for longest goes.
+_FLOWS = 40_000
+
+
+class StatsReader:
+    """Knows the reading before, and from where on packets are counted."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self._t_ns: Optional[int] = None
+        self._cost: Mapping[str, int] = {}
+        self._totals: dict[LegKey, Histogram] = {}
+        #: Totals when the filter or the settings were changed last.
+        self._base: dict[LegKey, Histogram] = {}
+        self._keys: dict[LegKey, LegKey] = {}
+        self._seen: frozenset[LegKey] = frozenset()
+        self._flow_rows: dict[_FlowKey, FlowRow] = {}
+        self._drop_counts: dict[_DropKey, int] = {}
+
+    def rebase(self) -> None:
+        """Other packets are counted from here on."""
+        self._base = self._totals
+
+    def read(self, frame: Frame) -> Stats:
+        """What a ``stats`` frame says, and what changed since the one before."""
+        t_ns = int(frame["t_ns"])
+        first = self._t_ns is None
+        began = t_ns if self._t_ns is None else self._t_ns
+        seconds = max((t_ns - began) / 1e9, 1e-9)
+        totals, samples = self._legs(frame["legs"], first)
+        flows = self._flows(frame["flows"], seconds, first)
+        drops = self._drops(frame["drops"], seconds, first)
+        accounts = {d: Account.from_json(row) for d, row in frame["bins"].items()}
+        trust = _trust(frame, self._cost, accounts, seconds)
+        # Not the frame itself: thousands of small lists would live on for the collector to visit.
+        self._t_ns, self._cost, self._totals = t_ns, frame["cost"], totals
+        since = Totals(totals, self._base)
+        if self._seen != since.seen:
+            self._seen = since.seen
+        return Stats(
+            t_ns=t_ns,
+            seconds=seconds,
+            legs=self._seen,
+            samples=samples,
+            totals=since,
+            flows=flows,
+            drops=drops,
+            accounts=accounts,
+            trust=trust,
+            hits=dict(frame["hooks"]),
+        )
+
+    def _legs(
+        self, rows: list[dict[str, Any]], first: bool
+    ) -> tuple[dict[LegKey, Histogram], Samples]:
+        """Totals, and what they grew by; the first reading is where counting begins.
+
+        Hundreds of legs twice a second: what did not change is not looked at.
+        """
+        totals: dict[LegKey, Histogram] = {}
+        samples = Samples()
+        for row in rows:
+            key = (row["vm_interface"] or "", row["leg"])
+            # One object for each name in the whole history, here and below.
+            key = self._keys.setdefault(key, key)
+            before = self._totals.get(key, _EMPTY)
+            if before.count == row["count"]:
+                totals[key] = before
+                continue
+            total = Histogram(row["count"], row["sum_ns"], row["max_ns"], dict(row["buckets"]))
+            totals[key] = total
+            if not first:
+                samples[key] = grown(before, total)
+        return totals, samples
+
+    def _flows(
+        self, rows: list[dict[str, Any]], seconds: float, first: bool
+    ) -> tuple[FlowRow, ...]:
+        """A frame has only the flows with traffic since the one before; the others stay, idle."""
+        known = {
+            key: row._replace(packets_per_second=0.0, bits_per_second=0.0)
+            if row.packets_per_second
+            else row
+            for key, row in self._flow_rows.items()
+        }
+        for row in rows:
+            key = direction, vnic, flow = row_key(row)
+            packets, size, first_ns = int(row["packets"]), int(row["bytes"]), int(row["first_ns"])
+            before = self._flow_rows.get(key)
+            if before is not None:
+                key = direction, vnic, flow = before[:3]
+            if before is not None and before.first_ns == first_ns:
+                gone = before.packets, before.bytes
+            else:  # new, or forgotten by the agent meanwhile
+                gone = (packets, size) if first else (0, 0)
+            known[key] = FlowRow(
+                direction,
+                vnic,
+                flow,
+                packets,
+                size,
+                first_ns,
+                int(row["last_ns"]),
+                max(0, packets - gone[0]) / seconds,
+                max(0, size - gone[1]) * 8 / seconds,
+            )
+        if len(known) > _FLOWS:
+            latest = sorted(known.items(), key=lambda item: item[1].last_ns)
+            known = dict(latest[-_FLOWS // 2 :])
+        self._flow_rows = known
+        return tuple(known.values())
+
+    def _drops(
+        self, rows: list[dict[str, Any]], seconds: float, first: bool
+    ) -> tuple[DropRow, ...]:
+        found = []
+        counts: dict[_DropKey, int] = {}
+        for row in rows:
+            key: _DropKey = (
+                str(row["direction"]),
+                str(row["vm_interface"] or ""),
+                str(row["point"]),
+                row["reason"],
+                row["function"],
+            )
+            packets = int(row["packets"])
+            before = self._drop_counts.get(key, packets if first else 0)
+            counts[key] = packets
+            found.append(DropRow(*key, packets, max(0, packets - before) / seconds))
+        self._drop_counts = counts
+        return tuple(found)
+
+
+def _trust(
+    frame: Frame, before: Mapping[str, int], accounts: Mapping[str, Account], seconds: float
+) -> Trust:
+    counters, cost = frame["counters"], frame["cost"]
+    ended = sum(a.ended - a.bins[Bin.IN_FLIGHT] for a in accounts.values())
+    unknown = sum(a.bins[Bin.EXPIRED] + a.bins[Bin.EVICTED] for a in accounts.values())
+    own_cpu = None
+    if "cpu_ns" in cost and "cpu_ns" in before:
+        own_cpu = max(0, cost["cpu_ns"] - before["cpu_ns"]) / seconds / 1e9
+    return Trust(
+        matched=(ended - unknown) / ended if ended else None,
+        lost=int(counters.get("lost", 0)),
+        suppressed=int(counters.get("suppressed", 0)),
+        late=int(counters.get("disorder", 0)),
+        missed_runs=int(cost.get("missed_runs", 0)),
+        flows_evicted=int(counters.get("flows_evicted", 0)),
+        balanced=all(a.balanced for a in accounts.values()),
+        own_cpu=own_cpu,
+        memory_bytes=cost.get("memory_bytes"),
+    )
