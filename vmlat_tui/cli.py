@@ -1,0 +1,83 @@
+"""Argument parsing and wiring: the only module that sees every layer.
+
+Each command lives in its own package and is imported only when it is the one asked for,
+so that ``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Optional
+
+from vmlat_tui import __version__
+from vmlat_tui.errors import VmlatError
+
+#: command -> (module that implements it, one line of help).  Each module offers
+#: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
+COMMANDS = {
+    "trace": ("vmlat_tui.report.trace", "packets and statistics of a VM's traffic"),
+    "topology": ("vmlat_tui.report.topology", "what was discovered on this host"),
+    "doctor": ("vmlat_tui.report.doctor", "what this host can measure, and what is missing"),
+    "record": ("vmlat_tui.report.record", "a session of this host into a file"),
+    "replay": ("vmlat_tui.tui.replay", "a recorded session on the screens"),
+    "demo": ("vmlat_tui.tui.demo", "a session that comes with vmlat, recorded in the lab"),
+    "analyze": ("vmlat_tui.report.analyze", "a ping between two VMs, segment by segment"),
+    "compare": ("vmlat_tui.report.comparison", "where one environment's ping takes longer"),
+    "lab": ("vmlat_tui.lab.command", "the built-in hypervisor"),
+    "agent": (
+        "vmlat_tui.agent.command",
+        "frames on stdout, commands on stdin (used by the others)",
+    ),
+}
+
+
+#: What runs without a command.
+SCREENS = "vmlat_tui.tui.command"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line per usage error, like every other error of vmlat."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command; return its exit status (0 done, 1 measurement failed, 2 usage)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(
+        prog="vmlat", description="Where a VM's packets spend their time on this hypervisor."
+    )
+    parser.add_argument("--version", action="version", version=f"vmlat {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    # A command comes first: `vmlat --replay trace` shows a file of that name.
+    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    module = None
+    if chosen is None:
+        module = importlib.import_module(SCREENS)
+        module.configure(parser)
+    for name, (where, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, allow_abbrev=False)
+        if name == chosen:
+            module = importlib.import_module(where)
+            module.configure(command)
+    args = parser.parse_args(arguments)
+    if args.command != chosen:
+        parser.error(f"{args.command} goes before its options")
+    assert module is not None
+    try:
+        return int(module.run(args))
+    except VmlatError as error:
+        from vmlat_tui.report.words import clean
+
+        # Its words may be another host's.
+        print(f"vmlat: {clean(str(error))}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,105 @@
+"""``vmlat doctor``: what this host can measure, and what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.report.words import clean
+from vmlat_tui.session import hosts
+from vmlat_tui.session.process import AgentProcess
+
+_LIMIT_S = 180.0
+
+#: rung -> what a measurement on it has.
+_RUNGS = {
+    "full": "full: tracepoints and kprobes",
+    "tracepoints": "tracepoints only: the switch and tun are not divided into stages",
+    "none": "nothing can be measured with BPF",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``vmlat doctor``."""
+    parser.description = (
+        "Show what this host can measure: kernel, BTF, kprobes, ring buffer, BCC, privileges, and "
+        "the hook of every point. As root the probes are really attached for a moment. "
+        "Exit status 0 if the main path can be measured."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    hosts.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 0 if the main path can be measured, else 1."""
+    with AgentProcess(hosts.chosen(args)) as agent:
+        agent.send("describe")
+        frame = agent.next(_LIMIT_S)
+    if frame is None or frame["type"] != "host":
+        raise VmlatError("the agent did not describe its host")
+    print(json.dumps(frame) if args.json else text(frame))
+    return 0 if frame["measurable"] else 1
+
+
+def _row(good: object, name: str, words: str) -> str:
+    return f"  {'ok  ' if good else 'MISS'}  {name:<14} {words}"
+
+
+def text(host: Frame) -> str:
+    """The report for people."""
+    btf, bcc = host["btf"], host["bcc"]
+    lockdown = host["lockdown"]
+    layout = "present" if btf["present"] else f"absent ({clean(btf['problem'])})"
+    if not btf["present"]:
+        layout += (
+            ", kernel headers take its place" if host["headers"] else ", and no kernel headers"
+        )
+    lines = [
+        f"vmlat on Linux {clean(host['kernel'])} ({clean(host['machine'])})",
+        "",
+        _row(host["root"], "privileges", _privileges(host)),
+        _row(btf["present"] or host["headers"], "BTF", layout),
+        _row(
+            host["kprobes"], "kprobes", "available" if host["kprobes"] else "this kernel has none"
+        ),
+        _row(
+            host["ring_buffer"], "ring buffer", "available" if host["ring_buffer"] else "needs 5.8"
+        ),
+        _row(bcc["version"], "BCC", clean(bcc["version"] or bcc["problem"])),
+        _row(lockdown != "confidentiality", "lockdown", clean(lockdown)),
+        _row(host["rung"] != "none", "rung", _RUNGS.get(host["rung"], "unknown")),
+        "",
+        f"  {'point':<14}{'direction':<11}hook",
+    ]
+    for point in host["points"]:
+        hooks = ", ".join(f"{h['function']} ({h['kind']})" for h in point["hooks"])
+        where = "/".join(point["directions"])
+        lines.append(
+            f"  {point['point']:<14}{where:<11}{hooks or 'none: ' + clean(point['reason'])}"
+        )
+    lines += [
+        "",
+        f"  VM interfaces: {', '.join(map(clean, host['vm_interfaces'])) or 'none here now'}",
+        f"  uplinks:       {', '.join(map(clean, host['uplinks'])) or 'none here now'}",
+        "",
+        _verdict(host),
+    ]
+    return "\n".join(lines)
+
+
+def _privileges(host: Frame) -> str:
+    if host["root"]:
+        return "root: the hooks below were really attached"
+    return "not root: the hooks below are judged from outside; root would attach them and measure"
+
+
+def _verdict(host: Frame) -> str:
+    if host["measurable"]:
+        return "The main path can be measured."
+    if host["problem"]:
+        return f"The main path cannot be measured: {clean(host['problem'])}"
+    if host["missing"]:
+        return f"The main path cannot be measured: no hook for {', '.join(host['missing'])}"
+    return "The main path can be measured by root; run as root."

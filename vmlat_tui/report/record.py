@@ -1,0 +1,273 @@
+"""``vmlat record FILE``: what the screens would get, written down without them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.frames import Frame, check_hello, error_of
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.report import selection
+from vmlat_tui.report.selection import Selection
+from vmlat_tui.report.words import clean
+from vmlat_tui.session import hosts
+from vmlat_tui.session.hosts import Host
+from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.session.recording import Tee
+
+#: How long an agent may take to look around, and libvirt to name a VM after that; probes to be put
+#: in place; and an agent to end.
+_LOOK_S, _FIND_S, _START_S, _END_S = 60.0, 6.0, 180.0, 30.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``vmlat record``."""
+    parser.description = (
+        "Measure VMs of a host and write the session to a file, until Ctrl-C. `vmlat replay` "
+        "shows it, on any machine. Only its owner may read the file: it holds names and addresses."
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="such as case17.vmlat.gz; a name in .gz is compressed"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if there is one")
+    parser.add_argument("--duration", metavar="S", help="stop after this many seconds")
+    where = selection.configure(parser)
+    where.add_argument("--vm", metavar="NAME[,NAME]", help="every tap of these VMs")
+    where.add_argument("--connect", metavar="URI", help="libvirt's connection URI")
+    single = parser.add_argument_group("single packets (statistics count all)")
+    single.add_argument(
+        "--latency-threshold", metavar="US", help="record those that took at least this long"
+    )
+    single.add_argument(
+        "--max-rate",
+        metavar="N",
+        default="50",
+        help="record at most so many a second, 0: no limit (default 50); the others are counted",
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked command line."""
+
+    host: Host
+    path: Path
+    force: bool
+    packets: Selection
+    vms: tuple[str, ...]
+    uri: Optional[str]
+    threshold_ns: int
+    max_rate: int
+    duration_s: Optional[float]
+
+
+def parse(args: argparse.Namespace) -> Request:
+    """Check the options against each other, and the place; raises :class:`UsageError`."""
+    packets = selection.parse(args)
+    vms = selection.names("--vm", args.vm)
+    if vms and packets.vm_interfaces:
+        raise UsageError("--vm and --vm-interface say the same", "", "leave one out")
+    if args.connect is not None and not args.connect:
+        raise UsageError("--connect is empty", "", "give an URI such as qemu:///system")
+    threshold = selection.number(
+        "--latency-threshold", args.latency_threshold, 0, 60_000_000, whole=False
+    )
+    max_rate = selection.number("--max-rate", args.max_rate, 0, 1_000_000, whole=True)
+    duration_s = selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False)
+    path = Path(args.file)
+    _check_place(path, args.force)
+    return Request(
+        hosts.chosen(args),
+        path,
+        args.force,
+        packets,
+        vms,
+        args.connect,
+        int((threshold or 0) * 1000),
+        int(max_rate or 0),
+        duration_s,
+    )
+
+
+def _check_place(path: Path, force: bool) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be made", f"{path.parent} is no directory")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} cannot be replaced", "it is no regular file")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists", "", "choose another name, or replace it with --force")
+
+
+class _Recorder:
+    """One run: frames into the file, a line about them on standard error."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._stop = False
+        self._host = ""
+        self._taps: tuple[str, ...] = ()
+        self._topology: Optional[Topology] = None
+        #: Since when there are figures, and the latest.
+        self._begin_s: Optional[float] = None
+        self._end_s = 0.0
+        self._stats: Optional[Frame] = None
+        self._live = sys.stderr.isatty()
+
+    def interrupt(self, *_: object) -> None:
+        self._stop = True
+
+    def run(self) -> None:
+        request = self._request
+        with AgentProcess(request.host) as agent:
+            tee = Tee(agent)
+            tee.record(request.path, overwrite=request.force)
+            try:
+                self._start(tee)
+                self._watch(tee)
+                self._finish(tee)
+            finally:
+                self._end_line()
+                tee.stop()
+                if self._begin_s is None:
+                    request.path.unlink(missing_ok=True)
+                else:
+                    self._say(self._summary())
+
+    def _start(self, tee: Tee) -> None:
+        request = self._request
+        connect = {"connect": request.uri} if request.uri else {}
+        tee.send("configure", discover=True, measure=False, **connect)
+        fields = request.packets.fields()
+        if request.vms:
+            fields["vm_interfaces"] = self._find(tee)
+        tee.send(
+            "measure",
+            **fields,
+            threshold_ns=request.threshold_ns,
+            max_rate=request.max_rate,
+            emit=True,
+            sample=1,
+            detail=True,
+        )
+        deadline = time.monotonic() + _START_S
+        self._progress("attaching the probes")
+        while self._begin_s is None:
+            self._next(tee)
+            if self._stop:
+                raise VmlatError("nothing was recorded", "stopped before the probes were in place")
+            if time.monotonic() > deadline:
+                raise VmlatError("the agent did not start", f"no probes in {_START_S:.0f} s")
+
+    def _find(self, tee: Tee) -> list[str]:
+        """The taps of the VMs that were asked for."""
+        deadline = time.monotonic() + _LOOK_S
+        while True:
+            if self._next(tee) == "topology":
+                deadline = min(deadline, time.monotonic() + _FIND_S)
+            domains = self._topology.domains if self._topology else ()
+            found = {domain.name: domain for domain in domains}
+            taps = [v.tap for name in self._request.vms if name in found
+                    for v in found[name].vnics if v.tap]  # fmt: skip
+            missing = [name for name in self._request.vms if name not in found]
+            if self._topology is not None and not missing and taps:
+                return taps
+            if self._stop:
+                raise VmlatError("nothing was recorded", "stopped before the VM was found")
+            if time.monotonic() > deadline:
+                break
+        if self._topology is None:
+            raise VmlatError("the agent did not say which VMs there are", f"in {_LOOK_S:.0f} s")
+        if missing:
+            there = ", ".join(map(clean, found)) or "none"
+            raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
+        raise UsageError(f"{clean(self._request.vms[0])} has no device to measure", "is it running")
+
+    def _watch(self, tee: Tee) -> None:
+        duration_s = self._request.duration_s
+        begin_s = self._begin_s or 0.0
+        while not self._stop:
+            if duration_s is not None and time.monotonic() - begin_s >= duration_s:
+                return
+            if self._next(tee) == "stats":
+                self._progress(self._figures())
+
+    def _finish(self, tee: Tee) -> None:
+        tee.send("stop")
+        deadline = time.monotonic() + _END_S
+        while self._stats is None or not self._stats["final"]:
+            self._next(tee)
+            if time.monotonic() > deadline:
+                raise VmlatError("the agent did not end", f"no final statistics in {_END_S:.0f} s")
+
+    def _next(self, tee: Tee) -> str:
+        """Take one frame, if one comes soon; its type."""
+        frame = tee.next(0.2)
+        if frame is None:
+            return ""
+        kind = str(frame["type"])
+        if kind == "hello":
+            check_hello(frame)
+            self._host = str(frame["host"])
+        elif kind == "topology":
+            self._topology = Topology.from_json(frame)
+        elif kind == "measuring":
+            self._begin_s = self._end_s = time.monotonic()
+        elif kind == "links":
+            self._taps = tuple(str(v["name"]) for v in frame["vm_interfaces"])
+        elif kind == "stats":
+            self._stats, self._end_s = frame, time.monotonic()
+        elif kind == "notice":
+            self._say(clean(str(frame["text"])))
+        elif kind == "error":
+            raise error_of(frame)
+        return kind
+
+    # ---- what is said -----------------------------------------------------------------------
+
+    def _figures(self) -> str:
+        bins: list[dict[str, Any]] = list(self._stats["bins"].values()) if self._stats else []
+        packets = sum(int(row["completed"]) for row in bins)
+        seconds = self._end_s - (self._begin_s or 0.0)
+        return f"{seconds:.0f} s of {self._what}, {packets} packets{self._size}"
+
+    @property
+    def _size(self) -> str:
+        try:
+            return f", {self._request.path.stat().st_size / 1024:.0f} KiB"
+        except OSError:
+            return ""  # somebody moved it
+
+    @property
+    def _what(self) -> str:
+        return ", ".join(map(clean, self._taps)) or "no vNIC"
+
+    def _summary(self) -> str:
+        on = f" on {clean(self._host)}" if self._host else ""
+        return f"recorded {self._figures()}{on}; `vmlat replay {self._request.path}` shows it"
+
+    def _progress(self, words: str) -> None:
+        if self._live:
+            print(f"\rvmlat: {words}; Ctrl-C ends it\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _end_line(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _say(self, words: str) -> None:
+        self._end_line()
+        print(f"vmlat: {words}", file=sys.stderr, flush=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until told to stop; the file is complete then."""
+    recorder = _Recorder(parse(args))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, recorder.interrupt)
+    recorder.run()
+    return 0

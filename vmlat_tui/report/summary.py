@@ -1,0 +1,162 @@
+"""The statistics at the end, after section 6.2 of the requirement: text and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.flows import Flow
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.report.words import clean, duration, microseconds, rate
+
+_QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+_BAR = 40
+_TOP_FLOWS = 20
+
+
+def summary_json(stats: Frame, duration_ns: int) -> Frame:
+    """The ``summary`` object: legs, flows, bins, drops and what was not seen."""
+    legs = []
+    for row in stats["legs"]:
+        histogram = Histogram.from_json(row)
+        legs.append(
+            {
+                "vm_interface": row["vm_interface"],
+                "direction": row["direction"],
+                "leg": row["leg"],
+                "count": histogram.count,
+                "sum_ns": histogram.sum_ns,
+                "mean_ns": histogram.mean_ns,
+                **{f"{name}_ns": histogram.quantile(q) for name, q in _QUANTILES},
+                "max_ns": histogram.max_ns,
+                "histogram": [
+                    {"from_ns": low, "to_ns": high, "count": count}
+                    for low, high, count in histogram.octaves()
+                ],
+            }
+        )
+    flows = [{**row, **_rates(row, duration_ns)} for row in stats["flows"]]
+    return {
+        "type": "summary",
+        "duration_ns": duration_ns,
+        "legs": legs,
+        "flows": flows,
+        "bins": stats["bins"],
+        "drops": stats["drops"],
+        "counters": stats["counters"],
+        "hooks": stats["hooks"],
+        "cost": stats["cost"],
+    }
+
+
+def _rates(row: dict[str, Any], duration_ns: int) -> dict[str, float]:
+    seconds = max(duration_ns, 1) / 1e9
+    return {
+        "packets_per_second": row["packets"] / seconds,
+        "bits_per_second": row["bytes"] * 8 / seconds,
+    }
+
+
+def summary_text(stats: Frame, duration_ns: int, interrupted: str = "") -> str:
+    """The closing statistics as text; ``interrupted`` says why they are not the final ones."""
+    lines = [f"=== VM Network Latency Statistics ({duration_ns / 1e9:.1f} s) ==="]
+    if interrupted:
+        lines.append(f"Not final: {interrupted}")
+    keys = dict.fromkeys((row["vm_interface"] or "", row["direction"]) for row in stats["legs"])
+    for vm_interface, direction in keys:
+        lines += ["", *_legs(stats, vm_interface, direction)]
+    lines += ["", *_flows(stats, duration_ns), "", *_bins(stats)]
+    if stats["drops"]:
+        lines += ["", "Drops:", *(_drop(row) for row in stats["drops"])]
+    lines += _remarks(stats)
+    return "\n".join(lines) + "\n"
+
+
+def _legs(stats: Frame, vm_interface: str, direction: str) -> list[str]:
+    rows = [
+        (row, Histogram.from_json(row))
+        for row in stats["legs"]
+        if (row["vm_interface"] or "") == vm_interface and row["direction"] == direction
+    ]
+    lines = [
+        f"{clean(vm_interface)} {direction.upper()} legs (us):",
+        f"  {'leg':<28}{'count':>9}{'mean':>12}{'p50':>12}{'p90':>12}{'p99':>12}{'max':>12}",
+    ]
+    for row, histogram in rows:
+        values = [histogram.mean_ns, *(histogram.quantile(q) or 0 for _, q in _QUANTILES)]
+        numbers = "".join(f"{microseconds(v):>12}" for v in [*values, histogram.max_ns])
+        lines.append(f"  {row['title']:<28}{histogram.count:>9}{numbers}")
+    for row, histogram in rows:
+        lines += ["", f"  {row['title']}: distribution", *_distribution(histogram)]
+    return lines
+
+
+def _distribution(histogram: Histogram) -> list[str]:
+    rows = histogram.octaves()
+    most = max((count for _, _, count in rows), default=1)
+    return [
+        f"    {duration(low):>8} .. {duration(high):<8}{count:>9} |"
+        + "#" * round(_BAR * count / most)
+        for low, high, count in rows
+    ]
+
+
+def _flows(stats: Frame, duration_ns: int) -> list[str]:
+    rows = sorted(stats["flows"], key=lambda row: (-row["packets"], str(row["flow"])))
+    lines = [f"Flows ({len(rows)}):"]
+    for row in rows[:_TOP_FLOWS]:
+        rates = _rates(row, duration_ns)
+        lines.append(
+            f"  {row['direction'].upper()} {Flow.from_json(row['flow'])}"
+            f" {clean(row['vm_interface'])}: {row['packets']} packets, {row['bytes']} bytes,"
+            f" {rate(rates['packets_per_second'], 'pps')},"
+            f" {rate(rates['bits_per_second'], 'bit/s')}"
+        )
+    if len(rows) > _TOP_FLOWS:
+        lines.append(f"  and {len(rows) - _TOP_FLOWS} more with fewer packets")
+    return lines
+
+
+def _bins(stats: Frame) -> list[str]:
+    names = [b.id for b in Bin]
+    lines = [f"Packets: {'started':>11} = {'sum':>9}   of: {' + '.join(names)}"]
+    for direction, row in stats["bins"].items():
+        parts = " + ".join(str(row[name]) for name in names)
+        verdict = "" if row["started"] == row["sum"] else "   DOES NOT ADD UP"
+        lines.append(
+            f"  {direction.upper():<7}{row['started']:>11} = {row['sum']:>9}   of: {parts}{verdict}"
+        )
+    return lines
+
+
+def _drop(row: dict[str, Any]) -> str:
+    reason = f"reason {clean(row['reason'])}" if row["reason"] else "no reason given"
+    return (
+        f"  {row['direction'].upper()} {row['packets']} after {row['point']}: {reason},"
+        f" freed by {clean(row['function'])}"
+    )
+
+
+#: counter -> what it means to the reader, printed only when it is not 0.
+_REMARKS = {
+    "suppressed": "packets were not printed: over --max-rate",
+    "lost": "packets were not printed: the event buffer was full",
+    "fragments": "later fragments were seen; only first fragments are measured",
+    "disorder": "steps carried an earlier time than the step before and were left out of the legs",
+    "unlisted": "legs had no room in the leg table",
+    "flows_evicted": "flows were forgotten to make room for others",
+    "flows_full": "packets belong to flows that had no room in the flow table",
+}
+
+
+def _remarks(stats: Frame) -> list[str]:
+    lines = [
+        f"  {stats['counters'][k]} {text}"
+        for k, text in _REMARKS.items()
+        if stats["counters"].get(k)
+    ]
+    missed = stats["cost"].get("missed_runs", 0)
+    if missed:
+        lines.append(f"  {missed} runs of a probe were skipped by the kernel")
+    return ["", "Remarks:", *lines] if lines else []

@@ -1,0 +1,1 @@
+"""The interactive screens; they know frames only through a session's snapshots."""

@@ -1,0 +1,152 @@
+"""What every screen has: breadcrumb, trust line, hints, the prompt, a filter of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.report.columns import Column
+from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.frame import Crumb, Hints, TrustLine
+from vmlat_tui.tui.prompt import Prompt
+from vmlat_tui.tui.table import Table
+
+if TYPE_CHECKING:
+    from vmlat_tui.tui.app import VmlatApp
+
+Row = TypeVar("Row")
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Whether a row's text has every word of the pattern and none that begins with ``!``."""
+    text = text.lower()
+    for word in pattern.lower().split():
+        wanted = not word.startswith("!")
+        bare = word if wanted else word[1:]
+        if bare and (bare in text) is not wanted:
+            return False
+    return True
+
+
+class VmlatScreen(Screen[None]):
+    """One place of the program; subclasses say what is in it and fill it in :meth:`fill`."""
+
+    #: Key of :data:`vmlat_tui.tui.keys.KEYS`.
+    scope: ClassVar[str] = ""
+    AUTO_FOCUS = "Table"
+
+    def __init__(self) -> None:
+        """Nothing is filtered."""
+        super().__init__()
+        self.pattern = ""
+
+    @property
+    def vmlat(self) -> VmlatApp:
+        """The application, under its own type."""
+        return cast("VmlatApp", self.app)
+
+    @property
+    def crumb(self) -> str:
+        """The name of this place in the breadcrumb."""
+        return self.scope
+
+    def compose(self) -> ComposeResult:
+        """The frame, and the body in it."""
+        yield Crumb()
+        yield from self.body()
+        yield TrustLine()
+        yield Hints()
+        yield Prompt()
+
+    def body(self) -> ComposeResult:
+        """Widgets between the breadcrumb and the trust line; override."""
+        yield from ()
+
+    def fill(self, place: Place) -> None:
+        """Show one moment; override."""
+
+    def refill(self) -> None:
+        """Show the moment that the application is at."""
+        if not self.is_mounted:
+            return
+        app, place = self.vmlat, self.vmlat.place
+        playing = app.player.words(place.now) if app.player else ""
+        wanted = app.control.wanted.words
+        self.query_one(Crumb).tell(app.crumbs, place, app.frozen, wanted, playing)
+        self.query_one(TrustLine).tell(place.now)
+        self.query_one(Hints).tell(keys.hints((self.scope, "table", "app")))
+        self.fill(place)
+
+    def on_mount(self) -> None:
+        """Show something at once."""
+        self.call_after_refresh(self.refill)
+
+    def on_screen_resume(self) -> None:
+        """Time went on meanwhile."""
+        self.refill()
+
+    def on_resize(self) -> None:
+        """Another size may have other panes."""
+        self.call_after_refresh(self.refill)
+
+    # ---- rows ---------------------------------------------------------------------------------
+
+    def kept(self, rows: Iterable[Row], columns: Sequence[Column[Row]]) -> list[Row]:
+        """The rows that the pattern of the filter line lets through."""
+        if not self.pattern:
+            return list(rows)
+        return [row for row in rows if matches(self._text(row, columns), self.pattern)]
+
+    @staticmethod
+    def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
+        values = (column.value(row) for column in columns if not column.form.right)
+        return " ".join(str(value) for value in values if isinstance(value, str))
+
+    def filter_rows(self) -> None:
+        """Ask for a pattern."""
+
+        def change(pattern: str) -> None:
+            self.pattern = pattern
+            self.refill()
+
+        self.query_one(Prompt).ask("/", self.pattern, change, change)
+
+    def action_packet_filter(self) -> None:
+        """Ask which packets are to be measured."""
+        self.query_one(Prompt).ask(
+            "measure", self.vmlat.control.wanted.filter_words, self.vmlat.control.want_filter
+        )
+
+    def action_release(self) -> None:
+        """Measure nothing."""
+        try:
+            self.vmlat.control.release()
+        except VmlatError as error:
+            self.vmlat.tell(str(error), "warning")
+
+    def action_threshold(self) -> None:
+        """Ask from how long on a packet is shown."""
+
+        def take(text: str) -> None:
+            try:
+                microseconds = float(text or 0)
+            except ValueError:
+                microseconds = -1.0
+            if not 0 <= microseconds <= 60_000_000:
+                raise UsageError(f"{text!r} is no threshold", "", "give µs, 0 to 60000000")
+            self.vmlat.control.want(threshold_ns=int(microseconds * 1000))
+
+        threshold_ns = self.vmlat.control.wanted.threshold_ns
+        self.query_one(Prompt).ask("threshold µs", f"{threshold_ns / 1000:g}", take)
+
+    def table(self) -> Optional[Table[Any]]:
+        """The table that has the focus, or the first."""
+        if isinstance(self.focused, Table):
+            return self.focused
+        tables = self.query(Table)
+        return tables.first() if tables else None

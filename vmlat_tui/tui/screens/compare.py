@@ -1,0 +1,127 @@
+"""Several VMs side by side: the whole way of each, and every leg."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.report import compare, matrix
+from vmlat_tui.report.compare import CompareRow, Measured
+from vmlat_tui.report.legs import long_name
+from vmlat_tui.report.matrix import Figure, Matrix, MatrixRow
+from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import VmlatScreen, matches
+from vmlat_tui.tui.table import Table
+
+#: From this height on both tables are in sight together.
+_HIGH = 34
+_FIGURES = tuple(Figure)
+_EMPTY = "nothing is measured: mark VMs with m in the list of VMs, then c"
+
+
+class CompareScreen(VmlatScreen):
+    """Enter shows the path of a vNIC, or the leg of the VM that is slowest there."""
+
+    scope = "compare"
+    BINDINGS = keys.bindings("compare")
+    CSS = """
+    CompareScreen #compare { height: 1fr; }
+    CompareScreen #matrix { height: 1fr; border-top: $rule $border-blurred; }
+    CompareScreen.-small #matrix { display: none; border-top: none; }
+    CompareScreen.-small.-matrix #matrix { display: block; }
+    CompareScreen.-small.-matrix #compare { display: none; }
+    """
+
+    def __init__(self) -> None:
+        """The legs show their medians."""
+        super().__init__()
+        self._figure = Figure.P50
+
+    def body(self) -> ComposeResult:
+        """Two tables."""
+        yield Table(compare.COLUMNS, lambda r: r.key, id="compare", emphasis=compare.emphasis)
+        yield Table((), lambda r: r.key, id="matrix", emphasis=matrix.emphasis)
+
+    @property
+    def _ways(self) -> Table[CompareRow]:
+        return self.query_one("#compare", Table)
+
+    @property
+    def _legs(self) -> Table[MatrixRow]:
+        return self.query_one("#matrix", Table)
+
+    def fill(self, place: Place) -> None:
+        """Show the figures of this moment."""
+        app = self.vmlat
+        found = compare.measured(place, app.span, app.mark_ns)
+        small = self.size.height < _HIGH
+        self.set_class(small, "-small")
+        rows = self.kept(compare.rows(found), compare.COLUMNS)
+        title = ((" whole way and slowest leg", "title"), (f"   {app.span.words}", "dim"))
+        self._ways.show(rows, title, _EMPTY)
+        height = "1fr" if small else min(self._ways.height_wanted, self.size.height // 2 - 2)
+        self._ways.styles.height = height
+        self._fill_legs(found)
+
+    def _fill_legs(self, found: list[Measured]) -> None:
+        shown = matrix.matrix(found, self._figure)
+        rows = [row for row in shown.rows if matches(_text(row), self.pattern)]
+        self._legs.set_columns(shown.columns, matrix.FIXED)
+        self._legs.show(rows, self._title(shown), _EMPTY)
+
+    def _title(self, shown: Matrix) -> Line:
+        first, last = self._legs.columns_in_sight
+        count = len(shown.columns) - matrix.FIXED
+        words = f"{self._figure.value} {shown.unit}".rstrip()
+        part = f"   VMs {first + 1} to {last} of {count}" if last - first < count else ""
+        span = f"   {self.vmlat.span.words}"
+        return ((f" {words} of every leg", "title"), (span, "dim"), (part, "accent"))
+
+    # ---- keys ---------------------------------------------------------------------------------
+
+    def action_span(self) -> None:
+        """The next span."""
+        self.vmlat.next_span()
+
+    def action_sort(self) -> None:
+        """By p50, by p99, as they come."""
+        order = (None, "p50", "p99")
+        now = self._ways.sorting[0] if self._ways.sorting else None
+        self._ways.sort_by(order[(order.index(now) + 1) % len(order)])
+
+    def action_page(self, page: str) -> None:
+        """Go to a table; where there is no room for both, it takes the room."""
+        self.set_class(page == "matrix", "-matrix")
+        self.call_after_refresh(lambda: self.query_one(f"#{page}", Table).focus())
+        self.call_after_refresh(self.refill)
+
+    def action_figure(self) -> None:
+        """The next figure."""
+        self._figure = _FIGURES[(_FIGURES.index(self._figure) + 1) % len(_FIGURES)]
+        self.refill()
+
+    def action_columns(self, by: int) -> None:
+        """Other VMs."""
+        self._legs.scroll_columns(by)
+        self.refill()
+
+    @on(Table.Chosen, "#compare")
+    def way_chosen(self) -> None:
+        """Its path."""
+        row = self._ways.selected
+        if row is not None:
+            self.vmlat.look_at(row.total.vnic, (row.total.vnic,))
+
+    @on(Table.Chosen, "#matrix")
+    def leg_chosen(self) -> None:
+        """The leg of the VM that is slowest there."""
+        row = self._legs.selected
+        if row is not None and row.values:
+            vnic = max(row.values, key=lambda name: row.values[name])
+            self.vmlat.leg((vnic, row.leg.id))
+
+
+def _text(row: MatrixRow) -> str:
+    return f"{row.leg.direction.name} {long_name(row.leg)}"

@@ -1,0 +1,142 @@
+"""What this host can measure, and what is missing."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from textual.app import ComposeResult
+
+from vmlat_tui.model.points import POINTS
+from vmlat_tui.report.columns import COUNT, NAME, TEXT, Column
+from vmlat_tui.report.words import clean
+from vmlat_tui.session.snapshot import Place, Snapshot
+from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+Point = Mapping[str, Any]
+
+
+def _hook(point: Point) -> str:
+    if not point["hooks"]:
+        return f"none: {clean(point['reason'])}"
+    return ", ".join(f"{clean(h['function'])} ({clean(h['kind'])})" for h in point["hooks"])
+
+
+def _title(point: Point) -> str:
+    known = POINTS.get(str(point["point"]))
+    return known.title if known else ""
+
+
+class DoctorScreen(VmlatScreen):
+    """Every point with its hook or the reason why it has none."""
+
+    scope = "doctor"
+    CSS = """
+    DoctorScreen #state { height: auto; max-height: 8; padding: 0 1; }
+    DoctorScreen #notes { height: auto; max-height: 6; padding: 0 1;
+                          border-top: $rule $border-blurred; }
+    """
+
+    def body(self) -> ComposeResult:
+        """The host, its points, what could not be found out."""
+        yield Lines("state")
+        yield Table(self._columns(), lambda p: p["point"], id="points", emphasis=self._emphasis)
+        yield Lines("notes")
+
+    def on_mount(self) -> None:
+        """Ask, if nobody did."""
+        super().on_mount()
+        self.vmlat.control.describe()
+
+    def _columns(self) -> list[Column[Point]]:
+        return [
+            Column("point", "point", 12, NAME, lambda p: p["point"], 0, 16),
+            Column("directions", "for", 5, TEXT, lambda p: "/".join(p["directions"]), 1),
+            Column("hook", "hook", 30, TEXT, _hook, 0, 60,
+                   lambda p: "" if p["hooks"] else "warn"),
+            Column("hits", "hits", 8, COUNT, self._hits, 2, help="how often its hooks ran"),
+            Column("title", "where", 24, TEXT, _title, 3, 30),
+        ]  # fmt: skip
+
+    @staticmethod
+    def _emphasis(point: Point) -> tuple[str, str]:
+        return ("", "") if point["hooks"] else ("▲", "")
+
+    def _hits(self, point: Point) -> int | None:
+        stats = self.vmlat.place.now.stats
+        if stats is None or not point["hooks"]:
+            return None
+        names = {str(h["function"]) for h in point["hooks"]}
+        counts = [n for id_, n in stats.hits.items() if id_ in names or id_.split(":")[-1] in names]
+        return sum(counts) if counts else None
+
+    def fill(self, place: Place) -> None:
+        """Show what is known at this moment."""
+        now = place.now
+        self.query_one("#state", Lines).show(list(_state(now)))
+        points = list(now.measuring.points) if now.measuring else _planned(now)
+        table = self.query_one("#points", Table)
+        table.show(
+            self.kept(points, table.columns),
+            ((" points of the path", "title"),),
+            "the host is being asked" if self.vmlat.live else "nothing was measured",
+        )
+        pane = self.query_one("#notes", Lines)
+        pane.show(list(_notes(now, max(20, self.size.width - 4))))
+
+
+def _planned(now: Snapshot) -> list[Point]:
+    return list(now.host["points"]) if now.host else []
+
+
+def _obstacle(host: Mapping[str, Any]) -> str:
+    if host["problem"]:
+        return str(host["problem"])
+    if not host["root"]:
+        return "measuring needs root"
+    return f"no hook for {', '.join(host['missing'])}"
+
+
+def _state(now: Snapshot) -> Iterator[Line]:
+    hello = now.hello or {}
+    kernel = clean(now.topology.kernel if now.topology else hello.get("kernel"))
+    yield (("kernel ", "dim"), (kernel, "strong"))
+    if now.measuring is not None:
+        full = now.measuring.rung == "full"
+        what = "every point" if full else "fewer points, see below"
+        yield (
+            ("rung ", "dim"),
+            (
+                now.measuring.rung if full else f"▲ {now.measuring.rung}",
+                "strong" if full else "warn",
+            ),
+            (f"   {what}   field offsets from {clean(now.measuring.offsets)}", "dim"),
+        )
+    elif now.host is None:
+        yield (("○ no probe is in place", "dim"),)
+    else:
+        good = bool(now.host["measurable"])
+        verdict = ("the main path can be measured", "good")
+        yield (
+            verdict if good else (f"▲ {clean(_obstacle(now.host))}", "bad"),
+            (f"   rung {clean(now.host['rung'])}, no probe is in place now", "dim"),
+        )
+    if now.topology is not None:
+        ovs = now.topology.ovs
+        version = f" {clean(ovs.version)}" if ovs.version else ""
+        yield (("Open vSwitch ", "dim"), (f"{clean(ovs.state)}{version}", ""))
+    for error in (now.problem, now.refusal.error if now.refusal else None):
+        if error is not None:
+            yield (("▲ ", "bad"), (clean(str(error)), "bad"))
+
+
+def _notes(now: Snapshot, cells: int) -> Iterator[Line]:
+    notes = list(now.topology.notes) if now.topology else []
+    yield ((f"{len(notes) + len(now.notices)} notes", "title"),)
+    for note in (*notes, *now.notices[::-1]):
+        for at, part in enumerate(textwrap.wrap(clean(note), cells)):
+            yield (("  " if at else "· ", "faint"), (part, ""))

@@ -1,0 +1,135 @@
+"""The flows of one vNIC: pick some, or name them in words."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model import filters
+from vmlat_tui.model.flows import Filter
+from vmlat_tui.report import flows
+from vmlat_tui.report.words import clean
+from vmlat_tui.session.snapshot import FlowRow, Place
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+
+class FlowsScreen(VmlatScreen):
+    """A live list; enter measures one flow only."""
+
+    scope = "flows"
+    BINDINGS = keys.bindings("flows")
+
+    def __init__(self, tap: str) -> None:
+        """Of the vNIC with this device."""
+        super().__init__()
+        self.tap = tap
+        self._picked: dict[object, FlowRow] = {}
+        self._now_ns = 0
+
+    def body(self) -> ComposeResult:
+        """One table."""
+        yield Table(flows.columns(lambda: self._now_ns), lambda r: r.key, id="flows")
+
+    def on_mount(self) -> None:
+        """Busiest first."""
+        self._table.sort_by("rate")
+        super().on_mount()
+
+    @property
+    def _table(self) -> Table[FlowRow]:
+        return self.query_one("#flows", Table)
+
+    def fill(self, place: Place) -> None:
+        """Show the flows of this moment."""
+        stats = place.now.stats
+        self._now_ns = stats.t_ns if stats else place.now.t_ns
+        every = flows.rows(place, self.tap)
+        rows = self.kept(every, self._table.columns)
+        evicted = stats.trust.flows_evicted if stats else 0
+        title = [(f" {len(every)} flows", "title")]
+        if self.pattern:
+            title.append((f"   {len(rows)} match {clean(self.pattern)}", ""))
+        if self._picked:
+            title.append((f"   ◆ {len(self._picked)} picked (a measures them)", "accent"))
+        if evicted:
+            title.append((f"   ▲ packets of evicted flows: {evicted}", "warn"))
+        self._table.show(rows, tuple(title), self._why_empty(place, bool(every)))
+
+    def _why_empty(self, place: Place, filtered: bool) -> str:
+        stats = place.now.stats
+        if filtered:
+            return f"no flow matches {clean(self.pattern)}"
+        if stats is None:
+            return "nothing is measured yet"
+        if stats.flows is None:
+            return "flows are kept for the newest moments only: step forward (T)"
+        if self.vmlat.control.wanted.filters:
+            return f"no packet matched {self.vmlat.control.wanted.filter_words} yet"
+        return f"no packet of {clean(self.tap)} was seen yet"
+
+    @on(Table.Chosen)
+    def chosen(self) -> None:
+        """Measure this flow only."""
+        row = self._table.selected
+        if row is not None:
+            self._measure([row])
+
+    def action_mark(self) -> None:
+        """Pick the flow under the cursor, or leave it out again."""
+        row = self._table.selected
+        if row is None:
+            return
+        if self._picked.pop(row.key, None) is None:
+            self._picked[row.key] = row
+        self._table.mark(frozenset(self._picked))
+        self._table.action_cursor(1)
+        self.refill()
+
+    def action_apply(self) -> None:
+        """Measure the picked ones, or the one under the cursor."""
+        row = self._table.selected
+        rows = list(self._picked.values()) or ([row] if row else [])
+        if rows:
+            self._measure(rows)
+
+    def action_everything(self) -> None:
+        """No filter."""
+        self._want("", ())
+
+    def _measure(self, rows: list[FlowRow]) -> None:
+        # Both directions of a conversation are one filter.
+        wanted = {
+            frozenset(((f.src, f.src_port), (f.dst, f.dst_port), f.protocol)): f
+            for f in (row.flow for row in rows)
+        }
+        found = tuple(filters.of_flow(flow) for flow in wanted.values())
+        self._want(filters.words(found), found)
+
+    def _want(self, words: str, found: tuple[Filter, ...]) -> None:
+        try:
+            self.vmlat.control.want(filters=found, filter_words=words)
+        except VmlatError as error:
+            self.vmlat.tell(str(error), "warning")
+        else:
+            self.vmlat.pop_screen()
+
+    def action_sort(self, by: int) -> None:
+        """Sort by the next column."""
+        ids = [column.id for column in self._table.columns]
+        now = self._table.sorting
+        at = ids.index(now[0]) if now else -1
+        self._table.sort_by(ids[(at + by) % len(ids)], self._descending)
+
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        now = self._table.sorting
+        if now is not None:
+            self._table.sort_by(now[0], not now[1])
+
+    @property
+    def _descending(self) -> bool:
+        now = self._table.sorting
+        return now[1] if now else True

@@ -1,0 +1,142 @@
+"""One leg: its distribution, how that went over time, and its slowest packets."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.model.points import POINTS
+from vmlat_tui.report import packets
+from vmlat_tui.report.columns import TIME, bar
+from vmlat_tui.report.density import density
+from vmlat_tui.report.packets import PacketRow
+from vmlat_tui.report.words import clean, fit
+from vmlat_tui.session import window
+from vmlat_tui.session.sample import LegKey, merged
+from vmlat_tui.session.snapshot import Place
+from vmlat_tui.session.window import LegRow
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+_RANGE, _COUNT, _GAP = 16, 9, 2
+
+
+class LegScreen(VmlatScreen):
+    """Enter on a packet shows its timeline."""
+
+    scope = "leg"
+    BINDINGS = keys.bindings("leg")
+    CSS = """
+    LegScreen #figures { height: 3; padding: 0 1; }
+    LegScreen #density { height: 1fr; padding: 0 1; }
+    LegScreen #packets { height: 1fr; border-top: $rule $border-blurred; }
+    """
+
+    def __init__(self, key: LegKey) -> None:
+        """``key`` is the vNIC's device and the id of the leg."""
+        super().__init__()
+        self.key = key
+        leg = window.leg_of(key[1])
+        self._title = leg.title.replace("->", "→") if leg else clean(key[1])
+        self._direction = leg.direction if leg else None
+        self._ends = leg.end.point.id if leg and leg.end else None
+
+    @property
+    def crumb(self) -> str:
+        """Direction and points."""
+        return f"{self._direction.name if self._direction is not None else ''} {self._title}"
+
+    def body(self) -> ComposeResult:
+        """Figures, distribution, packets."""
+        yield Lines("figures")
+        yield Lines("density")
+        yield Table(packets.PACKET_COLUMNS, lambda r: r.key, id="packets")
+
+    def fill(self, place: Place) -> None:
+        """Show the figures of this moment."""
+        row = self._row(place)
+        self.query_one("#figures", Lines).show(self._figures(row))
+        chart = self.query_one("#density", Lines)
+        chart.show(self._density(place, chart.size.width - 2, chart.size.height))
+        rows = packets.slowest_rows(place, self.key[0], self.key)
+        self.query_one("#packets", Table).show(
+            self.kept(rows, packets.PACKET_COLUMNS),
+            ((" slowest packets of this leg", "title"), ("   enter: its timeline", "dim")),
+            "no single packet was sent by the agent yet (L sets the threshold)",
+        )
+
+    def _row(self, place: Place) -> LegRow | None:
+        if self._direction is None:
+            return None
+        app = self.vmlat
+        rows = window.legs(place, self.key[0], self._direction, app.span, app.mark_ns)
+        return next((row for row in rows if row.key == self.key), None)
+
+    def _figures(self, row: LegRow | None) -> list[Line]:
+        point = POINTS.get(self._ends or "")
+        title: Line = (
+            (self._title, "strong"),
+            (f"   until: {point.title}" if point else "", "dim"),
+            (f"   {self.vmlat.span.words}", "dim"),
+        )
+        if row is None or not row.count:
+            return [title, (("no packet in this span", "dim"),)]
+        values = {"p50": row.p50_ns, "p90": row.p90_ns, "p99": row.p99_ns, "max": row.max_ns}
+        scale = TIME.scale(list(values.values()), 7)
+        parts: list[tuple[str, str]] = [(f"{row.count} packets", "")]
+        for name, value in values.items():
+            parts += [(f"   {name} ", "dim"), (TIME.text(value, scale, 7), "strong")]
+        parts.append((f" {scale.unit}", "dim"))
+        if row.share is not None and not row.total:
+            role = "bad" if row.slowest else ""
+            mark = "   ▲ slowest leg," if row.slowest else "  "
+            parts.append((f"{mark} {100 * row.share:.1f} % of the time", role))
+        return [title, tuple(parts)]
+
+    def _density(self, place: Place, cells: int, height: int) -> list[Line]:
+        app = self.vmlat
+        total = window.histogram(place, self.key, app.span, app.mark_ns)
+        room = max(0, cells - _RANGE - _COUNT - 2 * _GAP)
+        bars = room * 2 // 5
+        samples = window.samples(place, self.key, room - bars)
+        intervals = [merged([s] if s else []) for s in samples]
+        rows = density(total, intervals, height - 1)
+        if not rows:
+            return [(("nothing was counted yet", "dim"),)]
+        most = max(row.count for row in rows) or 1
+        scale = TIME.scale([row.high_ns for row in rows], 6)
+        head = (
+            fit(f"from .. to {scale.unit}", _RANGE, right=True)
+            + fit("packets", _COUNT, right=True)
+            + " " * _GAP
+        )
+        lines: list[Line] = [
+            ((head + fit("distribution", bars), "head"),
+             (" " * _GAP + fit("over time, now at the right", room - bars, right=True), "head")),
+        ]  # fmt: skip
+        for row in rows:
+            ends = (TIME.text(value, scale, 6) for value in (row.low_ns, row.high_ns))
+            span = " .. ".join(f"{end:>6}" for end in ends)
+            lines.append(
+                (
+                    (fit(span, _RANGE), "dim"),
+                    (fit(str(row.count) if row.count else "", _COUNT, right=True), ""),
+                    (" " * _GAP + fit(bar(row.count / most, bars), bars), "bar"),
+                    (" " * _GAP + row.shades.rjust(room - bars), "spark"),
+                )
+            )
+        return lines
+
+    def action_span(self) -> None:
+        """The next span."""
+        self.vmlat.next_span()
+
+    @on(Table.Chosen)
+    def chosen(self, event: Table.Chosen) -> None:
+        """Its timeline."""
+        row = event.table.selected
+        if isinstance(row, PacketRow):
+            self.vmlat.packet(row.frame)

@@ -1,0 +1,113 @@
+"""Single packets: the slowest, the dropped, and the timeline of one."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.report import packets
+from vmlat_tui.report.packets import PacketRow
+from vmlat_tui.report.words import clean, wall_clock
+from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+
+class PacketsScreen(VmlatScreen):
+    """The slowest packets of a vNIC above those that were dropped."""
+
+    scope = "packets"
+    CSS = """
+    PacketsScreen #slowest { height: 2fr; }
+    PacketsScreen #dropped { height: 1fr; border-top: $rule $border-blurred; }
+    """
+
+    def __init__(self, tap: str) -> None:
+        """Of the vNIC with this device."""
+        super().__init__()
+        self.tap = tap
+
+    def body(self) -> ComposeResult:
+        """Two tables."""
+        columns = [c for c in packets.PACKET_COLUMNS if c.id != "value"]
+        yield Table(columns, lambda r: r.key, id="slowest")
+        yield Table(packets.DROP_COLUMNS, lambda r: r.key, id="dropped")
+
+    def fill(self, place: Place) -> None:
+        """Show what is known at this moment."""
+        slowest = packets.slowest_rows(place, self.tap)
+        dropped = packets.dropped_rows(place, self.tap)
+        self.query_one("#slowest", Table).show(
+            self.kept(slowest, packets.PACKET_COLUMNS),
+            ((" slowest packets so far", "title"),),
+            "no single packet was sent by the agent yet (L sets the threshold)",
+        )
+        self.query_one("#dropped", Table).show(
+            self.kept(dropped, packets.DROP_COLUMNS),
+            ((" packets that did not arrive, latest first", "title"), self._drop_rate(place)),
+            "none was lost",
+        )
+
+    def _drop_rate(self, place: Place) -> tuple[str, str]:
+        stats = place.now.stats
+        drops = [row for row in stats.drops if row.vnic == self.tap] if stats else []
+        if not drops:
+            return "", ""
+        rate = sum(row.packets_per_second for row in drops)
+        return f"   {sum(row.packets for row in drops)} in all, {rate:.1f} a second", "dim"
+
+    @on(Table.Chosen)
+    def chosen(self, event: Table.Chosen) -> None:
+        """Its timeline."""
+        row = event.table.selected
+        if isinstance(row, PacketRow):
+            self.vmlat.packet(row.frame)
+
+
+class PacketScreen(VmlatScreen):
+    """Every point that one packet passed."""
+
+    scope = "packet"
+    CSS = """
+    PacketScreen #identity { height: 4; padding: 0 1; }
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        """``frame`` is of type packet or drop."""
+        super().__init__()
+        self.frame = frame
+
+    def body(self) -> ComposeResult:
+        """Who it is, and its points."""
+        yield Lines("identity")
+        yield Table(
+            packets.STAGE_COLUMNS, lambda r: r.key, id="stages", emphasis=packets.stage_emphasis
+        )
+
+    def fill(self, place: Place) -> None:
+        """A packet does not change; the frame around it does."""
+        frame = self.frame
+        self.query_one("#identity", Lines).show(self._identity(place))
+        rows = packets.timeline(frame)
+        self.query_one("#stages", Table).show(self.kept(rows, packets.STAGE_COLUMNS))
+
+    def _identity(self, place: Place) -> list[Line]:
+        frame = self.frame
+        when = wall_clock(frame["stages"][0]["t_ns"] + place.now.wall_offset_ns)
+        vm, phy = clean(frame["vm_interface"]), clean(frame["phy_interface"])
+        way = f"{vm} → {phy}" if frame["direction"] == "tx" else f"{phy} → {vm}"
+        process = frame["process"]
+        lines: list[Line] = [
+            ((f"{frame['direction'].upper()} ", "strong"), (packets.flow_text(frame), "strong")),
+            ((f"{when}   {way}   {frame['bytes']} bytes   "
+              f"begun by {clean(process['comm'])} (pid {process['pid']}, tid {process['tid']})",
+              "dim"),),
+            (("total ", "dim"), (f"{frame['total_ns'] / 1000:.3f} µs", "strong")),
+        ]  # fmt: skip
+        if frame["type"] == "drop":
+            lines[2] = (*lines[2], ("   ▲ it did not arrive, it ended ", "bad"),
+                        (clean(packets.drop_text(frame)), "bad"))  # fmt: skip
+        return lines

@@ -1,0 +1,218 @@
+"""The live path of one vNIC: legs of both directions, vhost workers, halt polling."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.points import Direction
+from vmlat_tui.model.topology import Domain
+from vmlat_tui.report import legs, threads
+from vmlat_tui.report.words import clean
+from vmlat_tui.session import window
+from vmlat_tui.session.snapshot import Phase, Place
+from vmlat_tui.session.window import LegRow
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.frame import ATTACHING_WORDS
+from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import VmlatScreen, matches
+from vmlat_tui.tui.strip import strip_lines
+from vmlat_tui.tui.table import Table
+
+#: From this size on everything is in sight together.
+_WIDE, _HIGH = 120, 34
+_PAGES = ("legs", "workers", "halt")
+
+
+class PathScreen(VmlatScreen):
+    """One vNIC; enter on a leg drills down."""
+
+    scope = "path"
+    AUTO_FOCUS = "#tx"
+    BINDINGS = keys.bindings("path")
+    CSS = """
+    PathScreen #strip { height: 3; padding: 0 1; }
+    PathScreen #legs { height: 1fr; }
+    PathScreen #legs Table { width: 1fr; }
+    PathScreen #panes { height: 11; border-top: $rule $border-blurred; layout: horizontal; }
+    PathScreen #workers-pane { width: 1fr; }
+    PathScreen #halt-pane { width: 42; margin-left: 1; }
+    PathScreen .caption { height: auto; padding: 0 1; }
+    PathScreen #workers-caption { height: 1; }
+    PathScreen #halt-caption { height: 2; }
+    PathScreen.-small #panes { display: none; border-top: none; height: 1fr; }
+    PathScreen.-small.-workers #panes, PathScreen.-small.-halt #panes { display: block; }
+    PathScreen.-small.-workers #legs, PathScreen.-small.-halt #legs { display: none; }
+    PathScreen.-small.-workers #halt-pane, PathScreen.-small.-halt #workers-pane { display: none; }
+    PathScreen.-small #halt-pane { margin-left: 0; width: 1fr; }
+    """
+
+    def __init__(self, tap: str) -> None:
+        """Show the vNIC with this device."""
+        super().__init__()
+        self.tap = tap
+
+    @property
+    def crumb(self) -> str:
+        """VM and device."""
+        domain = self._domain(self.vmlat.place)
+        return f"{clean(domain.name)} {clean(self.tap)}" if domain else clean(self.tap)
+
+    def _domain(self, place: Place) -> Optional[Domain]:
+        topology = place.now.topology
+        return topology.domain_of(self.tap) if topology else None
+
+    def body(self) -> ComposeResult:
+        """Strip, both tables of legs, both panes."""
+        yield Lines("strip")
+        with Horizontal(id="legs"):
+            for name in ("tx", "rx"):
+                yield Table(
+                    legs.COLUMNS, lambda r: r.key, id=name, emphasis=legs.emphasis, margin=1
+                )
+        with Container(id="panes"):
+            with Container(id="workers-pane"):
+                yield Table(threads.THREAD_COLUMNS, lambda r: r.key, id="workers")
+                yield Lines("workers-caption", classes="caption")
+            with Container(id="halt-pane"):
+                yield Table(threads.HALT_COLUMNS, lambda r: r.key, id="halt")
+                yield Lines("halt-caption", classes="caption")
+
+    # ---- showing ------------------------------------------------------------------------------
+
+    def fill(self, place: Place) -> None:
+        """Show the figures of this moment."""
+        self.set_class(self.size.width < _WIDE or self.size.height < _HIGH, "-small")
+        shown: list[LegRow] = []
+        for direction in Direction:
+            rows = self._legs(place, direction)
+            shown += rows
+            kept = [row for row in rows if row.total or matches(row.leg.title, self.pattern)]
+            self.query_one(f"#{direction.id}", Table).show(
+                kept, self._title(direction, rows), self._why_empty(place, direction)
+            )
+        domain = self._domain(place)
+        strip = self.query_one("#strip", Lines)
+        strip.show(strip_lines(place, domain, self.tap, shown, strip.size.width - 2))
+        self._fill_workers(place, domain)
+        self._fill_halt(place, domain)
+
+    def _legs(self, place: Place, direction: Direction) -> list[LegRow]:
+        app = self.vmlat
+        return list(window.legs(place, self.tap, direction, app.span, app.mark_ns))
+
+    def _title(self, direction: Direction, rows: list[LegRow]) -> Line:
+        way = "guest → wire" if direction is Direction.TX else "wire → guest"
+        return (
+            (f" {direction.name} ", "title"),
+            (f"{way}   ", "dim"),
+            (self.vmlat.span.words, "dim"),
+        )
+
+    def _why_empty(self, place: Place, direction: Direction) -> str:
+        now = place.now
+        if direction.id not in self.vmlat.control.wanted.directions:
+            return f"{direction.name} is not measured (D changes it)"
+        if now.refusal is not None and now.measuring is None:
+            return f"not measured: {clean(str(now.refusal.error))}"
+        if now.phase is Phase.MEASURING and now.stats is None:
+            return "the probes are in place; waiting for the first figures"
+        if now.phase is Phase.ATTACHING:
+            return ATTACHING_WORDS
+        if now.problem is not None:
+            return clean(str(now.problem))
+        if now.measuring is None:
+            return "not measured (M measures it)"
+        return f"no {direction.name} packet of {clean(self.tap)} matched yet"
+
+    def _fill_workers(self, place: Place, domain: Optional[Domain]) -> None:
+        rows = threads.thread_rows(place, domain) if domain else []
+        table = self.query_one("#workers", Table)
+        table.show(rows, ((" vhost workers and vCPUs", "title"),), self._no_threads(domain))
+        caption = threads.surroundings(place, domain, self.tap) if domain else ""
+        self.query_one("#workers-caption", Lines).show([((caption, "dim"),)])
+
+    @staticmethod
+    def _no_threads(domain: Optional[Domain]) -> str:
+        return "no VM is known to own this device" if domain is None else "no threads are visible"
+
+    def _fill_halt(self, place: Place, domain: Optional[Domain]) -> None:
+        rows = threads.halt_rows(place, domain) if domain else []
+        empty = "KVM's counters are not visible (debugfs needs root)"
+        self.query_one("#halt", Table).show(rows, ((" halt polling", "title"),), empty)
+        use = threads.halt_use(place, domain) if domain else ""
+        self.query_one("#halt-caption", Lines).show(
+            [((threads.halt_settings(place), "dim"),), ((use, "dim"),)]
+        )
+
+    # ---- keys ---------------------------------------------------------------------------------
+
+    def action_page(self, page: str) -> None:
+        """Go to a pane; where there is no room for all, it takes the room."""
+        for name in _PAGES:
+            self.set_class(name == page, f"-{name}")
+        target = {"legs": "#tx"}.get(page, f"#{page}")
+        self.call_after_refresh(lambda: self.query_one(target, Table).focus())
+        self.call_after_refresh(self.refill)
+
+    def action_other(self) -> None:
+        """The other direction."""
+        rx = self.query_one("#rx", Table)
+        (self.query_one("#tx", Table) if rx.has_focus else rx).focus()
+
+    def action_span(self) -> None:
+        """The next span."""
+        self.vmlat.next_span()
+
+    def action_mark(self) -> None:
+        """Figures since this moment."""
+        self.vmlat.mark_moment()
+
+    def action_measure(self) -> None:
+        """Stop measuring, or measure this vNIC."""
+        now = self.vmlat.moments[-1]
+        if self.vmlat.live and now.measuring is None and now.phase is not Phase.ATTACHING:
+            self.vmlat.control.measure((self.tap,))
+        else:
+            self.action_release()
+
+    def action_direction(self) -> None:
+        """TX and RX, then each alone."""
+        try:
+            self.vmlat.control.next_direction()
+        except VmlatError as error:
+            self.vmlat.tell(str(error), "warning")
+
+    def action_next_vnic(self, by: int) -> None:
+        """Another vNIC that is measured."""
+        names = window.vnics(self.vmlat.place)
+        if self.tap in names and len(names) > 1:
+            self.tap = names[(names.index(self.tap) + by) % len(names)]
+            self.refill()
+        else:
+            self.vmlat.tell("no other vNIC is measured")
+
+    def action_flows(self) -> None:
+        """Its flows."""
+        self.vmlat.flows(self.tap)
+
+    def action_packets(self) -> None:
+        """Its slowest packets."""
+        self.vmlat.packets(self.tap)
+
+    def action_compare(self) -> None:
+        """All that are measured."""
+        self.vmlat.compare()
+
+    @on(Table.Chosen, "#tx")
+    @on(Table.Chosen, "#rx")
+    def chosen(self, event: Table.Chosen) -> None:
+        """Drill down into the leg."""
+        row = event.table.selected
+        if isinstance(row, LegRow):
+            self.vmlat.leg(row.key)

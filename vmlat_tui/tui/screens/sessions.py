@@ -1,0 +1,80 @@
+"""Recorded sessions in the user's directory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.report.columns import NAME, RATE, TEXT, Column
+from vmlat_tui.report.words import clean
+from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A recording, or this host as it is now (no path)."""
+
+    path: Optional[Path]
+    changed_s: float
+    size: int
+
+
+def recordings(directory: Path) -> list[SessionRow]:
+    """The recordings in a directory, newest first."""
+    found = []
+    try:
+        for path in directory.iterdir():
+            if path.name.endswith((".vmlat", ".vmlat.gz", ".jsonl", ".jsonl.gz")):
+                status = path.stat()
+                found.append(SessionRow(path, status.st_mtime, status.st_size))
+    except OSError:
+        pass
+    return sorted(found, key=lambda row: -row.changed_s)
+
+
+class SessionsScreen(VmlatScreen):
+    """Enter replays one."""
+
+    scope = "sessions"
+    BINDINGS = keys.bindings("sessions")
+    _COLUMNS: tuple[Column[SessionRow], ...] = (
+        Column("name", "session", 24, NAME, lambda r: r.path.name if r.path else "this host, live",
+               0, 60),
+        Column("when", "recorded", 19, TEXT, lambda r: _when(r), 1),
+        Column("size", "KiB", 8, RATE, lambda r: r.size / 1024 if r.path else None, 2),
+    )  # fmt: skip
+
+    def body(self) -> ComposeResult:
+        """One table."""
+        yield Table(self._COLUMNS, lambda r: r.path, id="sessions")
+
+    def fill(self, place: Place) -> None:
+        """Show the directory as it is now."""
+        app = self.vmlat
+        rows = [SessionRow(None, 0, 0)] if app.can_go_live else []
+        rows += recordings(app.directory)
+        title = ((" recordings ", "title"), (f"in {clean(str(app.directory))}", "dim"))
+        self.query_one("#sessions", Table).show(
+            self.kept(rows, self._COLUMNS), title, "none yet: R records the session that you see"
+        )
+
+    @on(Table.Chosen)
+    def chosen(self, event: Table.Chosen) -> None:
+        """Replay it, or go back to this host."""
+        row = event.table.selected
+        if isinstance(row, SessionRow):
+            self.vmlat.run_worker(self.vmlat.switch(row.path))
+
+
+def _when(row: SessionRow) -> Optional[str]:
+    if row.path is None:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.changed_s))
