@@ -1,0 +1,1 @@
+"""What the figures and the settings mean; pure functions on the model."""

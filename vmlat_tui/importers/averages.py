@@ -1,0 +1,109 @@
+"""A file of averages that were published without their packets.
+
+One JSON object::
+
+    {"vmlat": "averages", "name": "old platform", "unit": "us",
+     "values": {"rtt": 226.8, "A": 18.2, "E.s1_s2": 22, "E_printed": 42},
+     "count": 16,
+     "published": {"rest": 0}}
+
+``values`` are of the quantities of :mod:`vmlat_tui.model.segments`; ``unit`` is us (the default),
+ms or ns; ``count`` (optional) is the number of packets, or an object with one for each quantity.
+``published`` holds derived figures as the source states them, shown beside what follows from
+``values``.  Where E or L is missing but its stages are there, it is computed from them: stage 3 to
+4, in ``E.s3_s4_printed``, counted from stage 2 as the tool counts it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from vmlat_tui.errors import UsageError
+from vmlat_tui.importers.intake import Intake
+from vmlat_tui.importers.lines import open_regular
+from vmlat_tui.model.readings import Average
+from vmlat_tui.model.segments import QUANTITIES
+
+_UNITS_NS = {"us": 1000.0, "µs": 1000.0, "ms": 1e6, "ns": 1.0}
+_LARGEST = 1 << 20
+_FIELDS = {"vmlat", "name", "unit", "values", "count", "published"}
+
+
+def recognised(head: str) -> bool:
+    """Whether a file that begins so is one."""
+    return head.lstrip("\ufeff \t\r\n").startswith("{") and '"averages"' in head[:4096]
+
+
+def read(intake: Intake) -> dict[str, float]:
+    """Read the file of the intake's source; returns what is published, in nanoseconds.
+
+    Raises :class:`UsageError`: somebody wrote this file by hand, for us.
+    """
+    path = intake.source.text.path
+    with open_regular(path) as file:
+        raw = file.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise UsageError(f"{path.name} is no file of averages", "it has more than 1 MiB")
+    intake.source.text.size, intake.source.text.lines = len(raw), raw.count(b"\n")
+    try:
+        found = json.loads(raw.decode("utf-8-sig"))
+        return _take(intake, found)
+    except (ValueError, RecursionError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} is no file of averages", str(error)) from None
+
+
+def _take(intake: Intake, found: Any) -> dict[str, float]:
+    if not isinstance(found, dict) or found.get("vmlat") != "averages":
+        raise ValueError('it has no "vmlat": "averages"')
+    unknown = sorted(set(found) - _FIELDS)
+    if unknown:
+        raise ValueError(f"there is no field {unknown[0]!r}")
+    unit = found.get("unit", "us")
+    if unit not in _UNITS_NS:
+        raise ValueError(f"there is no unit {unit!r}, but us, ms and ns")
+    values = _numbers(found.get("values"), _UNITS_NS[unit])
+    published = _numbers(found.get("published", {}), _UNITS_NS[unit])
+    if not values:
+        raise ValueError("it has no values")
+    for quantity in values:
+        if quantity not in QUANTITIES:
+            raise ValueError(f"there is no quantity {quantity!r}")
+    for segment in "EL":
+        _complete(segment, values)
+    counts = found.get("count")
+    for quantity, value in values.items():
+        count = counts.get(quantity) if isinstance(counts, dict) else counts
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ValueError(f"{count!r} is no count")
+        intake.state(quantity, Average(value, count))
+    intake.tool("averages")
+    name = found.get("name")
+    intake.source.label = str(name) if name is not None else None
+    return published
+
+
+def _numbers(value: Any, unit_ns: float) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError("values are an object of numbers")
+    for name, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise ValueError(f"{name} is no number")
+        if not math.isfinite(number) or abs(number) * unit_ns > 1e18:
+            raise ValueError(f"{name} is out of range")
+    return {str(name): number * unit_ns for name, number in value.items()}
+
+
+def _complete(segment: str, values: dict[str, float]) -> None:
+    def stage(name: str) -> Any:
+        return values.get(f"{segment}.{name}")
+
+    printed = stage("s3_s4_printed")
+    if printed is not None and stage("s2_s3") is not None:
+        values.setdefault(f"{segment}.s3_s4", printed - stage("s2_s3"))
+    parts = [stage(name) for name in ("s1_s2", "s2_s3", "s3_s4", "s4_s5")]
+    if printed is not None and parts[1] is None:
+        parts = [parts[0], 0.0, printed, parts[3]]
+    if all(part is not None for part in parts):
+        values.setdefault(segment, sum(parts))
