@@ -1,0 +1,153 @@
+"""A running agent of the tests in tests/lab, and what they ask of it."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, Callable
+
+from vmlat_tui.lab.hypervisor.agent import Completed as Completed
+from vmlat_tui.lab.inside import Lab as Lab
+from vmlat_tui.lab.inside import Vm as Vm
+from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.frames import Frame as Frame
+from vmlat_tui.session.process import AgentProcess
+
+#: The fixtures of conftest.py.
+Remote = Callable[..., Completed]
+Guest = Callable[..., Completed]
+Switch = Callable[[str], Lab]
+
+#: Everything here is emulated: waits are limited, but generous.
+START_S = 240.0
+
+
+class Result:
+    """What one measurement saw: single packets, drops, the final statistics, link frames."""
+
+    def __init__(self) -> None:
+        self.packets: list[Frame] = []
+        self.drops: list[Frame] = []
+        self.links: list[Frame] = []
+        self.notices: list[str] = []
+        self.acks: list[Frame] = []
+        self.stats: Frame = {}
+        self.hello: Frame = {}
+
+    def take(self, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "packet":
+            self.packets.append(frame)
+        elif kind == "drop":
+            self.drops.append(frame)
+        elif kind == "links":
+            self.links.append(frame)
+        elif kind == "stats":
+            self.stats = frame
+        elif kind == "notice":
+            self.notices.append(frame["text"])
+        else:
+            assert kind == "ack", frame
+            self.acks.append(frame)
+
+    def direction(self, name: str) -> list[Frame]:
+        return [p for p in self.packets if p["direction"] == name]
+
+    def bins(self, direction: str) -> dict[str, int]:
+        bins: dict[str, int] = self.stats["bins"][direction]
+        return bins
+
+    def legs(self, direction: str) -> dict[str, tuple[int, int]]:
+        """title -> sum over the vNICs of (count, sum_ns)."""
+        table: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
+        for row in self.stats["legs"]:
+            if row["direction"] == direction:
+                table[row["title"]][0] += row["count"]
+                table[row["title"]][1] += row["sum_ns"]
+        return {title: (count, ns) for title, (count, ns) in table.items()}
+
+
+class Session:
+    """One agent; ``with`` it, do something, and read ``result`` after ``finish()``."""
+
+    def __init__(self, **configuration: Any) -> None:
+        self.result = Result()
+        self.agent = AgentProcess()
+        configuration.setdefault("interval_s", 0.5)
+        self.agent.send("configure", **configuration)
+
+    def __enter__(self) -> Session:
+        hello = self.agent.next(START_S)
+        assert hello and hello["type"] == "hello", hello
+        self.result.hello = hello
+        self.wait(lambda r: r.links and r.stats, 30, "the first statistics")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.agent.close()
+
+    def pump(self, seconds: float) -> None:
+        """Take frames for a while."""
+        end = time.monotonic() + seconds
+        while True:
+            frame = self.agent.next(max(0.0, end - time.monotonic()))
+            if frame is not None:
+                self.result.take(frame)
+            elif time.monotonic() >= end:
+                return
+
+    def wait(self, condition: Callable[[Result], object], seconds: float, what: str) -> None:
+        """Take frames until the result meets a condition."""
+        end = time.monotonic() + seconds
+        while not condition(self.result):
+            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self.result.stats}"
+            self.pump(0.1)
+
+    def finish(self) -> Result:
+        """Stop and return the result with the final statistics."""
+        self.agent.send("stop")
+        while not self.result.stats.get("final"):
+            frame = self.agent.next(60)
+            assert frame, "no final statistics"
+            self.result.take(frame)
+        return self.result
+
+
+@contextlib.contextmanager
+def measured(**configuration: Any) -> Iterator[Session]:
+    """Measure the body: yields the result, complete after the body."""
+    with Session(**configuration) as session:
+        yield session
+        session.pump(0.3)
+        session.finish()
+
+
+def stages(packet: Frame) -> list[str]:
+    return [stage["point"] for stage in packet["stages"]]
+
+
+def leg_ns(packet: Frame, start: str, end: str) -> int:
+    """The time between two points of a packet."""
+    times = {stage["point"]: stage["t_ns"] for stage in packet["stages"]}
+    return int(times[end] - times[start])
+
+
+def check_sums(result: Result) -> None:
+    """Legs of each packet add up to its total, and every started packet is in one bin."""
+    for packet in result.packets:
+        times = [stage["t_ns"] for stage in packet["stages"]]
+        steps = [b - a for a, b in zip(times, times[1:])]
+        assert all(step >= 0 for step in steps), packet
+        assert sum(steps) == packet["total_ns"], packet
+    for direction in ("tx", "rx"):
+        bins = result.bins(direction)
+        assert bins["started"] == bins["sum"] == sum(bins[b.id] for b in Bin), bins
+        legs = result.legs(direction)
+        count, total = legs.pop("total", (0, 0))
+        assert count == bins["completed"]
+        assert sum(ns for _, ns in legs.values()) == total, legs
+    counters = result.stats["counters"]
+    for name in ("disorder", "unlisted", "lost"):
+        assert counters[name] == 0, counters

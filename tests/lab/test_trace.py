@@ -1,0 +1,145 @@
+"""``vmlat trace`` and ``vmlat doctor`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Union
+
+import pytest
+
+from tests.lab.measure import Lab
+
+HEADER = re.compile(
+    r"=== VM Network Latency Trace: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \((TX|RX)\) ==="
+)
+LEG = re.compile(
+    r"  \[(\w+)->(\w+)\] (\S+) \((\w+)\) -> (\S+) \((\w+)\): (\d+\.\d{3}) us( \(OVS No Upcall\))?"
+)
+
+
+def vmlat(*words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vmlat_tui", *words],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
+def whole(pattern: Union[str, re.Pattern[str]], text: str) -> re.Match[str]:
+    """The match of all of a text, which must match."""
+    match = re.fullmatch(pattern, text)
+    assert match, text
+    return match
+
+
+@pytest.fixture
+def traffic(lab: Lab) -> Iterator[object]:
+    address = lab.vms["vm-a"].ip4
+    command = ["ip", "netns", "exec", lab.remote_ns, "ping", "-n", "-q", "-i", "0.1", address]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    yield process
+    process.terminate()
+    process.wait()
+
+
+@pytest.mark.scenario("ovs")
+def test_text_is_the_requirements(lab: Lab, traffic: object) -> None:
+    vm = lab.vms["vm-a"]
+    assert vm.vnet
+    done = vmlat("trace", "--vm-interface", vm.vnet, "--phy-interface", lab.uplink, "--count", "20")
+    assert done.returncode == 0, done
+    blocks = re.split(
+        r"(?==== VM Network Latency Trace)", done.stdout.split("=== VM Network Latency Stat")[0]
+    )
+    assert len(blocks) == 21, done.stdout
+    directions = set()
+    short = []
+    for block in blocks[1:]:
+        lines = block.rstrip().splitlines()
+        direction = whole(HEADER, lines[0]).group(1)
+        directions.add(direction)
+        assert re.fullmatch(r"Flow: [\d.]+:\d+ -> [\d.]+:\d+ \(ICMP\)", lines[1])
+        devices = (
+            "VM Device: {} → Physical: {}"
+            if direction == "TX"
+            else "Physical: {1} → VM Device: {0}"
+        )
+        assert lines[2] == devices.format(vm.vnet, lab.uplink)
+        # The name of a vCPU has a space: CPU 0/KVM.
+        assert re.fullmatch(r"Process: PID=\d+ COMM=\S.*", lines[3])
+        assert lines[4:6] == ["", "Latencies (us):"]
+        legs = [whole(LEG, line) for line in lines[6:-2]]
+        assert legs, block
+        for leg, following in zip(legs, legs[1:]):
+            assert leg.group(2) == following.group(1)
+        numbers = [leg.group(1) for leg in legs] + [legs[-1].group(2)]
+        for leg in legs:
+            for number, name in ((leg.group(1), leg.group(3)), (leg.group(2), leg.group(5))):
+                assert name == ("STAGE_" + number if number.isdigit() else number)
+            assert bool(leg.group(8)) == (leg.group(1, 2) == ("2", "5"))
+        if not {"1", "2", "5", "6"} <= set(numbers):
+            short.append(block)
+        total = whole(r"Total Latency: (\d+\.\d{3}) us", lines[-1]).group(1)
+        nanoseconds = [int(leg.group(7).replace(".", "")) for leg in legs]
+        assert sum(nanoseconds) == int(total.replace(".", ""))
+    assert directions == {"TX", "RX"}
+    assert len(short) <= 2, short  # a kprobe's program does not run where it interrupts another
+    assert (
+        "legs (us):" in done.stdout and "distribution" in done.stdout and "Flows (" in done.stdout
+    )
+
+
+@pytest.mark.scenario("ovs")
+def test_json_is_one_object_a_packet_then_a_summary(lab: Lab, traffic: object) -> None:
+    done = vmlat(
+        "trace", "--direction", "tx", "--format", "json", "--count", "5", "--protocol", "icmp"
+    )
+    assert done.returncode == 0, done
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["type"] for row in rows] == ["packet"] * 5 + ["summary"]
+    for row in rows[:5]:
+        assert set(row) >= {
+            "direction",
+            "flow",
+            "vm_interface",
+            "phy_interface",
+            "process",
+            "stages",
+            "total_ns",
+        }
+        assert set(row["flow"]) == {"src", "dst", "src_port", "dst_port", "protocol"}
+        for stage in row["stages"]:
+            assert set(stage) >= {"stage", "point", "function", "t_ns"}
+    assert rows[5]["bins"]["tx"]["started"] == rows[5]["bins"]["tx"]["sum"] >= 5
+
+
+@pytest.mark.scenario("ovs")
+def test_doctor_finds_the_full_rung(lab: Lab) -> None:
+    done = vmlat("doctor", "--json")
+    host = json.loads(done.stdout)
+    assert done.returncode == 0 and host["measurable"] and host["rung"] == "full", host
+    without = {p["point"]: p["reason"] for p in host["points"] if not p["hooks"]}
+    assert not without
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--vm-interface", "nosuch"], "no such interface"),
+        (["--vm-interface", "lo"], "is no tap interface"),
+        (["--src-ip", "10.0.0.256"], "is no address"),
+        (["--src-ip", "10.0.0.1", "--dst-ip", "fd00::1"], "not of one IP version"),
+        (["--protocol", "icmp", "--dst-port", "7"], "no ports"),
+        (["--stats", "--latency-threshold", "5"], "leave one out"),
+        (["--duration", "soon"], "must be a number"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(words: list[str], text: str) -> None:
+    done = vmlat("trace", *words)
+    assert done.returncode == 2
+    assert text in done.stderr and len(done.stderr.splitlines()) == 1 and not done.stdout

@@ -1,0 +1,39 @@
+"""A source of given frames, for tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Optional
+
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.session.source import StreamEnded
+
+
+class Frames:
+    """A source of given frames.  With ``endless`` it stays open and can be given more."""
+
+    def __init__(self, frames: Iterable[Frame], endless: bool = False) -> None:
+        self._frames = list(frames)
+        self.endless = endless
+        self._at = 0
+        self.sent: list[dict[str, Any]] = []
+        self.closed = False
+
+    def give(self, frames: Iterable[Frame]) -> None:
+        self._frames.extend(frames)
+
+    def send(self, command: str, **fields: Any) -> None:
+        self.sent.append({"command": command, **fields})
+
+    def next(self, timeout_s: float) -> Optional[Frame]:
+        if self._at < len(self._frames):
+            self._at += 1
+            return self._frames[self._at - 1]
+        if self.endless:
+            time.sleep(min(timeout_s, 0.02))
+            return None
+        raise StreamEnded("no more")
+
+    def close(self) -> None:
+        self.closed = True

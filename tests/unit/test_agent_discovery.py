@@ -1,0 +1,79 @@
+"""The agent that discovers, and may measure later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from vmlat_tui.model.frames import Frame, check_hello
+from vmlat_tui.model.topology import Topology, Vitals
+from vmlat_tui.session.process import AgentProcess
+
+LIMIT_S = 30.0
+
+
+@pytest.fixture
+def agent() -> Iterator[AgentProcess]:
+    with AgentProcess() as running:
+        running.send("configure", measure=False, discover=True, interval_s=0.1,
+                     connect="qemu+unix:///system?socket=/nonexistent")  # fmt: skip
+        hello = running.next(LIMIT_S)
+        assert hello is not None
+        check_hello(hello)
+        assert (hello["rung"], hello["offsets"], hello["points"]) == (None, None, [])
+        yield running
+
+
+def wait(agent: AgentProcess, kind: str) -> Frame:
+    while True:
+        frame = agent.next(LIMIT_S)
+        assert frame is not None, kind
+        if frame["type"] == kind:
+            return frame
+
+
+def test_topology_and_vitals_come_without_a_measurement(agent: AgentProcess) -> None:
+    topology = Topology.from_json(wait(agent, "topology"))
+    assert topology.interface("lo")
+    first, second = (Vitals.from_json(wait(agent, "vitals")) for _ in range(2))
+    assert first.t_ns < second.t_ns
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "words"),
+    [
+        ("measure", {"vm_interfaces": ["no such"]}, "no such interface"),
+        ("measure", {"vm_interfaces": 5}, "is wrong"),
+        ("measure", {"filters": [{"protocol": "x"}]}, ""),
+        ("measure", {"threshold_ns": -1}, "out of range"),
+        ("read", {}, "nothing is measured yet"),
+        ("filter", {"filters": []}, "nothing is measured yet"),
+        ("settings", {}, "nothing is measured yet"),
+        ("watch", {}, "nothing is measured yet"),
+        ("release", {}, "nothing is measured yet"),
+    ],
+)
+def test_a_command_that_fails_leaves_discovery_running(
+    agent: AgentProcess, command: str, fields: dict[str, object], words: str
+) -> None:
+    agent.send(command, id=7, **fields)
+    error = wait(agent, "error")
+    assert error["id"] == 7
+    said = f"{error['title']} {error['cause']}"
+    assert words in said or (os.geteuid() != 0 and "root" in said)
+    wait(agent, "vitals")
+
+
+def test_it_ends_when_told_to(agent: AgentProcess) -> None:
+    agent.send("stop", id=1)
+    assert wait(agent, "ack")["id"] == 1
+
+
+def test_without_either_there_is_only_hello() -> None:
+    with AgentProcess() as quiet:
+        quiet.send("configure", measure=False)
+        hello = quiet.next(LIMIT_S)
+        assert hello is not None and hello["type"] == "hello"
+        assert quiet.next(0.3) is None

@@ -1,0 +1,158 @@
+"""A frame is data until it was looked at: whatever another host sends ends in one clear error."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.tui import host
+from tests.tui.streams import Stream
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model import frames
+from vmlat_tui.model.frames import Frame, FrameError
+from vmlat_tui.report import doctor
+from vmlat_tui.report.summary import summary_json, summary_text
+from vmlat_tui.report.text import packet_text
+from vmlat_tui.report.words import clean
+from vmlat_tui.session.history import History
+
+HOST: Frame = {
+    "type": "host", "kernel": "6.1", "machine": "x86_64", "root": True, "user": 0, "rung": "full",
+    "btf": {"present": True, "problem": ""}, "headers": False, "kprobes": True,
+    "ring_buffer": True, "bcc": {"version": "0.26", "problem": ""}, "lockdown": "none",
+    "problem": "", "points": [], "missing": [], "measurable": True, "vm_interfaces": ["vnet0"],
+    "uplinks": [],
+}  # fmt: skip
+
+
+def good() -> list[Frame]:
+    """One of every type."""
+    stream = Stream(host.NAMES[:1], flows=2)
+    every = [*stream.whole(2, 1), {"type": "ack", "id": 1, "command": "filter", "took_ns": 3}]
+    every += [{"type": "notice", "text": "x"}, {"type": "attaching", "t_ns": 4}, HOST]
+    every += [frames.error_frame(VmlatError("a", "b", "c"))]
+    every += [{"type": "released", "t_ns": 5}]
+    every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
+    every[0]["points"] = HOST["points"] = stream.measuring()["points"]
+    return every
+
+
+def test_good_frames_come_through_and_one_of_each_type_is_among_them() -> None:
+    every = good()
+    assert {frame["type"] for frame in every} == frames.TYPES
+    for frame in every:
+        assert frames.decode(frames.encode(frame)) == frame
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1 << 70,
+    1.5,
+    "",
+    "\x1b[2J",
+    "x" * 300,
+    [],
+    [[]],
+    {},
+    {"a": []},
+    [None],
+    [1],
+)
+
+
+def spoiled(frame: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every place in it (of a list only the ends)."""
+    inner: list[Any] = []
+    if isinstance(frame, dict):
+        inner = list(frame.items())
+    elif isinstance(frame, list):
+        inner = [(at, frame[at]) for at in {0, len(frame) - 1} if 0 <= at < len(frame)]
+    for key, value in inner:
+        yield (*path, key), value
+        yield from spoiled(value, (*path, key))
+
+
+def readers(frame: Frame) -> None:
+    """What is done with a frame, in the screens and without them."""
+    kind = frame["type"]
+    history = History()
+    stream = Stream(host.NAMES[:1], flows=2)
+    for first in (stream.hello(), stream.measuring(), stream.stats()):
+        history.take(first)
+    history.take(frame)
+    history.moments()
+    if kind in ("packet", "drop"):
+        packet_text(frame, 0)
+    elif kind == "stats":
+        summary_text(frame, 10**9)
+        summary_json(frame, 10**9)
+    elif kind == "host":
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
+    elif kind == "error":
+        assert clean(str(frames.error_of(frame)))
+
+
+@pytest.mark.parametrize("kind", sorted(frames.TYPES))
+def test_one_wrong_place_is_refused_or_harmless(kind: str) -> None:
+    whole = next(frame for frame in reversed(good()) if frame["type"] == kind)
+    places = list(spoiled(whole))
+    if len(places) > 40:
+        places = random.Random(1).sample(places, 40)
+    refused = 0
+    for path, _ in places:
+        for odd in (*ODD, "missing"):
+            frame = copy.deepcopy(whole)
+            inner = frame
+            for key in path[:-1]:
+                inner = inner[key]
+            if odd == "missing":
+                del inner[path[-1]]
+            else:
+                inner[path[-1]] = odd
+            try:
+                readers(frames.decode(frames.encode(frame)))
+            except VmlatError as error:
+                refused += 1
+                assert len(str(error)) < 1_000
+    assert refused
+
+
+BOMBS = [
+    b'{"type":"notice","text":NaN}',
+    b'{"type":"stats","t_ns":Infinity}',
+    b'{"type":"notice","text":"\xff\xfe"}',
+    b'{"type":["notice"]}',
+    b'{"type":{"a":1}}',
+    b'{"type":"ack","id":[1]}',
+    b'{"type":"notice","text":' + b"[" * 100_000,
+    b'{"type":"ack","id":' + b"9" * 100_000 + b"}",
+    b'{"type":"hello","schema":1}',
+    b"\x00" * 100,
+    b"",
+]
+
+
+@pytest.mark.parametrize("line", BOMBS, ids=range(len(BOMBS)))
+def test_bombs_are_no_frames(line: bytes) -> None:
+    with pytest.raises(FrameError) as caught:
+        frames.decode(line)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_hello_of_another_schema_is_told_by_its_number() -> None:
+    line = json.dumps({"type": "hello", "schema": 99, "clock": "sundial"}).encode()
+    with pytest.raises(FrameError, match="schema 99"):
+        frames.check_hello(frames.decode(line))
+
+
+def test_an_agent_cannot_choose_an_exit_status_that_means_success() -> None:
+    assert frames.error_of({"title": "x", "exit_status": 0}).exit_status == 1
+    assert frames.error_of({"title": "x", "exit_status": 2}).exit_status == 2

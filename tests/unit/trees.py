@@ -1,0 +1,84 @@
+"""Trees of tests that look like /sys and /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Union
+
+
+def plant(top: Path, tree: Mapping[str, Union[str, int]]) -> Path:
+    """Write files by their path below ``top``."""
+    for name, content in tree.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")
+    return top
+
+
+def stat(
+    tid: int,
+    name: str,
+    parent: int = 1,
+    cpu: int = 0,
+    policy: int = 0,
+    rt: int = 0,
+    nice: int = 0,
+    started: int = 100,
+    ticks: tuple[int, int] = (3, 4),
+) -> str:
+    """The text of a ``stat`` file."""
+    f = [0] * 50
+    f[0], f[10], f[11], f[15] = parent, ticks[0], ticks[1], nice
+    f[18], f[35], f[36], f[37] = started, cpu, rt, policy
+    return f"{tid} ({name}) S " + " ".join(map(str, f)) + "\n"
+
+
+class Proc:
+    """The tree below ``top``."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        (top / "self/ns").mkdir(parents=True)
+        (top / "self/ns/net").symlink_to("net:[1]")
+
+    def thread(
+        self,
+        pid: int,
+        tid: int,
+        name: str,
+        cpus: str = "0-3",
+        schedstat: str = "70 30 5",
+        **fields: int,
+    ) -> None:
+        """One thread; that with the number of its process is the process."""
+        text = stat(tid, name, **fields)  # type: ignore[arg-type]
+        status = (
+            f"Name:\t{name}\nCpus_allowed_list:\t{cpus}\n"
+            "voluntary_ctxt_switches:\t11\nnonvoluntary_ctxt_switches:\t2\n"
+        )
+        for place in (self.top / f"{pid}/task/{tid}", self.top / str(tid)):
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "stat").write_text(text)
+            (place / "status").write_text(status)
+            if schedstat:
+                (place / "schedstat").write_text(schedstat)
+
+    def process(self, pid: int, name: str, *arguments: str, **fields: int) -> None:
+        """A process with its first thread."""
+        self.thread(pid, pid, name, **fields)  # type: ignore[arg-type]
+        (self.top / f"{pid}/cmdline").write_bytes(b"\0".join(map(os.fsencode, arguments)) + b"\0")
+        (self.top / f"{pid}/fd").mkdir()
+        (self.top / f"{pid}/fdinfo").mkdir()
+        (self.top / f"{pid}/ns").mkdir()
+        (self.top / f"{pid}/ns/net").symlink_to("net:[1]")
+
+    def descriptor(self, pid: int, fd: int, target: str, info: str = "") -> None:
+        """An open descriptor."""
+        (self.top / f"{pid}/fd/{fd}").symlink_to(target)
+        (self.top / f"{pid}/fdinfo/{fd}").write_text(f"pos:\t0\nflags:\t02004002\n{info}")
+
+    def tap(self, pid: int, fd: int, name: str) -> None:
+        """A queue of a tap."""
+        self.descriptor(pid, fd, "/dev/net/tun", f"mnt_id:\t25\nino:\t4\niff:\t{name}\n")
