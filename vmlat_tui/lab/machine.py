@@ -155,10 +155,6 @@ class Machine:
             "-display", "none", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512",
             # Without 5-level paging the emulated page walks are shorter.
-            # Now and then the kernel dies when a guest is left on processor 0: an interrupt comes
-            # before the host's state is back.  Most likely (read in QEMU's sources, not proven)
-            # because a processor that restores its FPU state clears a flag of the first one
-            # without a lock (cpu_clear_ignne), and so undoes that one's clearing of GIF.
             "-cpu", "max,la57=off", "-smp", "2", "-m", str(memory),
             "-serial", f"file:{self.console}",
             "-kernel", str(image.kernel), "-initrd", str(self.directory / "initramfs.cpio"),
