@@ -1,0 +1,60 @@
+"""Why a packet did not pass a point: a state of the path with its own count, never a zero.
+
+The kernel's programs count these per vNIC; a single packet carries its own as bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vmlat_tui.model.points import Direction
+
+
+@dataclass(frozen=True)
+class Absence:
+    """One reason; ``points`` are the ids of those that the packet left out."""
+
+    number: int
+    id: str
+    direction: Direction
+    points: tuple[str, ...]
+    words: str
+
+    @property
+    def macro(self) -> str:
+        """The name by which the BPF sources know it."""
+        return f"ABSENT_{self.id.upper()}"
+
+
+_WAKE = ("vhost_woken", "vhost_on_cpu")
+_VCPU = ("vcpu_woken", "vcpu_on_cpu")
+_ROWS = (
+    # One kick for many packets: they were all there, or the worker went on to look.
+    ("kick_shared", Direction.TX, ("guest_kick", *_WAKE, "vhost_tx"),
+     "came with another packet's kick"),
+    # vhost put itself back (its budget was used up), or polls.
+    ("kick_none", Direction.TX, ("guest_kick", *_WAKE), "the worker looked without a kick"),
+    ("tx_worker_awake", Direction.TX, _WAKE, "the worker was already awake"),
+    ("rx_worker_awake", Direction.RX, _WAKE, "the worker was already awake"),
+    # It polls (NAPI), or has not looked since the last one.
+    ("signal_suppressed", Direction.RX,
+     ("eventfd", "irqfd", "irq_accept", *_VCPU, "guest_entry"), "the guest wanted no interrupt"),
+    # No irqfd (QEMU injects), or a kernel thread does it later.
+    ("injected_elsewhere", Direction.RX, ("irqfd", "irq_accept", *_VCPU, "guest_entry"),
+     "another task injects the interrupt"),
+    ("vcpu_running", Direction.RX, _VCPU, "the vCPU was running"),
+    ("vcpu_polling", Direction.RX, _VCPU, "the vCPU was polling"),
+    ("entry_unseen", Direction.RX, (*_VCPU, "guest_entry"), "the vCPU's entry was not seen"),
+)  # fmt: skip
+
+ABSENCES: tuple[Absence, ...] = tuple(Absence(n, *row) for n, row in enumerate(_ROWS))
+ABSENCE: dict[str, Absence] = {absence.id: absence for absence in ABSENCES}
+
+#: Length of the kernel's array of counters; a power of two.
+ABSENCE_ROOM = 16
+
+
+def of_bits(bits: int) -> Iterator[Absence]:
+    """The reasons that a packet carries."""
+    return (absence for absence in ABSENCES if bits >> absence.number & 1)
