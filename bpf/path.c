@@ -11,6 +11,9 @@
  * is replaced on the way (upcall, software segmentation) is park()ed under its content
  * and adopt()ed by the new one.
  *
+ * With vhost a received packet goes on after its socket buffer is freed: put_into_ring() keeps its
+ * state by worker and number, end_signal() books it when the guest was interrupted.
+ *
  * States are never deleted here: a finished one stays under its address, inactive, and the next
  * packet with that address re-uses it in place, which costs one lookup in place of an
  * insertion and a deletion.  User space removes those long unused.
@@ -37,6 +40,8 @@
 
 #define PACKET_HOST 0
 
+#define barrier() __asm__ volatile("" ::: "memory")
+
 /*
  * What user space reads while packets run, it maps into its memory: one element per processor,
  * or per processor, vNIC and leg.  While it looks an element up through the system call, the kernel
@@ -59,14 +64,27 @@ BPF_PERCPU_ARRAY(gro_held, struct gro, GRO_SLOTS);
 BPF_PERCPU_ARRAY(at_switch, u64, 1);
 MAPPED(struct stats, statistics);
 MAPPED(struct leg, legs);
+MAPPED(u64, absences);
 BPF_HASH(flows, struct flow_key, struct flow_value, 1);
 BPF_HASH(drops, struct drop_key, u64, 1);
 BPF_RINGBUF_OUTPUT(events, 1);
+BPF_HASH(taken, u64, struct packet, 1);
+BPF_HASH(works, u64, struct work, 1);
+BPF_HASH(workers, u32, struct worker, 1);
+BPF_HASH(vcpus, u32, struct vcpu, 1);
+BPF_HASH(wakes, u32, struct wake, 1);
+BPF_ARRAY(vcpu_threads, u32, 1);
+BPF_ARRAY(watched, u32, WATCH_ROOM);
+BPF_ARRAY(blank_worker, struct worker, 1);
+BPF_ARRAY(blank_wake, struct wake, 1);
+BPF_PERCPU_ARRAY(contexts, struct context, 1);
 
 #include "path/content.h"
 #include "path/filter.h"
 #include "path/booking.h"
 #include "path/life.h"
+#include "path/signals.h"
 #include "path/tracepoints.h"
 #include "path/functions.h"
+#include "path/vhost.h"
 #include "path/tables.h"

@@ -4,11 +4,16 @@
 /* 1 if v is above limit, else 0, without a branch: branches here multiply the verifier's work. */
 #define ABOVE(limit, v) (((limit) - (v)) >> 63)
 
+/* The last value (+ 8) of the last bucket. */
+#define TOP ((16ULL << (BUCKETS / 8 - 1)) - 1)
+
 /* Log-linear, eight buckets an octave.  Twin of bucket_of() in vmlat_tui/model/histogram.py. */
 INLINE u64 bucket_of(u64 ns)
 {
-	u64 w = (ns & 0xffffffffffffULL) + 8, v = w, e, shift;
+	u64 w = (ns & 0xffffffffffffULL) + 8, v, e, shift;
 
+	w -= (w - TOP) * ABOVE(TOP, w); /* longer ones count in the last bucket */
+	v = w;
 	e = ABOVE(0xffffffffULL, v) << 5;
 	v >>= e;
 	shift = ABOVE(0xffffULL, v) << 4;
@@ -26,25 +31,39 @@ INLINE u64 bucket_of(u64 ns)
 	return e * 8 + ((w >> (e & 63)) & 7);
 }
 
+INLINE void count_leg(struct leg *l, u64 ns, u32 packets)
+{
+	u64 bucket = bucket_of(ns);
+
+	if (bucket >= BUCKETS) /* never, which the verifier cannot know */
+		return;
+	l->max_ns += (ns - l->max_ns) * ABOVE(l->max_ns, ns);
+	l->count += packets;
+	l->sum_ns += ns * packets;
+	l->bucket[bucket] += packets;
+}
+
 /* `first` is the place of this processor's legs of the vNIC. */
 INLINE void book_leg(u32 first, u32 leg, u64 ns)
 {
 	u32 index = first + leg;
 	struct leg *l = legs.lookup(&index);
-	u64 bucket = bucket_of(ns);
 
-	if (!l)
-		return;
-	if (bucket >= BUCKETS)
-		bucket = BUCKETS - 1;
-	if (ns > l->max_ns)
-		l->max_ns = ns;
-	l->count += 1;
-	l->sum_ns += ns;
-	l->bucket[bucket] += 1;
+	if (l)
+		count_leg(l, ns, 1);
 }
 
-/* Every leg of the packet and its total; the legs of one packet add up to its total. */
+/* This processor's legs of a vNIC begin there; past the end of the table for a packet of no vNIC. */
+INLINE u32 place_of(struct leg_table *table, u32 slot)
+{
+	u32 place = slot * table->room;
+
+	return place >= table->processor ?
+		       ~0U :
+		       place + bpf_get_smp_processor_id() * table->processor;
+}
+
+/* Every leg of the packet up to its last step; returns their sum. */
 INLINE u64 book_legs(struct packet *p, struct stats *s)
 {
 	u32 zero = 0;
@@ -57,13 +76,12 @@ INLINE u64 book_legs(struct packet *p, struct stats *s)
 	if (!table)
 		return 0;
 
-	u32 place = p->slot * table->room;
+	u32 place = place_of(table, p->slot);
 
-	if (place >= table->processor) { /* of no vNIC */
+	if (place == ~0U) {
 		s->unlisted += 1;
 		return 0;
 	}
-	place += bpf_get_smp_processor_id() * table->processor;
 	p->cursor = step;
 #pragma clang loop unroll(disable)
 	for (step = FIRST_START + 1; step < LAST_STEP + 1; step++) {
@@ -86,8 +104,36 @@ INLINE u64 book_legs(struct packet *p, struct stats *s)
 		else
 			s->unlisted += 1;
 	}
-	book_leg(place, table->total[direction], before - begin);
 	return before - begin;
+}
+
+/* The whole way of the packet: the sum of its legs. */
+INLINE void book_total(struct packet *p, u64 ns)
+{
+	u32 zero = 0, place;
+	struct leg_table *table = leg_tables.lookup(&zero);
+
+	if (!table)
+		return;
+	place = place_of(table, p->slot);
+	if (place != ~0U)
+		book_leg(place, table->total[p->direction & 1], ns);
+}
+
+/* Packets of a vNIC that left points out; `absent` is a reason's number + 1, 0 none. */
+INLINE void book_absent(u32 slot, u32 absent, u32 packets)
+{
+	u32 zero = 0;
+	struct leg_table *table = leg_tables.lookup(&zero);
+
+	if (!table || !absent || slot >= table->vnics)
+		return;
+
+	u32 index = (bpf_get_smp_processor_id() * table->vnics + slot) * ABSENCE_ROOM + absent - 1;
+	u64 *count = absences.lookup(&index);
+
+	if (count)
+		*count += packets;
 }
 
 INLINE void book_flow(struct packet *p, struct stats *s)
@@ -114,37 +160,40 @@ INLINE void book_flow(struct packet *p, struct stats *s)
 	value->last_ns = now;
 }
 
-/* May one more packet go to user space in this second? */
-INLINE int within_rate(u32 max_rate)
+/* How many packets went to user space in this second. */
+INLINE u64 *given_this_second(void)
 {
 	u32 zero = 0, one = 1;
-	u64 now, *since, *given;
+	u64 now = bpf_ktime_get_ns(), *since = rate.lookup(&zero), *given = rate.lookup(&one);
 
-	if (!max_rate)
-		return 1;
-	since = rate.lookup(&zero);
-	given = rate.lookup(&one);
-	if (!since || !given)
-		return 0;
-	now = bpf_ktime_get_ns();
-	if (now - *since >= 1000000000ULL) {
+	if (since && given && now - *since >= 1000000000ULL) {
 		*since = now;
 		*given = 0;
 	}
-	if (*given >= max_rate)
-		return 0;
+	return since ? given : 0;
+}
+
+/* If `given` is within the limit; user space polls the ring. */
+INLINE void emit_within(struct packet *p, u64 *given, u64 limit, struct stats *s)
+{
+	if (*given >= limit) {
+		s->suppressed += 1;
+		return;
+	}
 	__sync_fetch_and_add(given, 1);
-	return 1;
+
+	u64 full = (u64)(s64)events.ringbuf_output(p, sizeof(*p), BPF_RB_NO_WAKEUP) >> 63;
+
+	s->lost += full;
+	s->emitted += 1 - full;
 }
 
 INLINE void emit(struct packet *p, struct stats *s, struct control *c)
 {
-	if (!within_rate(c->max_rate))
-		s->suppressed += 1;
-	else if (events.ringbuf_output(p, sizeof(*p), BPF_RB_NO_WAKEUP)) /* user space polls */
-		s->lost += 1;
-	else
-		s->emitted += 1;
+	u64 *given = given_this_second();
+
+	if (given)
+		emit_within(p, given, c->max_rate ? c->max_rate : ~0ULL, s);
 }
 
 INLINE void book_drop(struct packet *p)
@@ -172,6 +221,8 @@ INLINE void finish(struct packet *p, struct stats *s, struct control *c, u32 bin
 	if (bin == BIN_COMPLETED) {
 		u64 total_ns = book_legs(p, s);
 
+		book_total(p, total_ns);
+		book_absent(p->slot, p->absent[0], 1);
 		book_flow(p, s);
 		if (c->emit && total_ns >= c->threshold_ns &&
 		    (c->sample < 2 || bpf_get_prandom_u32() % c->sample == 0))

@@ -182,3 +182,10 @@ INLINE struct stats *stats(void)
 
 	return statistics.lookup(&processor);
 }
+
+INLINE struct context *context(void)
+{
+	u32 zero = 0;
+
+	return contexts.lookup(&zero);
+}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The functions of tun and the switches (kprobes; x86-64 calling convention). */
 
-#if FUNCTIONS && PART == 2
-
 #define ARG1(regs) ((regs)->di)
 #define ARG2(regs) ((regs)->si)
 #define ARG3(regs) ((regs)->dx)
+#define ARG4(regs) ((regs)->cx)
+
+#if FUNCTIONS && PART == 2
 
 INLINE int enter_tun(u32 hook, int nested)
 {
@@ -115,7 +116,14 @@ int kp_tun_net_xmit(struct pt_regs *ctx)
 
 	if (!role || !(role->kind & ROLE_VNET))
 		return 0;
-	return pass(ARG1(ctx), STEP_TUN_OUT, HOOK_TUN_NET_XMIT, 0);
+	READY;
+
+	struct context *x = context();
+	u64 skb = ARG1(ctx);
+
+	if (hit(skb, STEP_TUN_OUT, HOOK_TUN_NET_XMIT, s, c, 0, 0) && x)
+		x->skb = skb;
+	return 0;
 }
 
 #endif

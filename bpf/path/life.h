@@ -225,6 +225,8 @@ INLINE struct packet *start(u64 skb, u32 direction, struct role *role, struct st
 	p->reason = 0;
 	p->location = 0;
 	p->parked = 0;
+	p->kicker = p->worker = p->vcpu = 0;
+	p->absent[0] = p->absent[1] = 0;
 	if (c->detail) {
 		u64 id = bpf_get_current_pid_tgid();
 

@@ -21,5 +21,9 @@ ITERATOR(packets, u64, struct packet)
 ITERATOR(parked, struct content, struct packet)
 ITERATOR(flows, struct flow_key, struct flow_value)
 ITERATOR(drops, struct drop_key, u64)
+ITERATOR(taken, u64, struct packet)
+ITERATOR(works, u64, struct work)
+ITERATOR(workers, u32, struct worker)
+ITERATOR(wakes, u32, struct wake)
 
 #endif

@@ -5,11 +5,12 @@ struct arguments {
 	u64 a[6];
 };
 
-#define READY                                                                                \
+#define READY_OR(otherwise)                                                                  \
 	struct stats *s = stats();                                                           \
 	struct control *c = control();                                                       \
 	if (!s || !c)                                                                        \
-		return 0
+		otherwise
+#define READY READY_OR(return 0)
 
 /* A pointer member as a number: BTF-typed programs may not calculate with one they loaded. */
 INLINE u64 number(u64 address)
@@ -25,8 +26,27 @@ INLINE u32 gro_slot(u64 head)
 	return ((head >> 9) ^ (head >> 17)) & (GRO_SLOTS - 1);
 }
 
-/* The functions are compiled in two halves at the same time, PART 1 and PART 2. */
+/* The functions are compiled in three parts at the same time. */
 #if PART == 1
+
+/* What the run of the TX queue did before its first packet came; `first`: this is that packet. */
+INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *w, int first)
+{
+	p->worker = tid;
+	if (!first) {
+		p->absent[0] = ABSENT_KICK_SHARED + 1;
+		return;
+	}
+	p->absent[0] = w->run_absent;
+	p->kicker = w->kicker;
+	prepend(p, s, STEP_VHOST_TX, w->run_hook, w->run_t);
+	if (w->run_on_cpu_t)
+		prepend(p, s, STEP_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, w->run_on_cpu_t);
+	if (w->run_woken_t)
+		prepend(p, s, STEP_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
+	if (w->kick_t)
+		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
+}
 
 int tp_netif_receive_skb(struct arguments *ctx)
 {
@@ -52,6 +72,18 @@ int tp_netif_receive_skb(struct arguments *ctx)
 						 SKB_PKT_TYPE_MASK) == PACKET_HOST)))
 		return 0;
 
+	u32 tid = bpf_get_current_pid_tgid();
+	struct worker *w = 0;
+	int first = 0;
+
+	if (FUNCTIONS && direction == TX && role->join_task) {
+		w = workers.lookup(&tid);
+		if (w) {
+			first = w->run_first;
+			w->run_first = 0;
+		}
+	}
+
 	struct packet *p = start(skb, direction, role, s, c);
 
 	if (!p)
@@ -66,11 +98,12 @@ int tp_netif_receive_skb(struct arguments *ctx)
 			g->skb = 0;
 		}
 	} else if (FUNCTIONS && role->join_task) {
-		u32 tid = bpf_get_current_pid_tgid();
 		struct entry *e = tun_entries.lookup(&tid);
 
 		if (e)
 			prepend(p, s, STEP_TUN_IN, e->hook, e->t);
+		if (w)
+			join_run(p, s, tid, w, first);
 	}
 	return 0;
 }
@@ -201,19 +234,23 @@ int tp_consume_skb(struct arguments *ctx)
 	p = find(skb, &v, s, TP_DIRECT, 0, 1);
 	if (!p)
 		return 0;
+	if (FUNCTIONS && p->last == STEP_VHOST_TAKE) {
+		put_into_ring(p, s, c);
+		return 0;
+	}
+
 	/* The kernel skips kprobes on a processor that is just serving a map to user space: a packet
 	 * that was queued on the vnet and then taken passed tun_out, seen or not. */
-	if (p->last == STEP_TUN_OUT || p->last == STEP_VNET_QUEUE) {
-		finish(p, s, c, BIN_COMPLETED);
-	} else if (p->last >= STEP_SWITCH_IN && p->last < STEP_SWITCH_OUT &&
-		   !(LOAD(u8, skb, SKB_CLONED_BYTE, TP_DIRECT) & SKB_CLONED_MASK)) {
+	u32 bin = p->last >= STEP_VNET_QUEUE ? BIN_COMPLETED : BIN_FILTERED;
+
+	if (p->last >= STEP_SWITCH_IN && p->last < STEP_SWITCH_OUT &&
+	    !(LOAD(u8, skb, SKB_CLONED_BYTE, TP_DIRECT) & SKB_CLONED_MASK)) {
 		if (bpf_get_stack(ctx, p->stack, sizeof(p->stack), 0) < 0)
 			p->stack[0] = 0;
 		p->location = p->stack[1];
-		finish(p, s, c, BIN_DROPPED);
-	} else {
-		finish(p, s, c, BIN_FILTERED);
+		bin = BIN_DROPPED;
 	}
+	finish(p, s, c, bin);
 	return 0;
 }
 

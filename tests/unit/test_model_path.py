@@ -23,7 +23,7 @@ from vmlat_tui.model.points import (
 )
 
 TX, RX = Direction.TX, Direction.RX
-MEASURED = [s.number for s in STEPS if s.measured]
+ALL = [s.number for s in STEPS]
 
 
 def test_step_numbers_are_their_places_and_fit_the_kernel_s_arrays() -> None:
@@ -37,7 +37,7 @@ def test_macros_and_points_are_unique_and_complete() -> None:
     assert {s.point.id for s in STEPS} == set(POINTS)
     assert all(p.id == key and p.title for key, p in POINTS.items())
     for direction in Direction:
-        ids = [s.point.id for s in path(direction, measured_only=False)]
+        ids = [s.point.id for s in path(direction)]
         assert len(ids) == len(set(ids))
 
 
@@ -99,7 +99,7 @@ def test_every_step_of_the_tracepoint_rung_needs_no_function() -> None:
 
 
 def test_the_leg_table_numbers_each_ordered_pair_of_each_direction_once() -> None:
-    table = LegTable(MEASURED)
+    table = LegTable(ALL)
     legs = list(table.numbered.values())
     assert len({leg.id for leg in legs}) == len(legs)
     for direction in Direction:
@@ -117,7 +117,7 @@ def test_the_leg_table_numbers_each_ordered_pair_of_each_direction_once() -> Non
 
 
 def test_the_packed_table_leads_from_two_steps_to_the_number_of_their_leg() -> None:
-    table = LegTable(MEASURED)
+    table = LegTable(ALL)
     packed = table.packed(STEP_ROOM, 3)
     form = f"<II2H{2 * STEP_ROOM * STEP_ROOM}H"
     room, processor, tx_total, rx_total, *legs = struct.unpack(form, packed)
@@ -150,7 +150,7 @@ def test_there_is_room_for_the_points_that_follow() -> None:
 
 
 def test_legs_sort_in_path_order_with_totals_last() -> None:
-    legs = sorted(LegTable(MEASURED).numbered.values(), key=sort_key)
+    legs = sorted(LegTable(ALL).numbered.values(), key=sort_key)
     half = [leg for leg in legs if leg.direction is TX]
     assert legs[: len(half)] == half
     assert half[-1].id == "tx:total"

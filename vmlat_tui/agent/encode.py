@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
+from vmlat_tui.discover.threads import PROC, read_stat
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.hooks import HOOKS, NUMBER
 from vmlat_tui.model.legs import sort_key
 from vmlat_tui.model.points import STEPS, Direction
+from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes.ladder import PointState
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.reading import Reading
 from vmlat_tui.probes.symbols import DropReasons, Symbols
+
+
+class Tasks:
+    """Names of threads; remembered, as a packet may be shown after its thread is gone."""
+
+    _ROOM = 1024
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+
+    def name(self, tid: Optional[int]) -> Optional[str]:
+        """Its name when it was first asked for; None if it was gone by then."""
+        if tid is None:
+            return None
+        if tid not in self._names:
+            stat = read_stat(PROC / str(tid))
+            if stat is None:
+                return None
+            if len(self._names) >= self._ROOM:
+                self._names.clear()
+            self._names[tid] = stat.name
+        return self._names[tid]
 
 
 class Encoder:
@@ -22,6 +47,7 @@ class Encoder:
     def __init__(self, symbols: Symbols, reasons: DropReasons) -> None:
         self._symbols = symbols
         self._reasons = reasons
+        self._tasks = Tasks()
         #: Interface names by index; entries of vanished interfaces stay, packets still name them.
         self.interfaces: dict[int, str] = {}
         #: Names of the vNICs by slot.
@@ -37,6 +63,7 @@ class Encoder:
         for number in sorted(record.times):
             step = STEPS[number]
             hook = HOOKS[record.hooks[number]]
+            tid = record.task(step)
             stages.append(
                 {
                     "stage": step.seed_stages[direction],
@@ -44,6 +71,8 @@ class Encoder:
                     "function": hook.symbol,
                     "t_ns": record.times[number],
                     "cpu": record.processors[number],
+                    "tid": tid,
+                    "comm": record.comm if tid == record.tid else self._tasks.name(tid),
                 }
             )
         times = [record.times[number] for number in sorted(record.times)]
@@ -57,6 +86,10 @@ class Encoder:
             "process": {"pid": record.tgid, "tid": record.tid, "comm": record.comm},
             "bytes": record.bytes,
             "stages": stages,
+            "absent": [
+                {"reason": absence.id, "points": list(absence.points)}
+                for absence in record.absences
+            ],
             "total_ns": times[-1] - times[0],
         }
         if where is not Bin.COMPLETED:
@@ -71,7 +104,12 @@ class Encoder:
         return frame
 
     def stats_frame(
-        self, reading: Reading, t_ns: int, cost: Mapping[str, int], final: bool
+        self,
+        reading: Reading,
+        wakeups: Sequence[tuple[int, Wakeups]],
+        t_ns: int,
+        cost: Mapping[str, int],
+        final: bool,
     ) -> Frame:
         """``stats``: everything counted since the start."""
         legs = [
@@ -110,6 +148,15 @@ class Encoder:
             }
             for totals in reading.drops
         ]
+        absences = [
+            {
+                "vm_interface": self._vnet(slot),
+                "direction": absence.direction.id,
+                "reason": absence.id,
+                "packets": packets,
+            }
+            for (slot, absence), packets in reading.absences.items()
+        ]
         return {
             "type": "stats",
             "final": final,
@@ -118,6 +165,10 @@ class Encoder:
             "legs": legs,
             "flows": flows,
             "drops": drops,
+            "absences": absences,
+            "wakeups": [
+                replace(row, vm_interface=self._vnet(slot)).to_json() for slot, row in wakeups
+            ],
             "hooks": {id_: reading.hits[number] for id_, number in NUMBER.items()},
             "counters": reading.counters,
             "cost": dict(cost),

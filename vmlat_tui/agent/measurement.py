@@ -19,6 +19,7 @@ from vmlat_tui.discover.links import (
     require_taps,
     select_links,
 )
+from vmlat_tui.discover.vcpus import read_vcpus
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Filter
@@ -27,6 +28,9 @@ from vmlat_tui.model.points import BOTH, Direction
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
+
+#: vCPUs are plugged while nothing happens to interfaces.
+_VCPUS_S = 10.0
 
 
 def prepare(command: dict[str, Any]) -> None:
@@ -53,6 +57,7 @@ class Measurement:
         """
         self._send = send
         self._shown: Optional[tuple[object, ...]] = None
+        self._vcpus_due = 0.0
         self._engine: Optional[PathEngine] = None
         self._settings = _settings(command, Settings())
         self._set_interfaces(command)
@@ -176,6 +181,7 @@ class Measurement:
             return
         self._encoder.interfaces.update({link.ifindex: link.name for link in links.values()})
         self._encoder.vnets = selection.vnets
+        self._find_vcpus()
         present = {name: links[name].ifindex if name in links else None for name in selection.vnets}
         shown = (tuple(present.items()), selection.leaves)
         if shown != self._shown:
@@ -190,6 +196,13 @@ class Measurement:
                 }
             )
 
+    def _find_vcpus(self) -> None:
+        """Tell the probes which threads run the vCPUs of the watched VMs."""
+        self._vcpus_due = time.monotonic() + _VCPUS_S
+        vnets = self._encoder.vnets
+        found = read_vcpus(vnets)
+        self.engine.set_vcpus({slot: found[n] for slot, n in enumerate(vnets) if n in found})
+
     # ---- what was measured --------------------------------------------------------------------
 
     def send_packets(self) -> bool:
@@ -201,6 +214,8 @@ class Measurement:
 
     def send_expired(self) -> None:
         """Give up packets that will not go on."""
+        if time.monotonic() >= self._vcpus_due:
+            self._find_vcpus()
         for record in self.engine.sweep():
             if self._settings.emit:
                 self._send(self._encoder.packet_frame(record, Bin.EXPIRED))
@@ -217,7 +232,8 @@ class Measurement:
         if not final:
             for text in self.engine.replace_deaf(reading):
                 self._send({"type": "notice", "text": text})
-        self._send(self._encoder.stats_frame(reading, time.monotonic_ns(), cost, final))
+        wakeups = self.engine.wakeups()
+        self._send(self._encoder.stats_frame(reading, wakeups, time.monotonic_ns(), cost, final))
 
     def finish(self) -> None:
         """Stop counting and send what is left, last the final statistics."""

@@ -120,9 +120,9 @@ class Machines:
             n: by_tid[tid] for n, tid in kvm.vcpu_tids(pid, self._kvm).items() if tid in by_tid
         }
         for thread in threads:
-            match = _VCPU.fullmatch(thread.name)
-            if match:
-                found.setdefault(int(match.group(1)), thread)
+            number = vcpu_number(thread.name)
+            if number is not None:
+                found.setdefault(number, thread)
         return tuple(
             Vcpu(n, found.get(n), n in found and pinned(found[n], online))
             for n in sorted({*range(guest.vcpus), *found})
@@ -175,6 +175,12 @@ class Descriptors:
 
     taps: Mapping[int, str]
     vhost: int
+
+
+def vcpu_number(name: str) -> Optional[int]:
+    """The number in the name that QEMU gives a vCPU's thread; None for any other name."""
+    match = _VCPU.fullmatch(name)
+    return int(match.group(1)) if match else None
 
 
 def pinned(thread: Thread, online: frozenset[int]) -> bool:

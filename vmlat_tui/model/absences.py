@@ -1,11 +1,10 @@
 """Why a packet did not pass a point: a state of the path with its own count, never a zero.
 
-The kernel's programs count these per vNIC; a single packet carries its own as bits.
+The kernel's programs count these per vNIC, and a single packet says its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmlat_tui.model.points import Direction
@@ -29,7 +28,7 @@ class Absence:
 
 _WAKE = ("vhost_woken", "vhost_on_cpu")
 _VCPU = ("vcpu_woken", "vcpu_on_cpu")
-_ROWS = (
+_ROWS: tuple[tuple[str, Direction, tuple[str, ...], str], ...] = (
     # One kick for many packets: they were all there, or the worker went on to look.
     ("kick_shared", Direction.TX, ("guest_kick", *_WAKE, "vhost_tx"),
      "came with another packet's kick"),
@@ -45,6 +44,13 @@ _ROWS = (
      "another task injects the interrupt"),
     ("vcpu_running", Direction.RX, _VCPU, "the vCPU was running"),
     ("vcpu_polling", Direction.RX, _VCPU, "the vCPU was polling"),
+    # The thread was not seen to run vhost's works before.
+    ("tx_worker_new", Direction.TX, ("guest_kick", *_WAKE), "the worker was not known yet"),
+    ("rx_worker_new", Direction.RX, _WAKE, "the worker was not known yet"),
+    # So many packets waited for their signal.
+    ("ring_full", Direction.RX,
+     ("vhost_signal", "eventfd", "irqfd", "irq_accept", *_VCPU, "guest_entry"),
+     "too many packets waited for one signal"),
     ("entry_unseen", Direction.RX, (*_VCPU, "guest_entry"), "the vCPU's entry was not seen"),
 )  # fmt: skip
 
@@ -53,8 +59,3 @@ ABSENCE: dict[str, Absence] = {absence.id: absence for absence in ABSENCES}
 
 #: Length of the kernel's array of counters; a power of two.
 ABSENCE_ROOM = 16
-
-
-def of_bits(bits: int) -> Iterator[Absence]:
-    """The reasons that a packet carries."""
-    return (absence for absence in ABSENCES if bits >> absence.number & 1)

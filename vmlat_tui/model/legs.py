@@ -17,6 +17,9 @@ from vmlat_tui.model.points import STEPS, Direction, Step, path
 #: In the packed table: these two steps are no leg.
 NO_LEG = 0xFFFF
 
+#: So many steps in a row may be missing from a packet that should have passed them.
+MISSED = 2
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -47,8 +50,8 @@ class Leg:
 class LegTable:
     """Numbers the legs that can occur between the given steps; the last two are the totals.
 
-    Every ordered pair of steps gets a number, because any point between two others may be absent
-    from a packet.
+    A pair of steps gets a number if a packet can pass nothing in between: optional steps, and up to
+    :data:`MISSED` others whose probe the kernel skipped.
     """
 
     def __init__(self, steps: Iterable[int]) -> None:
@@ -58,9 +61,13 @@ class LegTable:
         #: Number -> leg, totals included, in path order.
         self.numbered: dict[int, Leg] = {}
         for direction in Direction:
-            passed = [s for s in path(direction, measured_only=False) if s.number in numbers]
+            passed = [s for s in path(direction) if s.number in numbers]
             for i, start in enumerate(passed):
+                between = 0
                 for end in passed[i + 1 :]:
+                    if between > MISSED:
+                        break
+                    between += not end.optional
                     self._index[direction, start.number, end.number] = len(self.numbered)
                     self.numbered[len(self.numbered)] = Leg(direction, start, end)
         self.totals = tuple(len(self.numbered) + direction for direction in Direction)
@@ -77,8 +84,8 @@ class LegTable:
         table = [NO_LEG] * (len(Direction) * width * width)
         for (direction, start, end), number in self._index.items():
             table[(direction * width + start) * width + end] = number
-        form = f"<II{len(Direction)}H{len(table)}H"
-        return struct.pack(form, self.room, self.room * vnics, *self.totals, *table)
+        form = f"<IIII{len(Direction)}H{len(table)}H"
+        return struct.pack(form, self.room, self.room * vnics, vnics, 0, *self.totals, *table)
 
 
 def sort_key(leg: Leg) -> tuple[int, int, int]:

@@ -44,15 +44,15 @@ class Step:
     """A point at its place in the path.
 
     ``seed_stages`` are the numbers that the text report prints for TX and RX, None where the
-    requirement has none.  ``measured`` is false for the points that a later issue attaches;
-    they already own their number so that they join the same packet.
+    requirement has none.  A packet may leave out ``optional`` steps, for a reason that is counted
+    (:mod:`vmlat_tui.model.absences`) or seen from its path.
     """
 
     number: int
     point: Point
     directions: tuple[Direction, ...]
     seed_stages: tuple[Optional[int], Optional[int]]
-    measured: bool = True
+    optional: bool = False
 
     @property
     def macro(self) -> str:
@@ -98,40 +98,40 @@ _RX = (Direction.RX,)
 
 
 def _steps() -> tuple[Step, ...]:
-    # (point, directions, TX stage, RX stage, measured); the order is the path's.
+    # (point, directions, TX stage, RX stage, optional); the order is the path's.
     # A packet from one VM to another on this host goes TX up to vnet_queue and tun_out.
     rows: tuple[tuple[str, tuple[Direction, ...], Optional[int], Optional[int], bool], ...] = (
-        ("guest_kick", _TX, None, None, False),
-        ("vhost_woken", _TX, None, None, False),
-        ("vhost_on_cpu", _TX, None, None, False),
-        ("vhost_tx", _TX, None, None, False),
-        ("tun_in", _TX, 0, None, True),
-        ("vnet_rx", _TX, None, None, True),
+        ("guest_kick", _TX, None, None, True),
+        ("vhost_woken", _TX, None, None, True),
+        ("vhost_on_cpu", _TX, None, None, True),
+        ("vhost_tx", _TX, None, None, True),
+        ("tun_in", _TX, 0, None, False),
+        ("vnet_rx", _TX, None, None, False),
         ("phy_gro", _RX, None, None, True),
-        ("phy_rx", _RX, None, 0, True),
-        ("switch_in", BOTH, 1, 1, True),
+        ("phy_rx", _RX, None, 0, False),
+        ("switch_in", BOTH, 1, 1, False),
         ("ovs_dp", BOTH, 2, 2, True),
         ("ovs_upcall", BOTH, 3, 3, True),
         ("ovs_reinject", BOTH, 4, 4, True),
-        ("switch_out", BOTH, 5, 5, True),
+        ("switch_out", BOTH, 5, 5, False),
         ("phy_queue", _TX, 6, None, True),
         ("phy_xmit", _TX, None, None, True),
-        ("vnet_queue", BOTH, None, None, True),
-        ("tun_out", BOTH, None, 6, True),
-        ("vhost_woken", _RX, None, None, False),
-        ("vhost_on_cpu", _RX, None, None, False),
+        ("vnet_queue", BOTH, None, None, False),
+        ("tun_out", BOTH, None, 6, False),
+        ("vhost_woken", _RX, None, None, True),
+        ("vhost_on_cpu", _RX, None, None, True),
         ("vhost_take", _RX, None, None, False),
         ("vhost_signal", _RX, None, None, False),
-        ("eventfd", _RX, None, None, False),
-        ("irqfd", _RX, None, None, False),
-        ("irq_accept", _RX, None, None, False),
-        ("vcpu_woken", _RX, None, None, False),
-        ("vcpu_on_cpu", _RX, None, None, False),
-        ("guest_entry", _RX, None, None, False),
+        ("eventfd", _RX, None, None, True),
+        ("irqfd", _RX, None, None, True),
+        ("irq_accept", _RX, None, None, True),
+        ("vcpu_woken", _RX, None, None, True),
+        ("vcpu_on_cpu", _RX, None, None, True),
+        ("guest_entry", _RX, None, None, True),
     )
     return tuple(
-        Step(number, POINTS[point], directions, (tx_stage, rx_stage), measured)
-        for number, (point, directions, tx_stage, rx_stage, measured) in enumerate(rows)
+        Step(number, POINTS[point], directions, (tx_stage, rx_stage), optional)
+        for number, (point, directions, tx_stage, rx_stage, optional) in enumerate(rows)
     )
 
 
@@ -149,8 +149,6 @@ def step(point_id: str, direction: Direction) -> Step:
     raise KeyError(f"{point_id} is not on the {direction.id} path")
 
 
-def path(direction: Direction, measured_only: bool = True) -> tuple[Step, ...]:
+def path(direction: Direction) -> tuple[Step, ...]:
     """The steps of one direction in the order a packet passes them."""
-    return tuple(
-        s for s in STEPS if direction in s.directions and (s.measured or not measured_only)
-    )
+    return tuple(s for s in STEPS if direction in s.directions)

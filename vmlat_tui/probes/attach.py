@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, Hook, hooks_of
+from vmlat_tui.model.hooks import ENDINGS, FUNCTION, Hook, hooks_of, joins_of
 from vmlat_tui.probes import ladder, syscalls
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
@@ -64,7 +64,7 @@ def attach_all(program: Program, kernel: Kernel, functions: bool) -> Attached:
                 raise VmlatError(
                     "the end of packets cannot be observed", problem, "run `vmlat doctor`"
                 )
-        for point, directions in ladder.measured_points():
+        for point, directions in ladder.points_in_order():
             attached.points.append(
                 _attach_point(attached, program, kernel, PointState(point, directions), functions)
             )
@@ -81,10 +81,13 @@ def _attach_point(
     for hook in hooks_of(state.point):
         if state.hooks and not hook.parallel:
             continue
-        if hook.kind == FUNCTION and not functions:
-            problem = "kprobes are switched off" if kernel.kprobes else "this kernel has no kprobes"
-        else:
-            problem = _attach(attached, program, kernel, hook)
+        problem = ""
+        for needed in (*joins_of(state.point), hook):
+            if needed.full and not functions:
+                problem = (
+                    "kprobes are switched off" if kernel.kprobes else "this kernel has no kprobes"
+                )
+            problem = problem or _attach(attached, program, kernel, needed)
         if problem:
             reasons.append(problem)
         else:
@@ -121,7 +124,7 @@ def _attach(attached: Attached, program: Program, kernel: Kernel, hook: Hook) ->
         if hook.kind == FUNCTION:
             descriptor = program.load(hook.program, syscalls.PROG_TYPE_KPROBE)
             attached.links.append(syscalls.open_kprobe(hook.symbol, descriptor))
-        elif kernel.btf:
+        elif kernel.btf and hook.module is None:
             type_id, _ = kernel.btf.tracepoint(hook.symbol)
             descriptor = program.load(hook.program, syscalls.PROG_TYPE_TRACING, type_id)
             attached.links.append(syscalls.open_raw_tracepoint(None, descriptor))
@@ -134,7 +137,7 @@ def _attach(attached: Attached, program: Program, kernel: Kernel, hook: Hook) ->
     except OSError as error:
         if descriptor is not None:
             os.close(descriptor)
-        if error.errno == 2 and hook.kind == FUNCTION:
+        if error.errno == 2 and hook.full:
             return ladder.why_missing(hook)
         return f"{hook.symbol}: {error.strerror}"
     attached.programs[hook.program] = descriptor

@@ -35,8 +35,8 @@ from vmlat_tui.sources import bpf_directory
 _FORMAT = 1
 _LIMIT_S = 170
 _KEEP = 8
-#: A source is compiled in parts at the same time; each part has half of the functions.
-_PARTS = (1, 2)
+#: A source is compiled in parts at the same time; each part has some of the functions.
+_PARTS = (1, 2, 3)
 _LOAD_IMMEDIATE_64, _PSEUDO_MAP_FD = 0x18, 1
 
 

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmlat_tui.discover.links import Link, Selection
+from vmlat_tui.discover.vcpus import VcpuThreads
 from vmlat_tui.errors import UsageError
+from vmlat_tui.model.absences import ABSENCE_ROOM
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.hooks import BY_ID, FUNCTION, HOOKS, NUMBER, steps_of
 from vmlat_tui.model.legs import LegTable
 from vmlat_tui.model.points import BOTH, STEP_ROOM, Direction
+from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes import layout, offsets
 from vmlat_tui.probes.attach import attach_all, has_drop_reason, replace_hook
 from vmlat_tui.probes.compiler import compiled
@@ -26,6 +29,7 @@ from vmlat_tui.probes.program import Program, possible_processors
 from vmlat_tui.probes.reading import Reader, Reading
 from vmlat_tui.probes.ring import Ring
 from vmlat_tui.probes.selfcheck import deaf_hooks
+from vmlat_tui.probes.threads import Threads
 
 #: The slot of a packet whose vNIC is not known yet.
 NO_SLOT = 255
@@ -44,6 +48,9 @@ class Limits:
     tasks: int = 4096
     drops: int = 1024
     ring_bytes: int = 1 << 20
+    #: vhost workers and vCPUs, and the vhost works of the former.
+    threads: int = 512
+    works: int = 1024
     #: After this long without a step a packet counts as expired.
     expire_ns: int = 5_000_000_000
 
@@ -58,6 +65,13 @@ class Limits:
             "flows": self.flows,
             "drops": self.drops,
             "events": self.ring_bytes,
+            "absences": processors * self.vnics * ABSENCE_ROOM,
+            "taken": self.vnics * 4 * layout.TAKEN_ROOM,
+            "works": self.works,
+            "workers": self.threads,
+            "vcpus": self.threads,
+            "wakes": 2 * self.threads,
+            "vcpu_threads": self.vnics * layout.VCPU_ROOM,
         }
 
 
@@ -119,7 +133,7 @@ class PathEngine:
         #: Whether function hooks are used (the full rung).
         self.functions = functions and kernel.kprobes
         self.offsets = offsets.find(self._kernel.btf)
-        hooks = [hook for hook in HOOKS if self.functions or hook.kind != FUNCTION]
+        hooks = [hook for hook in HOOKS if self.functions or not hook.full]
         table = LegTable(step.number for hook in hooks for step in steps_of(hook))
         sizes = limits.map_sizes(table.room, possible_processors())
         macros = _macros(self._kernel, self.offsets, self.functions)
@@ -141,6 +155,7 @@ class PathEngine:
         if self._kernel.btf:
             program.open_iterators(self._kernel.btf.function(offsets.ITERATOR))
         self._reader = Reader(program, table, limits.vnics, limits.flows)
+        self._threads = Threads(program, limits.vnics)
 
     def _choose_tun_out(self) -> None:
         self._tun_tracepoint = not any(
@@ -223,6 +238,11 @@ class PathEngine:
         self._switched = selection.switched
         self._apply()
 
+    def set_vcpus(self, vcpus: Mapping[int, VcpuThreads]) -> None:
+        """Name the vCPU threads behind each vNIC, by its slot; see :meth:`Threads.set_vcpus`."""
+        if self.functions:
+            self._threads.set_vcpus(vcpus)
+
     def _put_role(self, ifindex: int, role: bytes) -> None:
         self._roles.put((ifindex % layout.ROLE_SLOTS).to_bytes(4, "little"), role)
 
@@ -265,8 +285,14 @@ class PathEngine:
         """Everything counted since the start; see :meth:`Reader.read`."""
         return self._reader.read(exact)
 
+    def wakeups(self) -> list[tuple[int, Wakeups]]:
+        """(slot of a worker's vNIC, :data:`NO_SLOT` for a vCPU; its wake-ups) of each thread."""
+        return self._threads.wakeups() if self.functions else []
+
     def sweep(self) -> list[PacketRecord]:
         """Expire what was lost from sight and keep room in the tables; call about once a second."""
+        if self.functions:
+            self._threads.sweep()
         now = time.monotonic_ns()
         expired, crowded = self._reader.sweep(
             self._limits.packets, now - 1_000_000_000, now - self._limits.expire_ns

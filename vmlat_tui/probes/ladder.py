@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, Hook, hooks_of
+from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, JOINS, Hook, hooks_of, joins_of
 from vmlat_tui.model.points import STEPS, Direction
 from vmlat_tui.probes.btf import Btf, BtfError
 from vmlat_tui.probes.offsets import headers_directory, kernel_btf
@@ -27,8 +27,9 @@ _MAIN_PATH: dict[Direction, tuple[str, ...]] = {
 
 
 def tracepoint_symbols() -> list[str]:
-    """Every tracepoint that a hook uses, once."""
-    return sorted({hook.symbol for hook in HOOKS + ENDINGS if hook.kind != FUNCTION})
+    """Every tracepoint of the kernel itself that a hook uses, once."""
+    hooks = HOOKS + JOINS + ENDINGS
+    return sorted({h.symbol for h in hooks if h.kind != FUNCTION and h.module is None})
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class PointState:
 def symbols_of_kernel() -> dict[str, str]:
     """Function name -> module (empty for the kernel itself) of what /proc/kallsyms lists."""
     found = {}
-    wanted = {hook.symbol for hook in HOOKS if hook.kind == FUNCTION}
+    wanted = {hook.symbol for hook in HOOKS + JOINS if hook.kind == FUNCTION}
     try:
         with open("/proc/kallsyms") as file:
             for line in file:
@@ -97,9 +98,11 @@ def symbols_of_kernel() -> dict[str, str]:
 
 
 def why_missing(hook: Hook) -> str:
-    """Why a function hook cannot be attached on a kernel that has kprobes."""
+    """Why a hook that is not there cannot be attached on a kernel that has kprobes."""
     if hook.module and not Path("/sys/module", hook.module).exists():
         return f"{hook.symbol}: module {hook.module} is not loaded"
+    if hook.kind != FUNCTION:
+        return f"{hook.symbol}: this kernel has no such tracepoint"
     return f"{hook.symbol}: this kernel has no such function, or inlined it"
 
 
@@ -107,11 +110,12 @@ def plan(kernel: Kernel) -> list[PointState]:
     """What each measured point would get, judged from the outside (for ``vmlat doctor``)."""
     symbols = symbols_of_kernel() if kernel.rung == FULL else {}
     states = []
-    for point, directions in measured_points():
+    for point, directions in points_in_order():
         state = PointState(point, directions)
         reasons = []
         for hook in hooks_of(point):
-            problem = _problem(hook, kernel, symbols)
+            needed = (*joins_of(point), hook)
+            problem = next(filter(None, (_problem(h, kernel, symbols) for h in needed)), "")
             if problem:
                 reasons.append(problem)
             elif not state.hooks or hook.parallel:
@@ -125,10 +129,12 @@ def plan(kernel: Kernel) -> list[PointState]:
 def _problem(hook: Hook, kernel: Kernel, symbols: dict[str, str]) -> str:
     if kernel.rung == NONE:
         return "no BPF ring buffer" if not kernel.ring_buffer else "neither BTF nor kernel headers"
+    if hook.full and kernel.rung != FULL:
+        return "this kernel has no kprobes"
     if hook.kind == FUNCTION:
-        if kernel.rung != FULL:
-            return "this kernel has no kprobes"
         return "" if hook.symbol in symbols else why_missing(hook)
+    if hook.module:
+        return "" if Path("/sys/module", hook.module).exists() else why_missing(hook)
     if kernel.btf:
         try:
             kernel.btf.tracepoint(hook.symbol)
@@ -137,12 +143,11 @@ def _problem(hook: Hook, kernel: Kernel, symbols: dict[str, str]) -> str:
     return ""
 
 
-def measured_points() -> list[tuple[str, tuple[Direction, ...]]]:
-    """The points of this version in path order, each with the directions that pass it."""
+def points_in_order() -> list[tuple[str, tuple[Direction, ...]]]:
+    """The points in path order, each with the directions that pass it."""
     points: dict[str, list[Direction]] = {}
     for step in STEPS:
-        if step.measured:
-            points.setdefault(step.point.id, []).extend(step.directions)
+        points.setdefault(step.point.id, []).extend(step.directions)
     return [(point, tuple(directions)) for point, directions in points.items()]
 
 

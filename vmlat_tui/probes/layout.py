@@ -7,15 +7,30 @@ import struct
 from dataclasses import dataclass, field
 from typing import Optional
 
+from vmlat_tui.model.absences import ABSENCE_ROOM, ABSENCES, Absence
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Filter, Flow, protocol_of
 from vmlat_tui.model.histogram import BUCKETS, Histogram
 from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
-from vmlat_tui.model.points import STEP_ROOM, STEPS
+from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step
+from vmlat_tui.model.wakeups import Role, Wakeups
 
 RULES = 8
 DROP_FRAMES = 6
 ROLE_SLOTS = 65536
+#: Packets of one worker that wait for their signal or its end, and the most of one signal: vhost
+#: signals at the latest after 64 (VHOST_NET_BATCH).
+TAKEN_ROOM, BATCH_ROOM = 256, 66
+#: Workers whose signals a vCPU can have open at the same time, and how many of each.
+LANES, LANE_ROOM = 4, 2
+#: vCPU numbers of one VM.
+VCPU_ROOM = 512
+#: Threads are looked for by the lower bits of their number first.
+WATCH_ROOM = 65536
+WATCH_VCPU = 2
+#: The last idle state stands for all deeper ones.
+IDLE_STATES = 16
+AHEAD = 4
 FIELD_SRC, FIELD_DST, FIELD_SPORT, FIELD_DPORT, FIELD_PROTO, FIELD_VERSION = 1, 2, 4, 8, 16, 32
 ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
 
@@ -23,7 +38,9 @@ ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
 KERNEL_BINS = tuple(b for b in Bin if b is not Bin.IN_FLIGHT)
 
 _FLOW = "16s16s2s2sBBH"
-_PACKET = struct.Struct(f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxIQ{DROP_FRAMES}Q")
+_PACKET = struct.Struct(
+    f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxI3I2B2x2Q{DROP_FRAMES}Q"
+)
 _ROLE = struct.Struct("<IBBBxI")
 _RULE = struct.Struct(f"<{_FLOW}II")
 _CONTROL = struct.Struct("<8IQQ")
@@ -41,6 +58,13 @@ _COUNTERS = (
 )
 _STATS = struct.Struct(f"<{2 + 2 * len(KERNEL_BINS) + HOOK_ROOM + len(_COUNTERS)}Q")
 _LEG = struct.Struct(f"<4Q{BUCKETS}I")
+_WORK = struct.Struct("<QQIIII")
+_SIGNAL = struct.Struct("<8Q7IHBB")
+_WORKER = struct.Struct(f"<8QI4B4I{_SIGNAL.size}s")
+_LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
+_VCPU = struct.Struct(f"<3QIIQ{LANES * _LANE.size}s")
+_AHEAD = struct.Struct("<II16s")
+_WAKE = struct.Struct(f"<QII{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s")
 _FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
 _FLOW_VALUE = struct.Struct("<4Q")
 _DROP_KEY = struct.Struct("<QIBBBB")
@@ -53,7 +77,12 @@ SIZES: dict[str, int] = {
     "controls": _CONTROL.size,
     "statistics": _STATS.size,
     "legs": _LEG.size,
-    "leg_tables": 12 + 4 * STEP_ROOM * STEP_ROOM,
+    "leg_tables": 20 + 4 * STEP_ROOM * STEP_ROOM,
+    "taken": _PACKET.size,
+    "works": _WORK.size,
+    "workers": _WORKER.size,
+    "vcpus": _VCPU.size,
+    "wakes": _WAKE.size,
     "flows": _FLOW_VALUE.size,
     "drops": 8,
 }
@@ -69,6 +98,15 @@ def macros() -> dict[str, int]:
         "RULES": RULES,
         "DROP_FRAMES": DROP_FRAMES,
         "ROLE_SLOTS": ROLE_SLOTS,
+        "TAKEN_ROOM": TAKEN_ROOM,
+        "BATCH_ROOM": BATCH_ROOM,
+        "LANES": LANES,
+        "LANE_ROOM": LANE_ROOM,
+        "VCPU_ROOM": VCPU_ROOM,
+        "WATCH_ROOM": WATCH_ROOM,
+        "IDLE_STATES": IDLE_STATES,
+        "AHEAD": AHEAD,
+        "ABSENCE_ROOM": ABSENCE_ROOM,
         "FIELD_SRC": FIELD_SRC,
         "FIELD_DST": FIELD_DST,
         "FIELD_SPORT": FIELD_SPORT,
@@ -84,8 +122,18 @@ def macros() -> dict[str, int]:
     }
     values.update({step.macro: step.number for step in STEPS})
     values.update({f"BIN_{b.name}": int(b) for b in KERNEL_BINS})
+    values.update({absence.macro: absence.number for absence in ABSENCES})
     values.update({f"HOOK_{id_.upper()}": number for id_, number in NUMBER.items()})
     return values
+
+
+#: Steps that run in the task of the packet's first recorded step, in any case.
+_IN_FIRST_TASK = {step.number for step in STEPS if step.point.id in ("tun_in", "vnet_rx", "phy_rx")}
+_OF_WORKER = {
+    *("vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal"),
+    *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),
+}
+_OF_VCPU = {"vcpu_on_cpu", "guest_entry"}
 
 
 @dataclass(frozen=True)
@@ -111,8 +159,25 @@ class PacketRecord:
     tid: int
     comm: str
     reason: int
+    #: Threads that it met, 0 if none: who kicked its queue, its vhost worker, the vCPU it woke.
+    kicker: int
+    worker: int
+    vcpu: int
+    absences: tuple[Absence, ...]
     location: int
     stack: tuple[int, ...]
+
+    def task(self, step: Step) -> Optional[int]:
+        """The thread that ran when it passed a step; None where that was not recorded."""
+        if step.point.id == "guest_kick":
+            return self.kicker or None
+        if step.point.id in _OF_VCPU:
+            return self.vcpu or None
+        if step.point.id == "vhost_woken":
+            return (self.kicker or None) if self.direction == Direction.TX else None
+        if step.point.id in _OF_WORKER:
+            return self.worker or None
+        return self.tid if step.number in _IN_FIRST_TASK else None
 
 
 def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
@@ -137,7 +202,9 @@ def packet(data: bytes) -> PacketRecord:
     times, processors, hooks = (v[at + i * STEP_ROOM : at + (i + 1) * STEP_ROOM] for i in range(3))
     at += 3 * STEP_ROOM
     seen, _, _, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
-    direction, slot, last, active, bin_, _, _, _, location = v[at + 10 : at + 19]
+    direction, slot, last, active, bin_, _, _, _ = v[at + 10 : at + 18]
+    kicker, worker, vcpu, *absent = v[at + 18 : at + 23]
+    location, *stack = v[at + 24 : at + 25 + DROP_FRAMES]
     passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
     return PacketRecord(
         _flow((v[1], v[2], v[3], v[4], v[5], v[6])),
@@ -156,8 +223,12 @@ def packet(data: bytes) -> PacketRecord:
         tid,
         comm.split(b"\0")[0].decode(errors="replace"),
         reason,
+        kicker,
+        worker,
+        vcpu,
+        tuple(ABSENCES[number - 1] for number in absent if number),
         location,
-        tuple(a for a in v[at + 19 : at + 19 + DROP_FRAMES] if a),
+        tuple(a for a in stack if a),
     )
 
 
@@ -275,6 +346,32 @@ def leg(part: bytes) -> Histogram:
     v = _LEG.unpack(part)
     buckets = {i: n for i, n in enumerate(v[4:]) if n}
     return Histogram(v[0], v[1], v[2], buckets)
+
+
+def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wakeups:
+    """``struct wake`` of a thread."""
+    v = _WAKE.unpack(value)
+    states = {number: count for number, count in enumerate(v[5 : 5 + IDLE_STATES]) if count}
+    ahead: dict[str, int] = {}
+    for _, count, comm in _AHEAD.iter_unpack(v[5 + IDLE_STATES]):
+        if count:
+            name = comm.split(b"\0")[0].decode(errors="replace")
+            ahead[name] = ahead.get(name, 0) + count
+    return Wakeups(tid, role, leg(v[3]), leg(v[4]), v[2], states, ahead, vm_interface)
+
+
+def worker_slot(value: bytes) -> int:
+    """The vNIC whose packets a ``struct worker`` took last."""
+    return int(_WORKER.unpack(value)[12])
+
+
+def work_owner(value: bytes) -> int:
+    """The worker of a ``struct work``."""
+    return int(_WORK.unpack(value)[3])
+
+
+#: A thread that has not been seen to do anything yet.
+NEW_VCPU, NEW_WAKE = bytes(_VCPU.size), bytes(_WAKE.size)
 
 
 def flow_entry(key: bytes, value: bytes) -> tuple[Flow, int, int, tuple[int, int, int, int]]:

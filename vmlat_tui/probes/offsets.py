@@ -35,6 +35,11 @@ MEMBERS: dict[str, tuple[str, str]] = {
     "NET_NS": ("net", "ns"),
     "NS_INUM": ("ns_common", "inum"),
     "SHINFO_GSO_SIZE": ("skb_shared_info", "gso_size"),
+    "TASK_PID": ("task_struct", "pid"),
+    "TASK_COMM": ("task_struct", "comm"),
+    "MSG_CONTROL": ("msghdr", "msg_control"),
+    # The last member: two pointers follow.
+    "WAIT_ENTRY": ("wait_queue_entry", "entry"),
 }
 
 #: Bit fields: the kernel's own zero-length marker before the byte, and the mask within it.
@@ -52,8 +57,8 @@ class Offsets:
 
 def kernel_btf(tracepoints: list[str], path: Optional[Path] = None) -> Btf:
     """The running kernel's BTF with everything indexed that vmlat asks of it."""
-    names = ["sk_buff", "net_device", "net", "ns_common", "skb_shared_info", "skb_drop_reason"]
-    names.append(ITERATOR)
+    names = sorted({structure for structure, _ in MEMBERS.values()})
+    names += ["skb_drop_reason", ITERATOR]
     names += [f"btf_trace_{name}" for name in tracepoints]
     return Btf.of_kernel(names, path) if path else Btf.of_kernel(names)
 
@@ -96,7 +101,7 @@ def from_headers() -> Offsets:
         lengths.append(f"LENGTH_{macro} = offsetof(struct {structure}, {member}) + 1,")
         rows.append(f"char {macro}[LENGTH_{macro}];")
     source = (
-        "#include <linux/skbuff.h>\n#include <linux/netdevice.h>\n"
+        "#include <linux/skbuff.h>\n#include <linux/netdevice.h>\n#include <linux/sched.h>\n"
         f"enum {{ {' '.join(lengths)} }};\n"
         f"struct places {{ {' '.join(rows)} }};\nBPF_ARRAY(places, struct places, 1);\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmlat_tui.model.absences import ABSENCE_ROOM, ABSENCES, Absence
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.histogram import Histogram
@@ -12,6 +13,10 @@ from vmlat_tui.model.points import Direction
 from vmlat_tui.probes import layout
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.program import Program
+from vmlat_tui.probes.syscalls import Map
+
+#: The table that a packet on the way is in, its key and its state.
+_State = tuple[Map, bytes, bytes]
 
 _U32 = 1 << 32
 _ZERO = bytes(4)
@@ -56,6 +61,8 @@ class Reading:
     drops: list[DropTotals]
     hits: list[int]
     counters: dict[str, int]
+    #: (slot, why points were left out) -> packets.
+    absences: dict[tuple[int, Absence], int]
 
 
 class Reader:
@@ -67,7 +74,11 @@ class Reader:
         self._legs = program.mapped("legs")
         self._flows = program.map("flows")
         self._drops = program.map("drops")
+        self._absences = program.mapped("absences")
+        self._absences_before: dict[int, list[int]] = {}
+        self._slots = slots
         self._packets = program.map("packets")
+        self._taken = program.map("taken")
         self._parked = program.map("parked")
         self._parked_count = program.map("parked_count")
         self._numbered = table.numbered
@@ -105,7 +116,22 @@ class Reader:
             bins[Bin.IN_FLIGHT] = max(rest, 0) if in_flight is None else in_flight[d]
             accounts[d] = Account(statistics.started[d], bins)
         counters = {**statistics.counters, "flows_evicted": self.flows_evicted}
-        return Reading(accounts, legs, flows, drops, statistics.hits, counters)
+        return Reading(
+            accounts, legs, flows, drops, statistics.hits, counters, self._read_absences()
+        )
+
+    def _read_absences(self) -> dict[tuple[int, Absence], int]:
+        counts = self._absences.first_words()
+        found = {}
+        for slot in range(self._slots):
+            forgotten = self._absences_before.get(slot, [0] * ABSENCE_ROOM)
+            for absence in ABSENCES:
+                first = slot * ABSENCE_ROOM + absence.number
+                count = sum(counts[first :: self._slots * ABSENCE_ROOM])
+                count -= forgotten[absence.number]
+                if count:
+                    found[slot, absence] = count
+        return found
 
     def _read_flows(self, everything: bool) -> list[FlowTotals]:
         now = dict(self._flows.items())
@@ -129,7 +155,10 @@ class Reader:
                 self.flows_evicted += 1
 
     def forget(self, slot: int) -> None:
-        """Drop the legs, flows and drops of a slot; the bins of all vNICs together stay."""
+        """Drop what was counted of a slot; the bins of all vNICs together stay."""
+        self._absences_before.pop(slot, None)
+        absences = {a.number: n for (s, a), n in self._read_absences().items() if s == slot}
+        self._absences_before[slot] = [absences.get(n, 0) for n in range(ABSENCE_ROOM)]
         self._read_legs()
         self._sums = {i: h for i, h in self._sums.items() if i // self._room != slot}
         for key, value in self._flows.items():
@@ -161,13 +190,14 @@ class Reader:
         self._sums.setdefault(place % self._legs_of_processor, Histogram()).merge(change)
         self._raw[place] = now
 
-    def _states(self) -> list[tuple[bool, bytes, bytes]]:
-        """(is parked, key, state) of every packet on the way."""
+    def _states(self) -> list[_State]:
+        """Every packet on the way."""
         return self._on_the_way(self._packets.items())
 
-    def _on_the_way(self, packets: list[tuple[bytes, bytes]]) -> list[tuple[bool, bytes, bytes]]:
-        found = [(False, k, v) for k, v in packets if layout.packet_state(v)[0]]
-        return found + [(True, k, v) for k, v in self._parked.items()]
+    def _on_the_way(self, packets: list[tuple[bytes, bytes]]) -> list[_State]:
+        found = [(self._packets, k, v) for k, v in packets if layout.packet_state(v)[0]]
+        found += [(self._taken, k, v) for k, v in self._taken.items() if layout.packet_state(v)[0]]
+        return found + [(self._parked, k, v) for k, v in self._parked.items()]
 
     def _in_flight(self) -> dict[Direction, int]:
         counts = dict.fromkeys(Direction, 0)
@@ -197,13 +227,10 @@ class Reader:
                     self._packets.delete(key)
         return self._expire(self._on_the_way(packets), expired_before_ns), crowded
 
-    def _expire(
-        self, states: list[tuple[bool, bytes, bytes]], before_ns: int
-    ) -> list[PacketRecord]:
+    def _expire(self, states: list[_State], before_ns: int) -> list[PacketRecord]:
         gone = []
-        for parked, key, state in states:
+        for table, key, state in states:
             _, direction, last_ns = layout.packet_state(state)
-            table = self._parked if parked else self._packets
             if last_ns >= before_ns:
                 continue
             now = table.get(key)
@@ -212,7 +239,7 @@ class Reader:
             if table.delete(key):
                 self._expired[Direction(direction)] += 1
                 gone.append(layout.packet(state))
-                if parked:
+                if table is self._parked:
                     self._count_parked(-1)
         return gone
 

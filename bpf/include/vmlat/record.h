@@ -48,6 +48,12 @@ struct packet {
 	u8 first;	   /* first step passed */
 	u8 pad[1];
 	u32 cursor;	   /* work of book_legs() */
+	u32 kicker;	   /* the thread that kicked the queue */
+	u32 worker;	   /* the vhost worker */
+	u32 vcpu;	   /* the thread of the interrupted vCPU */
+	u8 absent[2];	   /* why points are absent (number + 1): before tun or vhost, and after */
+	u8 gap[2];
+	u64 passed_ns;	   /* the legs booked so far, while it is in the guest's ring */
 	u64 location;	   /* of a drop: the address that freed it */
 	u64 stack[DROP_FRAMES];
 };
@@ -97,6 +103,88 @@ struct control {
 	u64 crowded;	   /* the table is full: finished states are deleted; set here */
 };
 
+/* A vhost work: a queue's kick, or a socket that became readable. */
+struct work {
+	u64 kick_t;	   /* the first kick since it ran last */
+	u64 woken_t;	   /* that kick woke the worker */
+	u32 kicker;
+	u32 worker;
+	u32 kind;	   /* WORK_* */
+	u32 pad;
+};
+
+/* One signal for the packets that a worker put into the guest's ring; a time of 0: not passed. */
+struct signal {
+	u64 signal_t;
+	u64 eventfd_t;
+	u64 irqfd_t;
+	u64 accept_t;
+	u64 woken_t;	   /* of the vCPU */
+	u64 on_cpu_t;
+	u64 entry_t;
+	u64 end_t;	   /* work of end_signal(): the last step passed, and all */
+	u32 last;
+	u32 seen;
+	u32 first;	   /* of the worker's packets */
+	u32 count;
+	u32 worker;
+	u32 polled;	   /* the vCPU was halted and polling */
+	u32 on_cpu;	   /* where the vCPU came on a processor */
+	u16 cpu;	   /* of the worker */
+	u8 slot;	   /* of the vNIC */
+	u8 eventfd_hook;
+};
+
+/* A vhost worker: a thread that was seen to run vhost's works. */
+struct worker {
+	u64 since;
+	u64 woken_t;
+	u64 on_cpu_t;	   /* first time since it was woken */
+	u64 woken_skb;	   /* the packet that woke it */
+	u64 run_t;	   /* the TX queue's run: begun, kicked, woken for that, on a processor */
+	u64 kick_t;
+	u64 run_woken_t;
+	u64 run_on_cpu_t;
+	u32 kicker;
+	u8 run_hook;
+	u8 run_first;	   /* its first packet has not come yet */
+	u8 run_absent;
+	u8 slot;	   /* of the vNIC whose packets it took last */
+	u32 taken;	   /* packets put into the guest's ring */
+	u32 signalled;	   /* those of them that belong to a signal */
+	u32 stage;	   /* STAGE_*: how far the signal in `open` has come */
+	u32 vcpu;	   /* the thread that the signal was handed to */
+	struct signal open;
+};
+
+/* Signals on their way from one worker to a vCPU: only the worker fills, only the vCPU drains. */
+struct lane {
+	u32 worker;
+	u32 filled;
+	u32 drained;
+	u32 pad;
+	struct signal queue[LANE_ROOM];
+};
+
+/* A thread that runs a vCPU, named by user space. */
+struct vcpu {
+	u64 kick_t;	   /* it writes to an ioeventfd */
+	u64 on_cpu_t;	   /* first time since it was woken; 0: woken, but not there yet */
+	u64 polled_t;	   /* its polling for work was successful last */
+	u32 pushed;	   /* signals handed to it, and those that are done */
+	u32 popped;
+	u64 on_cpu;	   /* the processor it came on */
+	struct lane lanes[LANES];
+};
+
+/* What one processor is just doing. */
+struct context {
+	u64 skb;	   /* given to a tap, whose reader may be woken for it */
+	u64 work;	   /* queued, and its worker may be woken for it */
+	u32 work_tid;	   /* by this task */
+	u32 idle_state;	   /* entered last */
+};
+
 /* Entry of a task into tun. */
 struct entry {
 	u64 t;
@@ -136,6 +224,24 @@ struct leg {
 	u32 bucket[BUCKETS];
 };
 
+/* A task that ran instead of a woken one. */
+struct ahead {
+	u32 tid;
+	u32 count;
+	char comm[16];
+};
+
+/* Wake-ups of one thread, from waking to running. */
+struct wake {
+	u64 woken_t;	   /* 0: it is not being woken */
+	u32 cpu;	   /* where it ran before */
+	u32 migrations;
+	struct leg idle;   /* the processor was idle */
+	struct leg queued; /* another task ran there */
+	u32 idle_states[IDLE_STATES];
+	struct ahead ahead[AHEAD];
+};
+
 struct flow_key {
 	struct flow flow;
 	u8 direction;
@@ -164,6 +270,8 @@ struct drop_key {
 struct leg_table {
 	u32 room;	   /* legs of one vNIC, totals included; a higher number: not listed */
 	u32 processor;	   /* legs of all vNICs: the histograms of one processor */
+	u32 vnics;
+	u32 pad;
 	u16 total[2];
 	u16 leg[2][STEPS][STEPS]; /* [direction][from step][to step] */
 };

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vhost, the interrupt and the vCPU.  Joined by what runs nested in one task, by the pointer of
+ * vhost's work, and from waking to running by the thread: never by the order of events.
+ *
+ *   guest_kick: ioeventfd_write in the vCPU's task, in it vhost_poll_wakeup(work), in it sched_waking
+ *   of the worker; the worker's sched_switch; handle_tx_kick(work), in it tun_sendmsg.
+ *
+ *   tun_out: tun_net_xmit(skb), in it vhost_poll_wakeup(work) and sched_waking of the worker; its
+ *   sched_switch; tun_recvmsg(skb); vhost_add_used_and_signal_n, in it eventfd_signal, irqfd_wakeup,
+ *   kvm_apic_accept_irq and sched_waking of the vCPU; its sched_switch; its kvm_entry.
+ */
+
+#define WORK_TX_KICK 1
+#define WORK_RX_NET 2
+#define WATCH_WORKER 1
+#define WATCH_VCPU 2
+#define READABLE 1 /* EPOLLIN */
+
+/* What a thread may be; told without a hash table, because every switch of the host asks. */
+INLINE u32 watched_as(u32 tid)
+{
+	u32 index = tid & (WATCH_ROOM - 1);
+	u32 *kinds = watched.lookup(&index);
+
+	return kinds ? *kinds : 0;
+}
+
+#if FUNCTIONS && PART == 3
+
+/* The current task runs vhost's works. */
+INLINE struct worker *worker_here(void)
+{
+	u32 tid = bpf_get_current_pid_tgid(), zero = 0, index = tid & (WATCH_ROOM - 1), *kinds;
+	struct worker *w = workers.lookup(&tid), *blank;
+	struct wake *still;
+
+	if (w)
+		return w;
+	blank = blank_worker.lookup(&zero);
+	still = blank_wake.lookup(&zero);
+	if (!blank || !still || workers.update(&tid, blank))
+		return 0;
+	wakes.update(&tid, still);
+	kinds = watched.lookup(&index);
+	if (kinds)
+		*kinds |= WATCH_WORKER;
+	w = workers.lookup(&tid);
+	if (w)
+		w->since = bpf_ktime_get_ns();
+	return w;
+}
+
+/* ---- the guest's kick and the worker's wake-up --------------------------------------------- */
+
+int kp_ioeventfd_write(struct pt_regs *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct vcpu *v = vcpus.lookup(&tid);
+
+	if (v)
+		v->kick_t = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* wait: the work follows it in struct vhost_poll (all versions from 2.6.34 to 6.12). */
+int kp_vhost_poll_wakeup(struct pt_regs *ctx)
+{
+	u64 address = ARG1(ctx) + WAIT_ENTRY + 16;
+	struct work *work = works.lookup(&address);
+	u32 tid = bpf_get_current_pid_tgid();
+	struct context *x = context();
+
+	if (!work || !x)
+		return 0;
+	x->work = address;
+	x->work_tid = tid;
+	if (work->kind == WORK_TX_KICK) {
+		struct vcpu *v = vcpus.lookup(&tid);
+
+		if (v && v->kick_t) {
+			if (!work->kick_t) {
+				work->woken_t = 0;
+				work->kicker = tid;
+				work->kick_t = v->kick_t;
+			}
+			v->kick_t = 0;
+		}
+	} else if (!(ARG4(ctx) & READABLE)) {
+		x->work = 0;
+	}
+	return 0;
+}
+
+INLINE void wake_worker(struct worker *w, u64 now)
+{
+	struct context *x = context();
+	struct work *work;
+	struct packet *p;
+	u64 address;
+
+	w->woken_t = now;
+	w->on_cpu_t = 0;
+	w->woken_skb = 0;
+	if (!x || !x->work || x->work_tid != (u32)bpf_get_current_pid_tgid())
+		return;
+	address = x->work;
+	work = works.lookup(&address);
+	x->work = 0;
+	if (!work)
+		return;
+	if (work->kind == WORK_TX_KICK) {
+		if (work->kick_t && !work->woken_t)
+			work->woken_t = now;
+		return;
+	}
+	p = packet_of(x->skb);
+	if (p && p->active && p->direction == RX && p->last == STEP_TUN_OUT) {
+		READY_OR(return);
+		stamp(p, s, c, STEP_RX_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, now);
+		w->woken_skb = x->skb;
+	}
+	x->skb = 0;
+}
+
+INLINE void begin_run(u64 address, u32 hook)
+{
+	struct worker *w = worker_here();
+	struct work *work = works.lookup(&address), fresh = {};
+
+	if (!w)
+		return;
+	w->run_first = 1;
+	w->run_hook = hook;
+	w->kick_t = w->run_woken_t = w->run_on_cpu_t = 0;
+	w->kicker = 0;
+	w->run_t = bpf_ktime_get_ns();
+	if (hook != HOOK_HANDLE_TX_KICK) {
+		w->run_absent = ABSENT_KICK_NONE + 1;
+	} else if (!work) {
+		fresh.kind = WORK_TX_KICK;
+		fresh.worker = bpf_get_current_pid_tgid();
+		works.update(&address, &fresh);
+		w->run_absent = ABSENT_TX_WORKER_NEW + 1;
+	} else {
+		w->kick_t = work->kick_t;
+		w->kicker = work->kicker;
+		w->run_woken_t = work->kick_t ? work->woken_t : 0;
+		if (w->run_woken_t && w->on_cpu_t >= w->run_woken_t)
+			w->run_on_cpu_t = w->on_cpu_t;
+		work->kick_t = 0;
+		w->run_absent = !w->kick_t	? ABSENT_KICK_NONE + 1 :
+				!w->run_woken_t ? ABSENT_TX_WORKER_AWAKE + 1 :
+						  0;
+	}
+}
+
+int kp_handle_tx_kick(struct pt_regs *ctx)
+{
+	begin_run(ARG1(ctx), HOOK_HANDLE_TX_KICK);
+	return 0;
+}
+
+int kp_handle_tx_net(struct pt_regs *ctx)
+{
+	begin_run(ARG1(ctx), HOOK_HANDLE_TX_NET);
+	return 0;
+}
+
+int kp_handle_rx_net(struct pt_regs *ctx)
+{
+	u64 address = ARG1(ctx);
+	struct work fresh = {.kind = WORK_RX_NET, .worker = bpf_get_current_pid_tgid()};
+
+	if (worker_here() && !works.lookup(&address))
+		works.update(&address, &fresh);
+	return 0;
+}
+
+/* ---- into the guest's ring, and its interrupt ---------------------------------------------- */
+
+/* The ring of the tap gave vhost this packet (a tagged pointer is an XDP frame). */
+int kp_tun_recvmsg(struct pt_regs *ctx)
+{
+	u64 skb = LOAD(u64, ARG2(ctx), MSG_CONTROL, 0);
+	struct view v = {};
+	struct packet *p;
+
+	if (!skb || (skb & 7))
+		return 0;
+	READY;
+	p = find(skb, &v, s, 0, 0, 0);
+	if (p && p->direction == RX && worker_here())
+		stamp(p, s, c, STEP_VHOST_TAKE, HOOK_TUN_RECVMSG, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* The worker, if it is just announcing packets. */
+INLINE struct worker *announcing(void)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct worker *w = workers.lookup(&tid);
+
+	return w && w->stage >= STAGE_SIGNAL && w->stage < STAGE_HANDED ? w : 0;
+}
+
+int kp_vhost_add_used_and_signal_n(struct pt_regs *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid(), count;
+	struct worker *w = workers.lookup(&tid);
+
+	if (!w)
+		return 0;
+	READY;
+	settle(w, s, c);
+	count = w->taken - w->signalled;
+	if (!count) /* of the TX queue */
+		return 0;
+	__builtin_memset(&w->open, 0, sizeof(w->open));
+	w->open.signal_t = bpf_ktime_get_ns();
+	w->open.first = w->signalled;
+	w->open.count = count > BATCH_ROOM ? BATCH_ROOM : count;
+	w->open.worker = tid;
+	w->open.cpu = bpf_get_smp_processor_id();
+	w->open.slot = w->slot;
+	w->signalled += w->open.count;
+	w->stage = STAGE_SIGNAL;
+	return 0;
+}
+
+INLINE int through_eventfd(u32 hook)
+{
+	struct worker *w = announcing();
+
+	if (w && !w->open.eventfd_t) {
+		w->open.eventfd_t = bpf_ktime_get_ns();
+		w->open.eventfd_hook = hook;
+		w->stage = STAGE_EVENTFD;
+	}
+	return 0;
+}
+
+int kp_eventfd_signal(struct pt_regs *ctx)
+{
+	return through_eventfd(HOOK_EVENTFD_SIGNAL);
+}
+
+int kp_eventfd_signal_mask(struct pt_regs *ctx)
+{
+	return through_eventfd(HOOK_EVENTFD_SIGNAL_MASK);
+}
+
+int kp_irqfd_wakeup(struct pt_regs *ctx)
+{
+	struct worker *w = announcing();
+
+	if (w && !w->open.irqfd_t) {
+		w->open.irqfd_t = bpf_ktime_get_ns();
+		w->stage = STAGE_IRQFD;
+	}
+	return 0;
+}
+
+/* a[0] is the number of the vCPU. */
+int tp_kvm_apic_accept_irq(struct arguments *ctx)
+{
+	struct worker *w = announcing();
+	u32 index, number = ctx->a[0], *tid;
+
+	if (!w || w->open.accept_t)
+		return 0;
+	w->open.accept_t = bpf_ktime_get_ns();
+	w->stage = STAGE_ACCEPT;
+	if (number >= VCPU_ROOM)
+		return 0;
+	w->vcpu = number;
+	index = w->open.slot * VCPU_ROOM + number;
+	tid = vcpu_threads.lookup(&index);
+	if (tid && *tid)
+		hand_over(w, *tid);
+	return 0;
+}
+
+/* ---- the scheduler ------------------------------------------------------------------------- */
+
+/* The current task wakes a vCPU: is it the worker that interrupts it? */
+INLINE void wake_vcpu(struct vcpu *v, u32 tid, u64 now)
+{
+	u32 self = bpf_get_current_pid_tgid();
+	struct worker *w = workers.lookup(&self);
+	struct lane *lane;
+
+	v->on_cpu_t = 0;
+	if (!w)
+		return;
+	if (w->stage == STAGE_ACCEPT) { /* so this is the thread of that vCPU */
+		u32 index = w->open.slot * VCPU_ROOM + w->vcpu;
+
+		w->open.woken_t = now;
+		vcpu_threads.update(&index, &tid);
+		hand_over(w, tid);
+	} else if (w->stage == STAGE_HANDED && w->vcpu == tid) {
+		lane = &v->lanes[self & (LANES - 1)];
+		lane->queue[(lane->filled - 1) & (LANE_ROOM - 1)].woken_t = now;
+	}
+}
+
+int tp_sched_waking(struct arguments *ctx)
+{
+	u32 tid = LOAD(u32, ctx->a[0], TASK_PID, TP_DIRECT);
+	u32 kinds = watched_as(tid);
+	u64 now;
+
+	if (!kinds)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (kinds & WATCH_WORKER) {
+		struct worker *w = workers.lookup(&tid);
+
+		if (w)
+			wake_worker(w, now);
+	}
+	if (kinds & WATCH_VCPU) {
+		struct vcpu *v = vcpus.lookup(&tid);
+
+		if (v)
+			wake_vcpu(v, tid, now);
+	}
+
+	struct wake *k = wakes.lookup(&tid);
+
+	if (k)
+		k->woken_t = now;
+	return 0;
+}
+
+/* A woken thread runs: what had it waited for? */
+INLINE void book_wake(struct wake *k, u64 before, u64 now)
+{
+	struct context *x = context();
+	u32 tid = LOAD(u32, before, TASK_PID, TP_DIRECT), cpu = bpf_get_smp_processor_id();
+
+	count_leg(tid ? &k->queued : &k->idle, now - k->woken_t, 1);
+	k->woken_t = 0;
+	if (k->cpu != cpu) {
+		k->migrations += 1;
+		k->cpu = cpu;
+	}
+	if (!tid) {
+		u32 state = x ? x->idle_state : 0;
+
+		k->idle_states[state < IDLE_STATES ? state : IDLE_STATES - 1] += 1;
+		return;
+	}
+
+	struct ahead *a = &k->ahead[tid & (AHEAD - 1)];
+
+	if (a->tid != tid) { /* who is met often stays */
+		if (a->count > 1) {
+			a->count -= 1;
+			return;
+		}
+		a->tid = tid;
+		a->count = 0;
+		bpf_probe_read_kernel(a->comm, sizeof(a->comm), (void *)(before + TASK_COMM));
+	}
+	a->count += 1;
+}
+
+INLINE void run_worker(struct worker *w, u64 now)
+{
+	struct packet *p;
+
+	if (!w->woken_t || w->on_cpu_t)
+		return;
+	w->on_cpu_t = now;
+	if (!w->woken_skb)
+		return;
+	p = packet_of(w->woken_skb);
+	if (p && p->active && p->last == STEP_RX_VHOST_WOKEN) {
+		READY_OR(return);
+		stamp(p, s, c, STEP_RX_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, now);
+	}
+}
+
+/* a: whether it is a preemption, who ran, who will run. */
+int tp_sched_switch(struct arguments *ctx)
+{
+	u64 before = ctx->a[1], after = ctx->a[2], now;
+	u32 left = LOAD(u32, before, TASK_PID, TP_DIRECT), tid = LOAD(u32, after, TASK_PID, TP_DIRECT);
+	u32 kinds = watched_as(tid);
+
+	if (!(ctx->a[0] & 1) && (watched_as(left) & WATCH_WORKER)) {
+		struct worker *w = workers.lookup(&left);
+
+		READY;
+		if (w)
+			settle(w, s, c);
+	}
+	if (!kinds)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (kinds & WATCH_WORKER) {
+		struct worker *w = workers.lookup(&tid);
+
+		if (w)
+			run_worker(w, now);
+	}
+	if (kinds & WATCH_VCPU) {
+		struct vcpu *v = vcpus.lookup(&tid);
+
+		if (v && !v->on_cpu_t) {
+			v->on_cpu_t = now;
+			v->on_cpu = bpf_get_smp_processor_id();
+		}
+	}
+
+	struct wake *k = wakes.lookup(&tid);
+
+	if (k && k->woken_t)
+		book_wake(k, before, now);
+	return 0;
+}
+
+int tp_cpu_idle(struct arguments *ctx)
+{
+	struct context *x = context();
+
+	if (x && (u32)ctx->a[0] != 0xffffffffU)
+		x->idle_state = ctx->a[0];
+	return 0;
+}
+
+/* ---- the vCPU ------------------------------------------------------------------------------ */
+
+/* a: how long, whether it slept, … */
+int tp_kvm_vcpu_wakeup(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct vcpu *v;
+
+	if ((ctx->a[1] & 1) || !(watched_as(tid) & WATCH_VCPU))
+		return 0;
+	v = vcpus.lookup(&tid);
+	if (v)
+		v->polled_t = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* The guest goes on: so it is entered for every signal that is open here.  One of them is ended now, as
+ * two in one program are more than the verifier follows; if there are more, the next entries do it. */
+int tp_kvm_entry(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid(), due = LANES;
+	struct vcpu *v;
+	struct signal *e;
+	u64 now;
+
+	if (!(watched_as(tid) & WATCH_VCPU))
+		return 0;
+	v = vcpus.lookup(&tid);
+	if (!v || v->pushed == v->popped)
+		return 0;
+	READY;
+	now = bpf_ktime_get_ns();
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < LANES * LANE_ROOM; i++) {
+		u32 number = (i / LANE_ROOM) & (LANES - 1);
+		struct lane *lane = &v->lanes[number];
+
+		if (lane->filled == lane->drained)
+			continue;
+		due = number;
+		e = &lane->queue[i & (LANE_ROOM - 1)];
+		if (e->entry_t)
+			continue;
+		e->entry_t = now;
+		e->on_cpu_t = e->woken_t && v->on_cpu_t >= e->woken_t ? v->on_cpu_t : 0;
+		e->on_cpu = v->on_cpu;
+		e->polled = v->polled_t > e->accept_t;
+	}
+	if (due >= LANES)
+		return 0;
+	e = &v->lanes[due].queue[v->lanes[due].drained & (LANE_ROOM - 1)];
+	end_signal(e, tid,
+		   e->woken_t ? 0 : (e->polled ? ABSENT_VCPU_POLLING : ABSENT_VCPU_RUNNING) + 1, s, c);
+	barrier();
+	v->lanes[due].drained += 1;
+	v->popped += 1;
+	return 0;
+}
+
+#endif

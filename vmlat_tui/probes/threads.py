@@ -1,0 +1,97 @@
+"""The threads that the path program follows: vhost workers, found by it, and vCPUs, named to it.
+
+For the agent's one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vmlat_tui.discover.vcpus import VcpuThreads
+from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.probes import layout
+from vmlat_tui.probes.program import Program
+from vmlat_tui.probes.syscalls import Map
+
+_PROC = Path("/proc")
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+class Threads:
+    """The tables of threads of one loaded program."""
+
+    def __init__(self, program: Program, vnics: int) -> None:
+        """``vnics`` is how many vNICs the tables have room for."""
+        self._workers = program.map("workers")
+        self._works = program.map("works")
+        self._vcpus = program.map("vcpus")
+        self._wakes = program.map("wakes")
+        self._watched = program.map("watched")
+        self._vcpu_threads = program.map("vcpu_threads")
+        self._known: set[int] = set()
+        self._numbered: dict[tuple[int, int], int] = {}
+        self._vnics = vnics
+
+    def set_vcpus(self, vcpus: Mapping[int, VcpuThreads]) -> None:
+        """Name the vCPUs' threads by the slots of their VM's vNICs; call again on changes.
+
+        Where the numbers are not exact, the program waits until it sees whom an interrupt for a
+        vCPU wakes; only the one vCPU of a VM needs no proof.
+        """
+        wanted = {tid for threads in vcpus.values() for tid in threads.tids.values()}
+        for tid in wanted - self._known:
+            self._vcpus.put(_u32(tid), layout.NEW_VCPU)
+            self._wakes.put(_u32(tid), layout.NEW_WAKE)
+            self._watch(tid)
+        for tid in self._known - wanted:
+            self._forget(tid, self._vcpus)
+        self._known = wanted
+        numbered = {
+            (slot, number): tid
+            for slot, threads in vcpus.items()
+            if threads.exact or len(threads.tids) == 1
+            for number, tid in threads.tids.items()
+            if slot < self._vnics and number < layout.VCPU_ROOM
+        }
+        for slot, number in {**self._numbered, **numbered}:
+            tid = numbered.get((slot, number), 0)
+            if self._numbered.get((slot, number)) != tid:
+                self._vcpu_threads.put(_u32(slot * layout.VCPU_ROOM + number), _u32(tid))
+        self._numbered = numbered
+
+    def _watch(self, tid: int) -> None:
+        place = _u32(tid % layout.WATCH_ROOM)
+        kinds = self._watched.get(place)
+        before = int.from_bytes(kinds[:4], "little") if kinds is not None else 0
+        self._watched.put(place, _u32(before | layout.WATCH_VCPU))
+
+    def _forget(self, tid: int, table: Map) -> None:
+        table.delete(_u32(tid))
+        self._wakes.delete(_u32(tid))
+
+    def wakeups(self) -> list[tuple[int, Wakeups]]:
+        """(slot of a worker's vNIC or 255, wake-ups since it is followed) of each thread."""
+        slots = {key: layout.worker_slot(value) for key, value in self._workers.items()}
+        found = []
+        for key, value in self._wakes.items():
+            role = Role.WORKER if key in slots else Role.VCPU
+            tid = int.from_bytes(key, "little")
+            found.append((slots.get(key, 255), layout.wake(tid, role, value, None)))
+        return found
+
+    def sweep(self) -> None:
+        """Forget the workers that are gone, and their works."""
+        gone = set()
+        for key, _ in self._workers.items():
+            tid = int.from_bytes(key, "little")
+            if not (_PROC / str(tid)).exists():
+                gone.add(tid)
+                self._forget(tid, self._workers)
+        if gone:
+            for key, value in self._works.items():
+                if layout.work_owner(value) in gone:
+                    self._works.delete(key)
