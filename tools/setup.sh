@@ -13,7 +13,7 @@ root=$(pwd -P)
 # The interpreter must be the distribution's: only that one can see its bcc, libvirt and ovs.
 python=/usr/bin/python3
 packages="
-    python3 python3-venv python3-bpfcc python3-libvirt python3-openvswitch bpftrace
+    python3 python3-venv python3-bpfcc python3-libvirt python3-openvswitch bpftrace bpftool
     iproute2 iputils-ping ethtool procps kmod tmux
     mmdebstrap debian-archive-keyring erofs-utils
     openssh-client

@@ -12,6 +12,7 @@ import sys
 
 from tests.bench import cost, events, importing, screens
 from tests.bench.table import render
+from tests.native.tracefs import tracefs
 from vmlat_tui.probes import ladder
 
 
@@ -44,7 +45,9 @@ def main() -> int:
         print(f"the benchmarks need BTF: {kernel.btf_problem}", file=sys.stderr)
         return 1
     title = f"\nCost on the path tap -> bridge -> veth, kernel {kernel.release}"
-    print(render(f"{title}, {rounds} rounds of {packets:,}", cost.rows(_costs(kernel, args))))
+    with tracefs():
+        costs = cost.rows(_costs(kernel, args))
+    print(render(f"{title}, {rounds} rounds of {packets:,}", costs))
     print(render("\nSingle packets", events.rows(kernel, rates, seconds)))
     print(render("\nThe agent", events.agent_rows(1 if args.quick else 5)))
     return 0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.native.meter import Meter
 from tests.native.net import Bed
+from tests.native.tracefs import tracefs
 from tests.native.witness import Witness
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings
@@ -17,9 +18,11 @@ from vmlat_tui.probes.ladder import Kernel
 
 
 @pytest.fixture(scope="session", autouse=True)
-def root() -> None:
+def root() -> Iterator[None]:
     if os.geteuid() != 0:
         pytest.fail("the native tests load BPF programs: run them as root", pytrace=False)
+    with tracefs():
+        yield
 
 
 @pytest.fixture(scope="session")
