@@ -34,7 +34,7 @@ time.sleep(60)
 """
 
 #: The hash maps that are read by iterators (packets, parked, flows, drops): a program, a link.
-WALKS = 4
+WALKS = 8
 
 
 def _objects(pid: int) -> set[tuple[str, int]]:

@@ -7,7 +7,17 @@ import struct
 import pytest
 
 from vmlat_tui.model.bins import Account, Bin
-from vmlat_tui.model.hooks import BY_ID, ENDINGS, HOOK_ROOM, HOOKS, NUMBER, hooks_of, steps_of
+from vmlat_tui.model.hooks import (
+    BY_ID,
+    ENDINGS,
+    HOOK_ROOM,
+    HOOKS,
+    JOINS,
+    NUMBER,
+    hooks_of,
+    joins_of,
+    steps_of,
+)
 from vmlat_tui.model.legs import (
     NO_LEG,
     LegTable,
@@ -55,15 +65,15 @@ def test_seed_stages_are_the_requirement_s_and_rise_along_the_path() -> None:
 
 def test_the_paths_are_in_the_order_of_the_design() -> None:
     assert [s.point.id for s in path(TX)] == [
+        *("guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"),
         *("tun_in", "vnet_rx", "switch_in", "ovs_dp", "ovs_upcall", "ovs_reinject", "switch_out"),
         *("phy_queue", "phy_xmit", "vnet_queue", "tun_out"),
     ]
     assert [s.point.id for s in path(RX)] == [
         *("phy_gro", "phy_rx", "switch_in", "ovs_dp", "ovs_upcall", "ovs_reinject", "switch_out"),
-        *("vnet_queue", "tun_out"),
+        *("vnet_queue", "tun_out", "vhost_woken", "vhost_on_cpu", "vhost_take", "vhost_signal"),
+        *("eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
     ]
-    assert [s.point.id for s in path(RX, measured_only=False)][-1] == "guest_entry"
-    assert next(iter(path(TX, measured_only=False))).point.id == "guest_kick"
 
 
 def test_step_finds_a_point_in_its_direction_only() -> None:
@@ -75,16 +85,22 @@ def test_step_finds_a_point_in_its_direction_only() -> None:
         step("nowhere", TX)
 
 
-def test_every_measured_point_has_a_hook_and_every_hook_a_point() -> None:
+def test_every_point_has_a_hook_and_every_hook_a_point() -> None:
     for s in STEPS:
-        assert bool(hooks_of(s.point.id)) == s.measured, s.point.id
+        assert hooks_of(s.point.id), s.point.id
     for hook in HOOKS:
         assert steps_of(hook)
+    for hook in HOOKS + JOINS:
         assert set(hook.points) <= set(POINTS)
 
 
+def test_what_a_point_needs_beside_its_hooks_is_found() -> None:
+    assert {hook.id for hook in joins_of("vhost_woken")} == {"vhost_poll_wakeup", "handle_rx_net"}
+    assert joins_of("phy_rx") == ()
+
+
 def test_hooks_are_unique_and_fit_the_kernel_s_counters() -> None:
-    assert len(BY_ID) == len(HOOKS) + len(ENDINGS)
+    assert len(BY_ID) == len(HOOKS) + len(JOINS) + len(ENDINGS)
     assert len(HOOKS) <= HOOK_ROOM
     assert [HOOKS[n].id for n in NUMBER.values()] == list(NUMBER)
 
@@ -98,20 +114,19 @@ def test_every_step_of_the_tracepoint_rung_needs_no_function() -> None:
 # ---- legs -------------------------------------------------------------------------------
 
 
-def test_the_leg_table_numbers_each_ordered_pair_of_each_direction_once() -> None:
+def test_the_leg_table_numbers_the_pairs_that_a_packet_can_pass() -> None:
     table = LegTable(ALL)
     legs = list(table.numbered.values())
     assert len({leg.id for leg in legs}) == len(legs)
+    ids = {leg.id for leg in legs}
+    # Optional steps in between, and up to two whose probe was skipped.
+    assert {"tx:guest_kick>vhost_tx", "tx:guest_kick>tun_in", "rx:tun_out>vhost_take"} <= ids
+    assert {"rx:vhost_signal>guest_entry", "rx:vnet_queue>vhost_signal"} <= ids
+    assert {"tx:vnet_rx>vnet_queue", "tx:ovs_dp>switch_out"} <= ids
+    assert "tx:guest_kick>switch_out" not in ids and "rx:phy_rx>vhost_take" not in ids
     for direction in Direction:
         steps = path(direction)
-        wanted = {
-            f"{direction.id}:{a.point.id}>{b.point.id}"
-            for i, a in enumerate(steps)
-            for b in steps[i + 1 :]
-        }
-        assert wanted | {f"{direction.id}:total"} == {
-            leg.id for leg in legs if leg.direction is direction
-        }
+        assert {f"{direction.id}:{a.point.id}>{b.point.id}" for a, b in zip(steps, steps[1:])} < ids
     assert list(table.numbered) == list(range(table.room))
     assert [table.numbered[number].id for number in table.totals] == ["tx:total", "rx:total"]
 
@@ -119,10 +134,10 @@ def test_the_leg_table_numbers_each_ordered_pair_of_each_direction_once() -> Non
 def test_the_packed_table_leads_from_two_steps_to_the_number_of_their_leg() -> None:
     table = LegTable(ALL)
     packed = table.packed(STEP_ROOM, 3)
-    form = f"<II2H{2 * STEP_ROOM * STEP_ROOM}H"
-    room, processor, tx_total, rx_total, *legs = struct.unpack(form, packed)
+    form = f"<IIII2H{2 * STEP_ROOM * STEP_ROOM}H"
+    room, processor, vnics, _, tx_total, rx_total, *legs = struct.unpack(form, packed)
     assert (room, (tx_total, rx_total)) == (table.room, table.totals)
-    assert processor == 3 * room
+    assert (processor, vnics) == (3 * room, 3)
     listed = 0
     for number, leg in table.numbered.items():
         if leg.start is None or leg.end is None:
@@ -142,19 +157,12 @@ def test_steps_without_a_hook_take_no_room() -> None:
     ]
 
 
-def test_there_is_room_for_the_points_that_follow() -> None:
-    """vhost, interrupt, scheduler and KVM points join the same packet later."""
-    table = LegTable(s.number for s in STEPS)
-    assert len(STEPS) <= STEP_ROOM and table.room < NO_LEG
-    assert "rx:tun_out>vhost_take" in {leg.id for leg in table.numbered.values()}
-
-
 def test_legs_sort_in_path_order_with_totals_last() -> None:
     legs = sorted(LegTable(ALL).numbered.values(), key=sort_key)
     half = [leg for leg in legs if leg.direction is TX]
     assert legs[: len(half)] == half
     assert half[-1].id == "tx:total"
-    assert half[0].id == "tx:tun_in>vnet_rx"
+    assert half[0].id == "tx:guest_kick>vhost_woken"
 
 
 # ---- bins -------------------------------------------------------------------------------

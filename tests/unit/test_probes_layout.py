@@ -18,7 +18,7 @@ from vmlat_tui.probes import layout
 
 BPF = Path(__file__).resolve().parents[2] / "bpf"
 HEADER = (BPF / "include/vmlat/record.h").read_text()
-SOURCE = (BPF / "path.c").read_text()
+SOURCE = "\n".join(path.read_text() for path in sorted(BPF.rglob("path*/*.[ch]")))
 
 
 class Struct:
@@ -77,6 +77,11 @@ def test_no_structure_has_a_hidden_hole(name: str) -> None:
         ("legs", "leg"),
         ("leg_tables", "leg_table"),
         ("flows", "flow_value"),
+        ("taken", "packet"),
+        ("works", "work"),
+        ("workers", "worker"),
+        ("vcpus", "vcpu"),
+        ("wakes", "wake"),
     ],
 )
 def test_python_s_sizes_are_those_of_the_c_structures(table: str, name: str) -> None:
@@ -85,7 +90,7 @@ def test_python_s_sizes_are_those_of_the_c_structures(table: str, name: str) -> 
 
 def test_every_macro_that_the_source_uses_is_given() -> None:
     given = layout.macros()
-    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD)_[A-Z0-9_]+)\b", SOURCE))
+    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD|ABSENT)_[A-Z0-9_]+)\b", SOURCE))
     used -= set(re.findall(r"#define\s+(\w+)", SOURCE))
     assert used <= set(given), used - set(given)
     assert given["BUCKETS"] == BUCKETS
