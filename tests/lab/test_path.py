@@ -24,6 +24,11 @@ from tests.lab.measure import (
 )
 from vmlat_tui.errors import UsageError
 
+#: Of test_vhost.py.
+GUEST_SIDE = {
+    *("guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal"),
+    *("eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
+}
 OVS_TX = ["tun_in", "vnet_rx", "switch_in", "ovs_dp", "switch_out", "phy_queue", "phy_xmit"]
 OVS_RX = ["phy_rx", "switch_in", "ovs_dp", "switch_out", "vnet_queue", "tun_out"]
 BRIDGE_TX = [point for point in OVS_TX if point != "ovs_dp"]
@@ -32,8 +37,8 @@ UPCALL = {"ovs_upcall", "ovs_reinject"}
 
 
 def plain(packet: Frame) -> list[str]:
-    """Its points without the optional ones."""
-    return [p for p in stages(packet) if p not in UPCALL and p != "phy_gro"]
+    """Its points between tap and wire without the optional ones."""
+    return [p for p in stages(packet) if p not in UPCALL | GUEST_SIDE and p != "phy_gro"]
 
 
 def check_paths(packets: list[Frame], path: list[str]) -> None:

@@ -1,0 +1,181 @@
+"""The path between the guest and its tap: kick, vhost worker, interrupt, vCPU."""
+
+from __future__ import annotations
+
+import re
+import signal
+import statistics
+import subprocess
+
+import pytest
+
+from tests.lab.measure import (
+    Frame,
+    Guest,
+    Lab,
+    Remote,
+    Result,
+    check_sums,
+    leg_ns,
+    measured,
+    stages,
+)
+from tests.lab.test_path import echo_udp, echoed, ping
+from vmlat_tui.model.absences import ABSENCE
+
+KICK = ["guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"]
+INTERRUPT = ["eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "guest_entry"]
+RECEIVE = ["tun_out", "vhost_woken", "vhost_on_cpu", "vhost_take", "vhost_signal", *INTERRUPT]
+
+
+def reasons(packet: Frame) -> list[str]:
+    return [row["reason"] for row in packet["absent"]]
+
+
+def explained(packet: Frame, points: list[str]) -> bool:
+    """Whether it passed all of these points, or says why not, and does not say both."""
+    passed = set(stages(packet))
+    left_out = {point for reason in reasons(packet) for point in ABSENCE[reason].points}
+    return all((point in passed) != (point in left_out) for point in points)
+
+
+def check_chains(packets: list[Frame], points: list[str]) -> list[Frame]:
+    """At least 999 of 1000 are explained; returns the others, for the message."""
+    wrong = [packet for packet in packets if not explained(packet, points)]
+    assert len(wrong) <= max(1, len(packets) // 1000), (len(wrong), len(packets), wrong[:3])
+    return wrong
+
+
+def count(result: Result, reason: str) -> int:
+    return sum(row["packets"] for row in result.stats["absences"] if row["reason"] == reason)
+
+
+@pytest.mark.scenario("ovs")
+def test_every_packet_goes_from_the_kick_to_the_wire_and_from_the_wire_to_the_guest(
+    lab: Lab, remote: Remote, guest: Guest
+) -> None:
+    vm = lab.vms["vm-a"]
+    ping(remote, vm.ip4, 3)
+    with measured(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
+        ping(remote, vm.ip4, 3)  # the worker's works are met
+        session.pump(0.5)
+        known = len(session.result.packets)
+        icmp = ping(remote, vm.ip4, 300)
+        udp = echo_udp(remote, vm.ip4, 200)
+        udp += echoed(guest(vm.name, f"traffic udp {lab.remote_ip4} 7001 200 100 0.005"), 200)
+    result = session.result
+    check_sums(result)
+    packets = result.packets[known:]
+    sent = [p for p in packets if p["direction"] == "tx"]
+    received = [p for p in packets if p["direction"] == "rx"]
+    assert len(sent) >= icmp.low + udp.low and len(received) >= icmp.low + udp.low
+    check_chains(sent, KICK)
+    check_chains(received, RECEIVE)
+    # No reason stands for what was simply not seen.
+    for name in ("ring_full", "entry_unseen", "injected_elsewhere"):
+        assert count(result, name) <= len(packets) // 1000, (name, result.stats["absences"])
+    # Most pings meet a sleeping worker and a sleeping vCPU: the whole chain.
+    whole = [p for p in received if set(RECEIVE) <= set(stages(p))]
+    assert len(whole) >= 100, result.stats["absences"]
+    assert len([p for p in sent if set(KICK) <= set(stages(p))]) >= 100, result.stats["absences"]
+    # What a reason says of single packets, the statistics say of all.
+    for reason in ABSENCE:
+        told = sum(reason in reasons(p) for p in result.packets)
+        assert count(result, reason) == told, (reason, told, result.stats["absences"])
+    tasks = {s["point"]: s["comm"] for s in whole[-1]["stages"] if s["comm"]}
+    assert tasks["vhost_take"].startswith("vhost-") and tasks["guest_entry"] == "CPU 0/KVM"
+
+
+OBSERVER = """
+BEGIN { printf("observing\\n"); }
+kprobe:vhost_add_used_and_signal_n { @signal[tid] = nsecs; }
+kprobe:eventfd_signalEVENTFD /@signal[tid]/ { printf("eventfd %d\\n", nsecs - @signal[tid]);
+    @eventfd[tid] = nsecs; delete(@signal[tid]); }
+kprobe:irqfd_wakeup /@eventfd[tid]/ { printf("irqfd %d\\n", nsecs - @eventfd[tid]);
+    @irqfd[tid] = nsecs; delete(@eventfd[tid]); }
+kprobe:__apic_accept_irq /@irqfd[tid]/ { printf("accept %d\\n", nsecs - @irqfd[tid]);
+    delete(@irqfd[tid]); }
+"""
+
+
+@pytest.mark.scenario("ovs")
+def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) -> None:
+    vm = lab.vms["vm-a"]
+    ping(remote, vm.ip4, 3)
+    mask = "_mask" if lab.kernel == "6.12" else ""
+    observer = subprocess.Popen(
+        ["bpftrace", "-e", OBSERVER.replace("EVENTFD", mask)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    try:
+        for line in observer.stdout or ():
+            if "observing" in line:
+                break
+        with measured(
+            filters=[{"protocol": "icmp", "dst_ip": vm.ip4}], directions=["rx"]
+        ) as session:
+            ping(remote, vm.ip4, 200)
+    finally:
+        observer.send_signal(signal.SIGINT)
+        output = observer.communicate(timeout=60)[0]
+    result = session.result
+    check_sums(result)
+    legs = {"eventfd": "vhost_signal", "irqfd": "eventfd", "accept": "irqfd"}
+    for name, start in legs.items():
+        end = "irq_accept" if name == "accept" else name
+        mine = [
+            leg_ns(p, start, end) for p in result.direction("rx") if {start, end} <= set(stages(p))
+        ]
+        theirs = [int(n) for n in re.findall(rf"^{name} (\d+)", output, re.MULTILINE)]
+        assert len(mine) >= 100 and len(theirs) >= 100, (
+            name,
+            len(mine),
+            len(theirs),
+            output[-500:],
+        )
+        ratio = statistics.median(mine) / statistics.median(theirs)
+        assert 0.9 <= ratio <= 1.1, (name, ratio)
+
+
+@pytest.mark.scenario("two-vms")
+def test_two_queues_and_two_vms_have_their_own_workers_and_vcpus(lab: Lab, remote: Remote) -> None:
+    a, b = lab.vms["vm-a"], lab.vms["vm-b"]
+    for vm in (a, b):
+        ping(remote, vm.ip4, 3)
+    with measured(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
+        for vm in (a, b):
+            ping(remote, vm.ip4, 3)
+        session.pump(0.5)
+        known = len(session.result.packets)
+        for vm in (a, b):
+            ping(remote, vm.ip4, 50)
+            echo_udp(remote, vm.ip4)
+    result = session.result
+    check_sums(result)
+    packets = result.packets[known:]
+    check_chains([p for p in packets if p["direction"] == "tx"], KICK)
+    check_chains([p for p in packets if p["direction"] == "rx"], RECEIVE)
+    threads: dict[str, set[int]] = {}
+    for packet in packets:
+        for stage in packet["stages"]:
+            if stage["point"] in ("vhost_take", "guest_entry") and stage["tid"]:
+                threads.setdefault(packet["vm_interface"], set()).add(stage["tid"])
+    assert a.vnet and b.vnet
+    assert threads[a.vnet] and threads[b.vnet] and not threads[a.vnet] & threads[b.vnet]
+
+
+@pytest.mark.scenario("ovs")
+def test_wakeups_of_the_worker_and_the_vcpu_are_taken_apart(lab: Lab, remote: Remote) -> None:
+    vm = lab.vms["vm-a"]
+    ping(remote, vm.ip4, 3)
+    with measured(filters=[{"protocol": "icmp"}]) as session:
+        ping(remote, vm.ip4, 100)
+    rows = {row["role"]: row for row in session.result.stats["wakeups"]}
+    assert rows["worker"]["vm_interface"] == vm.vnet and rows["vcpu"]["vm_interface"] is None
+    for row in rows.values():
+        woken = row["idle"]["count"] + row["queued"]["count"]
+        assert woken >= 50, row
+        assert row["idle"]["max_ns"] < 10_000_000_000
+        assert sum(number for _, number in row["idle_states"]) == row["idle"]["count"]
