@@ -176,18 +176,13 @@ class Spot:
         return f"{self.mark.words}: {cpu_list(self.cpus)}"
 
 
-#: Which mark of several CPUs is shown.
-_STRONGEST = (Mark.ODD, Mark.HERE, Mark.SEEN, Mark.ISOLATED, Mark.MAY)
-
-
-def spot(row: PlacementRow, cpus: Iterable[int]) -> Optional[Spot]:
+def spot(row: PlacementRow, cpus: frozenset[int]) -> Optional[Spot]:
     """None if they are nothing to it."""
-    marks: dict[Mark, list[int]] = {}
-    for cpu in cpus:
-        mark = row.mark(cpu)
-        if mark is not None:
-            marks.setdefault(mark, []).append(cpu)
-    return next((Spot(mark, tuple(marks[mark])) for mark in _STRONGEST if mark in marks), None)
+    for mark, its in row.marks():
+        found = cpus.intersection(its)
+        if found:
+            return Spot(mark, tuple(sorted(found)))
+    return None
 
 
 class _Glyph(Form):
@@ -214,13 +209,14 @@ class _CpuColumn(Column[PlacementRow]):
 
 
 def _of_cpus(id: str, title: str, cells: int, cpus: tuple[int, ...]) -> _CpuColumn:
+    among = frozenset(cpus)
     return _CpuColumn(
         id,
         title,
         cells,
         _Glyph(len(cpus) > 1),
-        lambda row: spot(row, cpus),
-        role=lambda row: _drawn(row, spot(row, cpus)),
+        lambda row: spot(row, among),
+        role=lambda row: _drawn(row, spot(row, among)),
     )
 
 
@@ -243,7 +239,7 @@ def _drawn(row: PlacementRow, found: Optional[Spot]) -> str:
         return ""
     if found.mark is Mark.ODD:
         return role(row)
-    return {Mark.HERE: "strong", Mark.SEEN: "accent", Mark.MAY: "faint"}.get(found.mark, "")
+    return {Mark.HERE: "strong", Mark.SEEN: "accent", Mark.MAY: "dim"}.get(found.mark, "")
 
 
 def role(row: PlacementRow) -> str:
@@ -309,7 +305,7 @@ def _columns(
         Column("use", "use", 5, PERCENT, lambda r: r.run_share, 4, help="of one CPU"),
         Column("affinity", "may run", 7, TEXT, affinity, 5, 12, help="its affinity"),
         _Findings("looks", "looks", looks, TEXT,
-                  lambda r: "; ".join(f"{f.word}: {f.sentence}" for f in r.findings), 0, None,
+                  lambda r: "; ".join(f"{f.word}: {f.sentence}" for f in r.findings), 0, 90,
                   role, "what stands out"),
         Column("name", "name", 12, NAME, lambda r: r.name or None, 6, 20),
     )  # fmt: skip

@@ -88,7 +88,7 @@ def _identity(row: PlacementRow) -> Iterator[str]:
     if row.allowed:
         yield f"may {'go to' if irq else 'run on'} {cpu_list(tuple(row.allowed))}"
     if row.run_share is not None:
-        yield f"{100 * row.run_share:.1f} % of a CPU"
+        yield f"use {100 * row.run_share:.0f} %"
 
 
 def _moved(shown: Placement, row: PlacementRow) -> str:

@@ -10,8 +10,9 @@ from textual.app import ComposeResult
 
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.report import placement_text
-from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow, placement
+from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
 from vmlat_tui.report.placement_grid import PlacementGrid, emphasis, grid
+from vmlat_tui.report.placement_rows import placement
 from vmlat_tui.report.placement_text import MOVE_COLUMNS, MoveRow, move_rows
 from vmlat_tui.report.words import clean, width
 from vmlat_tui.session.snapshot import Phase, Place
@@ -26,7 +27,7 @@ _MARGIN = 1
 _MOVES = 5
 #: Lines of everything but the two tables.
 _AROUND = 11
-_DRAWN = {Mark.HERE: "strong", Mark.ODD: "bad", Mark.SEEN: "accent", Mark.MAY: "faint"}
+_DRAWN = {Mark.HERE: "strong", Mark.ODD: "bad", Mark.SEEN: "accent", Mark.MAY: "dim"}
 
 
 class PlacementScreen(VmlatScreen):
@@ -46,13 +47,13 @@ class PlacementScreen(VmlatScreen):
         """Begin with this VM."""
         super().__init__()
         self._identity = _identity(domain)
-        self._name = domain.name
+        self._vm = domain.name
         self._shown: Optional[Placement] = None
 
     @property
     def crumb(self) -> str:
         """Of which VM."""
-        return f"placement of {clean(self._name)}"
+        return f"placement of {clean(self._vm)}"
 
     def body(self) -> ComposeResult:
         """Facts, grid, the row in words, moves."""
@@ -185,7 +186,7 @@ class PlacementScreen(VmlatScreen):
             self.vmlat.tell("no other VM runs on this host")
             return
         domain = every[(at + by) % len(every)]
-        self._identity, self._name = _identity(domain), domain.name
+        self._identity, self._vm = _identity(domain), domain.name
         self.refill()
 
 
