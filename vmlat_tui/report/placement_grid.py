@@ -202,6 +202,10 @@ class _Glyph(Form):
 class _CpuColumn(Column[PlacementRow]):
     """What CPUs are to a row; blank where they are nothing."""
 
+    def scale(self, rows: Iterable[PlacementRow], width: int) -> Scale:
+        """There is nothing to choose: no value is looked at."""
+        return Scale()
+
     def cell(self, row: PlacementRow, scale: Scale, width: int) -> str:
         """The glyph at the right."""
         blank = self.value(row) is None
