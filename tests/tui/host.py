@@ -187,6 +187,13 @@ def topology(
     )
 
 
+def wandered(one: Thread, tick: int) -> Optional[int]:
+    """Where a thread is at a tick: one that may run everywhere goes away now and then."""
+    if one.cpu is None or len(one.cpus) < CPUS:
+        return one.cpu
+    return (one.cpu + {5: -2, 6: -2, 9: 8}.get((tick + one.tid) % 10, 0)) % CPUS
+
+
 def vitals(host: Topology, tick: int, seconds: float = 1.0) -> Vitals:
     """Counters after ``tick`` intervals; every VM is a little busier than the one before."""
     t_ns = host.t_ns + int(tick * seconds * 1e9)
@@ -200,7 +207,7 @@ def vitals(host: Topology, tick: int, seconds: float = 1.0) -> Vitals:
             threads.append(
                 ThreadUse(
                     thread_.tid,
-                    thread_.cpu,
+                    wandered(thread_, tick),
                     int(work * 90_000_000),
                     int(work * 1_500_000),
                     int(work * 2100),

@@ -32,10 +32,8 @@ NAMES = (
     "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
 )
 NAMED = {"e": "enter", "?": "question_mark", "/": "slash", ":": "colon"}
-EVERYWHERE = {
-    path: [NAMED.get(key, key) for key in path]
-    for path in ("", "e", "ef", "ee", "ep", "epe", "c", "d", "s", "?", "e2", "e3", "em", "/x", ":f")
-}
+PATHS = " e ef ee ep epe c d s ? e2 e3 em P PG eP Pn Pn? /x :f"
+EVERYWHERE = {path: [NAMED.get(key, key) for key in path] for path in PATHS.split(" ")}
 
 
 def hostile(ticks: int = 3) -> Iterator[Frame]:
@@ -49,7 +47,13 @@ def hostile(ticks: int = 3) -> Iterator[Frame]:
         )
         for d, name in zip(stream.host.domains, NAMES)
     ]
-    stream.host = replace(stream.host, host=NAMES[1], kernel=NAMES[0], domains=tuple(domains))
+    interfaces = tuple(
+        replace(i, irqs=tuple(replace(irq, name=NAMES[1], effective=()) for irq in i.irqs))
+        for i in stream.host.interfaces
+    )
+    stream.host = replace(
+        stream.host, host=NAMES[1], kernel=NAMES[0], domains=tuple(domains), interfaces=interfaces
+    )
     for frame in stream.whole(ticks):
         if frame["type"] == "vitals":
             for at, neighbour in enumerate(frame["neighbours"]):

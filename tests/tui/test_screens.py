@@ -413,7 +413,7 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(root: bool, words:
 # ---- the rest ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["", "e", "ef", "ee", "c", "d", "s", "?", "epe"])
+@pytest.mark.parametrize("path", ["", "e", "ef", "ee", "c", "d", "s", "?", "epe", "P", "eP"])
 def test_the_trust_line_is_always_there(path: str) -> None:
     names = {"e": "enter", "?": "question_mark"}
     shown = drive(recorded(), walk([names.get(key, key) for key in path]), size=SMALL)

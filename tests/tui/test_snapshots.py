@@ -28,6 +28,7 @@ SCREENS = {
     "packet": ("enter", "p", "enter"),
     "compare": ("c",),
     "compare-legs": ("c", "2"),
+    "placement": ("P", "j"),
     "doctor": ("d",),
     "sessions": ("s",),
     "help": ("enter", "question_mark"),

@@ -18,6 +18,7 @@ from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.topology import Domain
 from vmlat_tui.report.words import clean
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.replay import Recording
@@ -39,6 +40,7 @@ from vmlat_tui.tui.screens.help import HelpScreen
 from vmlat_tui.tui.screens.leg import LegScreen
 from vmlat_tui.tui.screens.packets import PacketScreen, PacketsScreen
 from vmlat_tui.tui.screens.path import PathScreen
+from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.screens.sessions import SessionsScreen
 from vmlat_tui.tui.table import Table
 
@@ -306,6 +308,10 @@ class VmlatApp(App[None]):
     def packet(self, frame: Frame) -> None:
         """One packet."""
         self.push_screen(PacketScreen(frame))
+
+    def placement(self, domain: Domain) -> None:
+        """Where a VM runs."""
+        self.push_screen(PlacementScreen(domain))
 
     def leg(self, key: LegKey) -> None:
         """One leg."""

@@ -72,6 +72,7 @@ def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
         "time": wall_clock(now.wall_ns),
         "figures": app.span.words,
         "filter": app.control.wanted.filter_words or "all",
+        **screen.facts(),
     }
     sheets = [Sheet(t.id or "", t.columns, t.rows) for t in screen.query(Table)]
     title = " > ".join(("vmlat", *app.crumbs))

@@ -75,6 +75,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("m", "mark", "Mark the VM; marked ones are measured together", "mark"),
         Key("M", "release", "Stop measuring: the probes detach, discovery goes on"),
         Key("c", "compare", "Compare the VMs that are measured", "compare"),
+        Key("P", "placement", "Placement: threads and interrupts of the VM against CPUs", "place"),
     ),
     "path": (
         Key("f", "flows", "Flows of this vNIC", "flows"),
@@ -87,6 +88,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("n", "next_vnic(1)", "Next vNIC that is measured"),
         Key("N", "next_vnic(-1)", "Previous one"),
         Key("c", "compare", "Compare the VMs that are measured", "compare"),
+        Key("P", "placement", "Placement: threads and interrupts of the VM against CPUs", "place"),
         Key("1", "page('legs')", "Legs", "panes", "1 2 3"),
         Key("2", "page('workers')", "vhost workers", "", "2"),
         Key("3", "page('halt')", "Halt polling", "", "3"),
@@ -117,6 +119,11 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("n", "section(1)", "Next table", "next table"),
         Key("N", "section(-1)", "Previous table"),
         Key("i", "findings", "Findings: what grew, and what to look at", "findings"),
+    ),
+    "placement": (
+        Key("n", "next_vm(1)", "Next VM that runs", "next VM"),
+        Key("N", "next_vm(-1)", "Previous one"),
+        Key("tab", "other", "The moves, or the grid again", "moves", "tab", False),
     ),
     "findings": (),
     "packets": (),

@@ -70,6 +70,10 @@ class VmlatScreen(Screen[None]):
     def fill(self, place: Place) -> None:
         """Show one moment; override."""
 
+    def facts(self) -> dict[str, str]:
+        """What an export says about the tables beside host and time; override."""
+        return {}
+
     def refill(self) -> None:
         """Show the moment that the application is at."""
         if not self.is_mounted:

@@ -112,3 +112,9 @@ class DomainsScreen(VmlatScreen):
         if taps:
             self.vmlat.control.measure(taps)
         self.vmlat.compare()
+
+    def action_placement(self) -> None:
+        """Where the VM under the cursor runs."""
+        row = self._table.selected
+        if row is not None:
+            self.vmlat.placement(row.domain)

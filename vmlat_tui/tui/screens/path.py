@@ -205,6 +205,14 @@ class PathScreen(VmlatScreen):
         """Its slowest packets."""
         self.vmlat.packets(self.tap)
 
+    def action_placement(self) -> None:
+        """Where its VM runs."""
+        domain = self._domain(self.vmlat.place)
+        if domain is None:
+            self.vmlat.tell("no VM is known to own this device")
+        else:
+            self.vmlat.placement(domain)
+
     def action_compare(self) -> None:
         """All that are measured."""
         self.vmlat.compare()

@@ -1,0 +1,218 @@
+"""Where one VM runs: a grid of its threads and interrupts against the CPUs, and what moved."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Optional
+
+from textual import on
+from textual.app import ComposeResult
+
+from vmlat_tui.model.topology import Domain
+from vmlat_tui.report import placement_text
+from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
+from vmlat_tui.report.placement_grid import PlacementGrid, emphasis, grid
+from vmlat_tui.report.placement_rows import placement
+from vmlat_tui.report.placement_text import MOVE_COLUMNS, MoveRow, move_rows
+from vmlat_tui.report.words import clean, width
+from vmlat_tui.session.snapshot import Phase, Place
+from vmlat_tui.tui import keys
+from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.table import Table
+
+_MARGIN = 1
+#: Lines that make sense for the moves: rule, title, head, two of them.
+_MOVES = 5
+#: Lines of everything but the two tables.
+_AROUND = 11
+_DRAWN = {Mark.HERE: "strong", Mark.ODD: "bad", Mark.SEEN: "accent", Mark.MAY: "dim"}
+
+
+class PlacementScreen(VmlatScreen):
+    """One VM; the row under the cursor is told in words."""
+
+    scope = "placement"
+    AUTO_FOCUS = "#grid"
+    BINDINGS = keys.bindings("placement")
+    CSS = """
+    PlacementScreen #facts { height: auto; padding: 0 1; }
+    PlacementScreen #grid { height: 1fr; }
+    PlacementScreen #details { height: 5; padding: 0 1; border-top: $rule $border-blurred; }
+    PlacementScreen #moves { border-top: $rule $border-blurred; }
+    """
+
+    def __init__(self, domain: Domain) -> None:
+        """Begin with this VM."""
+        super().__init__()
+        self._identity = _identity(domain)
+        self._vm = domain.name
+        self._shown: Optional[Placement] = None
+
+    @property
+    def crumb(self) -> str:
+        """Of which VM."""
+        return f"placement of {clean(self._vm)}"
+
+    def body(self) -> ComposeResult:
+        """Facts, grid, the row in words, moves."""
+        yield Lines("facts")
+        yield Table((), lambda r: r.key, id="grid", emphasis=emphasis, margin=_MARGIN)
+        yield Lines("details")
+        yield Table(MOVE_COLUMNS, lambda r: r.key, id="moves", margin=_MARGIN)
+
+    @property
+    def _grid(self) -> Table[PlacementRow]:
+        return self.query_one("#grid", Table)
+
+    @property
+    def _moves(self) -> Table[MoveRow]:
+        return self.query_one("#moves", Table)
+
+    # ---- showing ------------------------------------------------------------------------------
+
+    def fill(self, place: Place) -> None:
+        """Show where it runs at this moment."""
+        domain = self._domain(place)
+        self._shown = shown = placement(place, domain) if domain else None
+        # One cell is the scrollbar's, whether it is there or not: columns stay where they are.
+        columns = grid(shown, self.size.width - _MARGIN - 1) if shown else None
+        self._grid.set_columns(columns.columns if columns else (), 1)
+        rows = self.kept(shown.rows, self._grid.columns) if shown else []
+        if not self._grid.rows:
+            self._grid.select(next((r.key for r in rows if r.kind is not Kind.HOST), None))
+        self._grid.show(rows, _heading(columns), self._why_empty(place, domain))
+        self.query_one("#facts", Lines).show(self._facts(columns))
+        self._details()
+        self._fill_moves(rows)
+
+    def _domain(self, place: Place) -> Optional[Domain]:
+        return next((d for d in _running(place) if _identity(d) == self._identity), None)
+
+    def _why_empty(self, place: Place, domain: Optional[Domain]) -> str:
+        now = place.now
+        if self._shown and self._shown.rows:
+            return f"no row matches {clean(self.pattern)}"
+        if domain is not None:
+            return "none of its threads is visible, and no interrupt of a NIC on its way"
+        if now.topology is not None:
+            gone = next((d for d in now.topology.domains if _identity(d) == self._identity), None)
+            return f"it does not run: {gone.state.value}" if gone else "this VM is not known now"
+        if now.problem is not None:
+            return f"nothing is known about this host: {clean(str(now.problem))}"
+        if now.phase is Phase.ENDED:
+            return "the recording holds no topology of its host at this moment"
+        return "looking at this host"
+
+    def _facts(self, columns: Optional[PlacementGrid]) -> list[Line]:
+        shown = self._shown
+        if shown is None or columns is None:
+            return []
+        marks: list[Span] = []
+        for mark, words in placement_text.legend(shown):
+            marks += [(mark.glyph, _DRAWN[mark]), (f" {words}   ", "dim")]
+        around = _wrapped(placement_text.surroundings(shown), self.size.width - 2)
+        missing = placement_text.left_out(shown, columns.left_out)
+        return [
+            *(((line.rstrip(" ·"), ""),) for line in around),
+            tuple(marks),
+            *([((missing, "dim"),)] if missing else []),
+        ]
+
+    def _details(self) -> None:
+        pane, row = self.query_one("#details", Lines), self._grid.selected
+        told = placement_text.details(self._shown, row) if self._shown and row else []
+        cells = self.size.width - 2
+        pane.show([((line, role),) for role, text in told for line in _wrapped(text, cells)])
+
+    def _fill_moves(self, rows: list[PlacementRow]) -> None:
+        shown = self._shown
+        found = move_rows(shown) if shown else []
+        kept = {row.key for row in rows}
+        moved = [move for move in found if move.row.key in kept]
+        reach = placement_text.reach(shown) if shown else ""
+        count = f" {len(moved)} move{'s' if len(moved) != 1 else ''}"
+        title = ((count, "title"), (f"   {reach}, seen once a reading", "dim"))
+        if shown is None or not shown.seconds:
+            title = ((" moves", "title"), ("   nothing was read twice yet", "dim"))
+        self._moves.show(moved, title, "nothing was seen to move")
+        # The title alone says that nothing moved; else they get what the grid leaves.
+        left = self.size.height - self._grid.height_wanted - _AROUND
+        if left < _MOVES:
+            left = 2 * _MOVES if self._moves.has_focus else 2
+        wanted = self._moves.height_wanted + 1 if moved or self._moves.has_focus else 2
+        self._moves.styles.height = min(wanted, left)
+
+    def on_descendant_focus(self) -> None:
+        """Where there is no room for both tables the one with the focus gets more."""
+        self.call_after_refresh(self.refill)
+
+    @on(Table.Moved, "#grid")
+    def moved(self) -> None:
+        """Another row, other words."""
+        self._details()
+
+    @on(Table.Chosen, "#moves")
+    def chosen(self) -> None:
+        """Go to what moved."""
+        move = self._moves.selected
+        if move is not None:
+            self._grid.select(move.row.key)
+            self._grid.focus()
+            self._details()
+
+    def facts(self) -> dict[str, str]:
+        """Nodes, and what the marks mean."""
+        if self._shown is None:
+            return {}
+        marks = (f"{m.glyph} {words}" for m, words in placement_text.legend(self._shown))
+        return {
+            "placement": placement_text.surroundings(self._shown),
+            "marks": ", ".join(marks),
+        }
+
+    # ---- keys ---------------------------------------------------------------------------------
+
+    def action_other(self) -> None:
+        """The other table."""
+        (self._grid if self._moves.has_focus else self._moves).focus()
+
+    def action_next_vm(self, by: int) -> None:
+        """Another VM that runs."""
+        every = sorted(_running(self.vmlat.place), key=lambda d: (d.name, d.uuid or ""))
+        at = next((n for n, d in enumerate(every) if _identity(d) == self._identity), -by)
+        if len(every) < 2:
+            self.vmlat.tell("no other VM runs on this host")
+            return
+        domain = every[(at + by) % len(every)]
+        self._identity, self._vm = _identity(domain), domain.name
+        self.refill()
+
+
+def _identity(domain: Domain) -> str:
+    return domain.uuid or domain.name
+
+
+def _running(place: Place) -> list[Domain]:
+    topology = place.now.topology
+    return [d for d in topology.domains if d.pid is not None] if topology else []
+
+
+def _wrapped(text: str, cells: int) -> list[str]:
+    return textwrap.wrap(text, max(20, cells), subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _heading(columns: Optional[PlacementGrid]) -> Line:
+    """The nodes over their CPUs, each as wide as they are."""
+    if columns is None or not columns.groups:
+        return (("", ""),)
+    spans: list[Span] = []
+    at = -_MARGIN
+    for group, (start, cells) in zip(columns.groups, columns.spans):
+        label = group.label(cells)
+        left = cells - width(label)
+        spans += [(" " * (start - at), ""), (label, "title")]
+        spans.append((" " + "─" * (left - 1) if left > 2 else " " * left, "faint"))
+        at = start + cells
+    return tuple(spans)
