@@ -340,12 +340,11 @@ INLINE void book_wake(struct wake *k, u64 before, u64 now)
 	struct context *x = context();
 	u32 tid = LOAD(u32, before, TASK_PID, TP_DIRECT), cpu = bpf_get_smp_processor_id();
 
+	if (k->cpu != cpu && k->idle.count + k->queued.count)
+		k->migrations += 1;
+	k->cpu = cpu;
 	count_leg(tid ? &k->queued : &k->idle, now - k->woken_t, 1);
 	k->woken_t = 0;
-	if (k->cpu != cpu) {
-		k->migrations += 1;
-		k->cpu = cpu;
-	}
 	if (!tid) {
 		u32 state = x ? x->idle_state : 0;
 

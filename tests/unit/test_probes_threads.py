@@ -1,0 +1,136 @@
+"""The threads that the path program follows, as its tables hold them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Optional, cast
+
+import pytest
+
+from vmlat_tui.discover.vcpus import VcpuThreads
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.probes import layout, threads
+from vmlat_tui.probes.program import Program
+from vmlat_tui.probes.threads import Threads
+
+
+class Table(dict[bytes, bytes]):
+    """A BPF map."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self[key] = value
+
+    def get(self, key: bytes, default: object = None) -> Optional[memoryview]:  # type: ignore[override]
+        return memoryview(self[key]) if key in self else None
+
+    def items(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        return list(super().items())
+
+    def delete(self, key: bytes) -> bool:
+        return self.pop(key, None) is not None
+
+
+class Loaded:
+    """A loaded program with nothing but maps."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Table] = {}
+
+    def map(self, name: str) -> Table:
+        return self.tables.setdefault(name, Table())
+
+
+def u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+@pytest.fixture
+def loaded() -> Loaded:
+    return Loaded()
+
+
+@pytest.fixture
+def followed(loaded: Loaded) -> Threads:
+    return Threads(cast(Program, loaded), 4)
+
+
+def numbered(loaded: Loaded) -> dict[int, int]:
+    table = loaded.tables["vcpu_threads"]
+    return {int.from_bytes(k, "little"): int.from_bytes(v, "little") for k, v in table.items()}
+
+
+def test_vcpus_are_watched_and_numbered_by_their_vm(loaded: Loaded, followed: Threads) -> None:
+    followed.set_vcpus({1: VcpuThreads(True, {0: 70, 4: 71})})
+    assert set(loaded.tables["vcpus"]) == set(loaded.tables["wakes"]) == {u32(70), u32(71)}
+    assert loaded.tables["watched"] == {n: u32(layout.WATCH_VCPU) for n in (u32(70), u32(71))}
+    assert numbered(loaded) == {layout.VCPU_ROOM: 70, layout.VCPU_ROOM + 4: 71}
+
+
+def test_numbers_that_are_not_kvms_are_not_believed_but_for_the_only_one(
+    loaded: Loaded, followed: Threads
+) -> None:
+    followed.set_vcpus({0: VcpuThreads(False, {0: 70, 1: 71}), 2: VcpuThreads(False, {0: 80})})
+    assert numbered(loaded) == {2 * layout.VCPU_ROOM: 80}
+    assert len(loaded.tables["vcpus"]) == 3
+
+
+def test_a_vcpu_that_is_gone_is_forgotten(loaded: Loaded, followed: Threads) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70, 1: 71})})
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    assert set(loaded.tables["vcpus"]) == set(loaded.tables["wakes"]) == {u32(70)}
+    assert numbered(loaded) == {0: 70, 1: 0}
+
+
+def test_what_is_known_of_a_vcpu_outlives_another_look(loaded: Loaded, followed: Threads) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    loaded.tables["vcpus"][u32(70)] = b"kicked"
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    assert loaded.tables["vcpus"][u32(70)] == b"kicked"
+
+
+def worker(slot: int) -> bytes:
+    value = bytearray(layout.SIZES["workers"])
+    value[71] = slot
+    return bytes(value)
+
+
+def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: Threads) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    wake = bytearray(layout.SIZES["wakes"])
+    leg = layout.SIZES["legs"]
+    struct.pack_into("<II", wake, 8, 1, 5)  # on CPU 1 last, moved five times
+    struct.pack_into("<3Q", wake, 16, 2, 300, 200)
+    struct.pack_into("<2I", wake, 16 + 32, 0, 2)
+    struct.pack_into("<3Q", wake, 16 + leg, 1, 90, 90)
+    struct.pack_into("<I", wake, 16 + leg + 32 + 4 * 3, 1)
+    struct.pack_into("<2I", wake, 16 + 2 * leg, 0, 2)
+    struct.pack_into("<II16s", wake, 16 + 2 * leg + 4 * layout.IDLE_STATES, 99, 1, b"busy")
+    loaded.tables["workers"][u32(60)] = worker(3)
+    loaded.tables["wakes"][u32(60)] = bytes(wake)
+    found = {row.tid: (slot, row) for slot, row in followed.wakeups()}
+    assert found[60] == (
+        3,
+        Wakeups(
+            60, Role.WORKER, Histogram(2, 300, 200, {1: 2}), Histogram(1, 90, 90, {3: 1}), 5,
+            {1: 2}, {"busy": 1},
+        ),
+    )  # fmt: skip
+    assert found[70][0] == 255 and found[70][1].role is Role.VCPU and found[70][1].count == 0
+    assert Wakeups.from_json(found[60][1].to_json()) == found[60][1]
+
+
+def test_a_worker_that_ended_is_forgotten_with_its_works(
+    loaded: Loaded, followed: Threads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_PROC", tmp_path)
+    (tmp_path / "61").mkdir()
+    for tid in (60, 61):
+        loaded.tables["workers"][u32(tid)] = worker(0)
+        loaded.tables["wakes"][u32(tid)] = layout.NEW_WAKE
+        work = struct.pack("<QQIIII", 0, 0, 0, tid, 1, 0)
+        loaded.tables["works"][tid.to_bytes(8, "little")] = work
+    followed.sweep()
+    assert set(loaded.tables["workers"]) == set(loaded.tables["wakes"]) == {u32(61)}
+    assert list(loaded.tables["works"]) == [(61).to_bytes(8, "little")]
