@@ -450,7 +450,7 @@ int tp_kvm_vcpu_wakeup(struct arguments *ctx)
  * two in one program are more than the verifier follows; if there are more, the next entries do it. */
 int tp_kvm_entry(struct arguments *ctx)
 {
-	u32 tid = bpf_get_current_pid_tgid(), due = LANES;
+	u32 tid = bpf_get_current_pid_tgid(), due;
 	struct vcpu *v;
 	struct signal *e;
 	u64 now;
@@ -462,6 +462,7 @@ int tp_kvm_entry(struct arguments *ctx)
 		return 0;
 	READY;
 	now = bpf_ktime_get_ns();
+	v->due = LANES;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < LANES * LANE_ROOM; i++) {
 		u32 number = (i / LANE_ROOM) & (LANES - 1);
@@ -469,7 +470,7 @@ int tp_kvm_entry(struct arguments *ctx)
 
 		if (lane->filled == lane->drained)
 			continue;
-		due = number;
+		v->due = number; /* in memory: the verifier follows every number it knows */
 		e = &lane->queue[i & (LANE_ROOM - 1)];
 		if (e->entry_t)
 			continue;
@@ -478,6 +479,7 @@ int tp_kvm_entry(struct arguments *ctx)
 		e->on_cpu = v->on_cpu;
 		e->polled = v->polled_t > e->accept_t;
 	}
+	due = v->due;
 	if (due >= LANES)
 		return 0;
 	e = &v->lanes[due].queue[v->lanes[due].drained & (LANE_ROOM - 1)];

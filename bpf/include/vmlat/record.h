@@ -173,7 +173,8 @@ struct vcpu {
 	u64 polled_t;	   /* its polling for work was successful last */
 	u32 pushed;	   /* signals handed to it, and those that are done */
 	u32 popped;
-	u64 on_cpu;	   /* the processor it came on */
+	u32 on_cpu;	   /* the processor it came on */
+	u32 due;	   /* work of kvm_entry: a lane that has a signal */
 	struct lane lanes[LANES];
 };
 
