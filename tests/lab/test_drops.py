@@ -53,10 +53,13 @@ def test_a_drop_flow_of_openvswitch(lab: Lab, remote: Remote) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_an_uplink_that_is_down(lab: Lab, guest: Guest) -> None:
+def test_an_uplink_that_is_down(lab: Lab, guest: Guest, remote: Remote) -> None:
     # The flow must still be in the datapath when the port is down: idle ones leave after 10 s.
     run("ovs-vsctl", "set", "Open_vSwitch", ".", "other_config:max-idle=600000")
     command = f"traffic udp {lab.remote_ip4} 7001 5 100 0.02"
+    # The guest must not have to ask where the other side is.
+    address = remote(["cat", f"/sys/class/net/{lab.remote_device}/address"]).stdout.decode()
+    assert guest("vm-a", f"arp -s {lab.remote_ip4} {address}").status == 0
     pid = Path("/run/openvswitch/ovs-vswitchd.pid").read_text().strip()
     # A slow machine's ovs-vswitchd takes back flows that it has no time to look at again.
     for _ in range(10):
@@ -77,6 +80,7 @@ def test_an_uplink_that_is_down(lab: Lab, guest: Guest) -> None:
         run("ip", "link", "set", lab.uplink, "up")
         run("kill", "-CONT", pid)
         run("ovs-vsctl", "remove", "Open_vSwitch", ".", "other_config", "max-idle")
+        guest("vm-a", f"arp -d {lab.remote_ip4}")
     result = session.result
     check_sums(result)
     bins = result.bins("tx")
