@@ -48,11 +48,11 @@ INLINE void pass_together(struct signal *e, u32 step, u32 hook, u64 t, struct le
 }
 
 /* What the packet does not know itself, for user space. */
-INLINE void complete(struct packet *p, struct signal *e, u32 vcpu, u32 absent)
+INLINE void complete(struct packet *p, struct signal *e, u32 vcpu)
 {
 	p->seen |= e->seen;
 	p->last = e->last;
-	p->absent[1] = absent;
+	p->absent[1] = e->absent;
 	p->vcpu = vcpu;
 	p->t[STEP_VHOST_SIGNAL] = e->signal_t;
 	p->t[STEP_EVENTFD] = e->eventfd_t;
@@ -75,10 +75,11 @@ INLINE void complete(struct packet *p, struct signal *e, u32 vcpu, u32 absent)
 }
 
 /*
- * All packets of a signal end here: those of one signal share its legs.  The loop has few branches: the
- * verifier follows each of them in each iteration.
+ * All packets of a signal end here: they share its legs.  The loop has few branches, as the verifier
+ * follows each of them in each iteration; for the same reason what is one of a few known values
+ * (`absent`) comes in memory.
  */
-INLINE void end_signal(struct signal *e, u32 vcpu, u32 absent, struct stats *s, struct control *c)
+INLINE void end_signal(struct signal *e, u32 vcpu, struct stats *s, struct control *c)
 {
 	u32 zero = 0, place, index;
 	struct leg_table *table = leg_tables.lookup(&zero);
@@ -101,7 +102,7 @@ INLINE void end_signal(struct signal *e, u32 vcpu, u32 absent, struct stats *s, 
 		return;
 	s->hits[HOOK_VHOST_ADD_USED_AND_SIGNAL_N] += e->count;
 	s->bins[RX][BIN_COMPLETED] += e->count;
-	book_absent(e->slot, absent, e->count);
+	book_absent(e->slot, e->absent, e->count);
 	e->end_t = e->signal_t;
 	e->last = STEP_VHOST_SIGNAL;
 	e->seen = 1U << STEP_VHOST_SIGNAL;
@@ -134,7 +135,7 @@ INLINE void end_signal(struct signal *e, u32 vcpu, u32 absent, struct stats *s, 
 		count_leg(total, ns, 1);
 		if (((ns - least) >> 63) | (bpf_get_prandom_u32() % sample))
 			continue;
-		complete(p, e, vcpu, absent);
+		complete(p, e, vcpu);
 		emit_within(p, given, limit, s);
 	}
 }
@@ -149,11 +150,10 @@ INLINE void settle(struct worker *w, struct stats *s, struct control *c)
 	w->stage = STAGE_NONE;
 	if (stage == STAGE_HANDED)
 		return;
-	end_signal(&w->open, 0,
-		   stage == STAGE_SIGNAL ? ABSENT_SIGNAL_SUPPRESSED + 1 :
-		   stage == STAGE_ACCEPT ? ABSENT_ENTRY_UNSEEN + 1 :
-					   ABSENT_INJECTED_ELSEWHERE + 1,
-		   s, c);
+	w->open.absent = stage == STAGE_SIGNAL ? ABSENT_SIGNAL_SUPPRESSED + 1 :
+			 stage == STAGE_ACCEPT ? ABSENT_ENTRY_UNSEEN + 1 :
+						 ABSENT_INJECTED_ELSEWHERE + 1;
+	end_signal(&w->open, 0, s, c);
 }
 
 /* To the vCPU's thread; 0 if it has no room. */

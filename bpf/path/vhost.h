@@ -477,14 +477,16 @@ int tp_kvm_entry(struct arguments *ctx)
 		e->entry_t = now;
 		e->on_cpu_t = e->woken_t && v->on_cpu_t >= e->woken_t ? v->on_cpu_t : 0;
 		e->on_cpu = v->on_cpu;
-		e->polled = v->polled_t > e->accept_t;
+		if (!e->woken_t)
+			e->absent = (v->polled_t > e->accept_t ? ABSENT_VCPU_POLLING :
+								 ABSENT_VCPU_RUNNING) + 1;
 	}
+	barrier();
 	due = v->due;
 	if (due >= LANES)
 		return 0;
 	e = &v->lanes[due].queue[v->lanes[due].drained & (LANE_ROOM - 1)];
-	end_signal(e, tid,
-		   e->woken_t ? 0 : (e->polled ? ABSENT_VCPU_POLLING : ABSENT_VCPU_RUNNING) + 1, s, c);
+	end_signal(e, tid, s, c);
 	barrier();
 	v->lanes[due].drained += 1;
 	v->popped += 1;

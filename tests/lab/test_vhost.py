@@ -39,11 +39,10 @@ def explained(packet: Frame, points: list[str]) -> bool:
     return all((point in passed) != (point in left_out) for point in points)
 
 
-def check_chains(packets: list[Frame], points: list[str]) -> list[Frame]:
-    """At least 999 of 1000 are explained; returns the others, for the message."""
-    wrong = [packet for packet in packets if not explained(packet, points)]
-    assert len(wrong) <= max(1, len(packets) // 1000), (len(wrong), len(packets), wrong[:3])
-    return wrong
+def check_chains(packets: list[Frame], points: list[str]) -> None:
+    """At least 999 of 1000 are explained."""
+    wrong = [(stages(p), reasons(p)) for p in packets if not explained(p, points)]
+    assert len(wrong) <= max(1, len(packets) // 1000), (len(wrong), len(packets), wrong)
 
 
 def count(result: Result, reason: str) -> int:
@@ -86,15 +85,23 @@ def test_every_packet_goes_from_the_kick_to_the_wire_and_from_the_wire_to_the_gu
     assert tasks["vhost_take"].startswith("vhost-") and tasks["guest_entry"] == "CPU 0/KVM"
 
 
+#: The same legs by somebody else's program.  It prints those of one signal at the next, as printing
+#: takes longer than they do; last it prints what one probe of its own costs.
 OBSERVER = """
 BEGIN { printf("observing\\n"); }
-kprobe:vhost_add_used_and_signal_n { @signal[tid] = nsecs; }
-kprobe:eventfd_signalEVENTFD /@signal[tid]/ { printf("eventfd %d\\n", nsecs - @signal[tid]);
-    @eventfd[tid] = nsecs; delete(@signal[tid]); }
-kprobe:irqfd_wakeup /@eventfd[tid]/ { printf("irqfd %d\\n", nsecs - @eventfd[tid]);
-    @irqfd[tid] = nsecs; delete(@eventfd[tid]); }
-kprobe:__apic_accept_irq /@irqfd[tid]/ { printf("accept %d\\n", nsecs - @irqfd[tid]);
-    delete(@irqfd[tid]); }
+kprobe:tun_net_xmit { @out = nsecs; }
+kprobe:vhost_add_used_and_signal_n {
+    $now = nsecs;
+    if (@accept[tid] && @before[tid]) {
+        printf("legs %d %d %d %d %d\\n", @signal[tid] - @before[tid], @eventfd[tid] - @signal[tid],
+               @irqfd[tid] - @eventfd[tid], @accept[tid] - @irqfd[tid], @again[tid] - @irqfd[tid]);
+    }
+    @accept[tid] = 0; @signal[tid] = $now; @before[tid] = @out; @out = 0;
+}
+kprobe:EVENTFD /@signal[tid]/ { @eventfd[tid] = nsecs; }
+kprobe:irqfd_wakeup /@signal[tid]/ { @irqfd[tid] = nsecs; }
+kprobe:irqfd_wakeup /@signal[tid]/ { @again[tid] = nsecs; }
+tracepoint:kvm:kvm_apic_accept_irq /@signal[tid]/ { @accept[tid] = nsecs; }
 """
 
 
@@ -102,9 +109,9 @@ kprobe:__apic_accept_irq /@irqfd[tid]/ { printf("accept %d\\n", nsecs - @irqfd[t
 def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) -> None:
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 3)
-    mask = "_mask" if lab.kernel == "6.12" else ""
+    eventfd = "eventfd_signal_mask" if lab.kernel == "6.12" else "eventfd_signal"
     observer = subprocess.Popen(
-        ["bpftrace", "-e", OBSERVER.replace("EVENTFD", mask)],
+        ["bpftrace", "-e", OBSERVER.replace("EVENTFD", eventfd)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         universal_newlines=True,
@@ -122,21 +129,16 @@ def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) 
         output = observer.communicate(timeout=60)[0]
     result = session.result
     check_sums(result)
-    legs = {"eventfd": "vhost_signal", "irqfd": "eventfd", "accept": "irqfd"}
-    for name, start in legs.items():
-        end = "irq_accept" if name == "accept" else name
-        mine = [
-            leg_ns(p, start, end) for p in result.direction("rx") if {start, end} <= set(stages(p))
-        ]
-        theirs = [int(n) for n in re.findall(rf"^{name} (\d+)", output, re.MULTILINE)]
-        assert len(mine) >= 100 and len(theirs) >= 100, (
-            name,
-            len(mine),
-            len(theirs),
-            output[-500:],
-        )
-        ratio = statistics.median(mine) / statistics.median(theirs)
-        assert 0.9 <= ratio <= 1.1, (name, ratio)
+    rows = re.findall(r"^legs (\d+) (\d+) (\d+) (\d+) (\d+)$", output, re.MULTILINE)
+    points = ["tun_out", "vhost_signal", "eventfd", "irqfd", "irq_accept"]
+    whole = [p for p in result.direction("rx") if set(points) <= set(stages(p))]
+    assert len(whole) >= 100 and len(rows) >= 100, (len(whole), output[-500:])
+    *theirs, price = (statistics.median(map(int, column)) for column in zip(*rows))
+    mine = [statistics.median(leg_ns(p, *leg) for p in whole) for leg in zip(points, points[1:])]
+    # Which of two probes of a place runs first is not known: a leg may hold one of the other's.
+    for own, other in zip(mine, theirs):
+        assert abs(own - other) <= 0.1 * other + 1.5 * price, (mine, theirs, price)
+    assert abs(mine[0] - theirs[0]) <= 0.1 * theirs[0], (mine, theirs, price)
 
 
 @pytest.mark.scenario("two-vms")

@@ -128,7 +128,7 @@ struct signal {
 	u32 first;	   /* of the worker's packets */
 	u32 count;
 	u32 worker;
-	u32 polled;	   /* the vCPU was halted and polling */
+	u32 absent;	   /* why points of it are absent (number + 1) */
 	u32 on_cpu;	   /* where the vCPU came on a processor */
 	u16 cpu;	   /* of the worker */
 	u8 slot;	   /* of the vNIC */
