@@ -101,7 +101,7 @@ kprobe:vhost_add_used_and_signal_n {
 kprobe:EVENTFD /@signal[tid]/ { @eventfd[tid] = nsecs; }
 kprobe:irqfd_wakeup /@signal[tid]/ { @irqfd[tid] = nsecs; }
 kprobe:irqfd_wakeup /@signal[tid]/ { @again[tid] = nsecs; }
-tracepoint:kvm:kvm_apic_accept_irq /@signal[tid]/ { @accept[tid] = nsecs; }
+kprobe:__apic_accept_irq /@signal[tid]/ { @accept[tid] = nsecs; }
 """
 
 
