@@ -125,6 +125,58 @@ def test_one_wrong_place_is_refused_or_harmless(kind: str) -> None:
     assert refused
 
 
+def packet() -> Frame:
+    return next(frame for frame in good() if frame["type"] == "packet")
+
+
+def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() -> None:
+    frame = packet()
+    frame.pop("absent", None)
+    for stage in frame["stages"]:
+        stage.pop("tid", None)
+        stage.pop("comm", None)
+    assert frames.decode(frames.encode(frame)) == frame
+
+
+def test_a_task_that_is_not_known_is_null() -> None:
+    frame = packet()
+    frame["stages"][0].update(tid=None, comm=None)
+    assert frames.decode(frames.encode(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        None,
+        "kick_none",
+        [None],
+        [{"reason": "kick_none"}],
+        [{"reason": None, "points": []}],
+        [{"reason": "\x1b[2J", "points": []}],
+        [{"reason": "kick_none", "points": "guest_kick"}],
+        [{"reason": "kick_none", "points": [1]}],
+        [{"reason": "kick_none", "points": ["guest_kick"] * 65}],
+        [{"reason": "kick_none", "points": []}] * 17,
+    ],
+)
+def test_absent_points_are_refused_when_malformed(absent: Any) -> None:
+    for kind in ("packet", "drop"):
+        frame = next(frame for frame in good() if frame["type"] == kind)
+        frame["absent"] = absent
+        with pytest.raises(FrameError, match="absent"):
+            frames.decode(frames.encode(frame))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tid", "1"), ("tid", 1.0), ("tid", 1 << 70), ("comm", 7), ("comm", [])]
+)
+def test_a_task_is_refused_when_malformed(name: str, value: Any) -> None:
+    frame = packet()
+    frame["stages"][-1][name] = value
+    with pytest.raises(FrameError, match=name):
+        frames.decode(frames.encode(frame))
+
+
 BOMBS = [
     b'{"type":"notice","text":NaN}',
     b'{"type":"stats","t_ns":Infinity}',
