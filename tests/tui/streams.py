@@ -60,9 +60,9 @@ PATHS: dict[Direction, tuple[tuple[str, str, int], ...]] = {
 _WALL_NS = 1_790_000_000_000_000_000
 _OF_VCPU = ("guest_kick", "vcpu_on_cpu", "guest_entry")
 _OF_WORKER = (
-    "vhost_on_cpu", "vhost_tx", "tun_in", "vnet_rx", "vhost_take", "vhost_signal", "eventfd", "irqfd",
-    "irq_accept", "vcpu_woken",
-)  # fmt: skip
+    *("vhost_on_cpu", "vhost_tx", "tun_in", "vnet_rx", "vhost_take", "vhost_signal"),
+    *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),
+)
 
 
 def _task(pid: int, point: str) -> dict[str, object]:
