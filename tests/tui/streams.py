@@ -191,7 +191,7 @@ class Stream:
                     "point": point,
                     "function": function,
                     "t_ns": t_ns,
-                    "cpu": 1 if "vcpu" not in point and point != "guest_entry" else 4,
+                    "cpu": 4 if point in _OF_VCPU else 1,
                     **_task(2000 + 100 * number, point),
                 }
             )

@@ -88,12 +88,13 @@ def _direction_rows(chain: Chain, stats: Frame, vnic: str) -> Iterator[LegRow]:
 
 def leg_rows(chain: Chain, stats: Frame, vnic: str) -> list[LegRow]:
     """The legs within the chain, in the order of the path."""
-    points = chain.points
-    return [
+    order = {point: number for number, point in enumerate(chain.points)}
+    within = (
         row
         for row in _direction_rows(chain, stats, vnic)
-        if row.start in points and row.end in points
-    ]
+        if row.start in order and row.end in order
+    )
+    return sorted(within, key=lambda row: (order[row.start], order[row.end]))
 
 
 def stage_rows(chain: Chain, stats: Frame, vnic: str) -> list[StageRow]:
@@ -117,7 +118,7 @@ def _stage(chain: Chain, rows: Sequence[LegRow], start: str, end: str) -> StageR
             continue
         count = row.histogram.count
         if first <= a and b <= last:
-            legs.append(row)
+            legs.append((a, b, row))
             set_out += count * (a == first)
             arrived += count * (b == last)
             stayed[a] -= count
@@ -125,9 +126,9 @@ def _stage(chain: Chain, rows: Sequence[LegRow], start: str, end: str) -> StageR
         elif a < last and first < b:
             crossed += count
     inner = sum(abs(n) for point, n in stayed.items() if point not in (first, last))
-    return StageRow(
-        f"{start}->{end}", tuple(legs), arrived, max(abs(set_out - arrived), inner) + crossed
-    )
+    ordered = sorted(legs, key=lambda leg: leg[:2])
+    loose = max(abs(set_out - arrived), inner) + crossed
+    return StageRow(f"{start}->{end}", tuple(row for _, _, row in ordered), arrived, loose)
 
 
 class Singles:
