@@ -17,6 +17,8 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.report import doctor
+from vmlat_tui.report.chain import IRQ, KICK
+from vmlat_tui.report.chain_view import ChainView
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 from vmlat_tui.report.words import clean
@@ -91,9 +93,17 @@ def readers(frame: Frame) -> None:
     history.moments()
     if kind in ("packet", "drop"):
         packet_text(frame, 0)
+        for chain in (IRQ, KICK):
+            view = ChainView(chain, 0)
+            if view.wants(frame):
+                shown = view.text(frame, 0)
+                assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+                view.json(frame, 0)
     elif kind == "stats":
         summary_text(frame, 10**9)
         summary_json(frame, 10**9)
+        ChainView(IRQ, 0).summary_text(frame, 10**9, "")
+        ChainView(IRQ, 0).summary_json(frame, 10**9)
     elif kind == "host":
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
     elif kind == "error":
