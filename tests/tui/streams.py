@@ -17,6 +17,7 @@ from typing import Any, Optional
 from tests.tui import host
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model import frames
+from vmlat_tui.model.absences import ABSENCE
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.frames import Frame
@@ -57,6 +58,20 @@ PATHS: dict[Direction, tuple[tuple[str, str, int], ...]] = {
     ),
 }
 _WALL_NS = 1_790_000_000_000_000_000
+_OF_VCPU = ("guest_kick", "vcpu_on_cpu", "guest_entry")
+_OF_WORKER = (
+    *("vhost_on_cpu", "vhost_tx", "tun_in", "vnet_rx", "vhost_take", "vhost_signal"),
+    *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),
+)
+
+
+def _task(pid: int, point: str) -> dict[str, object]:
+    """Who runs at a point, where the agent knows it."""
+    if point in _OF_VCPU:
+        return {"tid": pid + 10, "comm": "CPU 0/KVM"}
+    if point in _OF_WORKER:
+        return {"tid": pid + 30, "comm": f"vhost-{pid}"}
+    return {"tid": None, "comm": None}
 
 
 @dataclass
@@ -176,7 +191,8 @@ class Stream:
                     "point": point,
                     "function": function,
                     "t_ns": t_ns,
-                    "cpu": 1 if "vcpu" not in point and point != "guest_entry" else 4,
+                    "cpu": 4 if point in _OF_VCPU else 1,
+                    **_task(2000 + 100 * number, point),
                 }
             )
         frame: Frame = {
@@ -194,6 +210,8 @@ class Stream:
             },
             "bytes": 1448,
             "stages": stages,
+            "absent": [{"reason": "kick_shared", "points": list(ABSENCE["kick_shared"].points)}]
+            * (direction is Direction.TX),
             "total_ns": times[-1] - times[0],
         }
         if drop:

@@ -44,7 +44,13 @@ def main(log: Path) -> None:
                     commands = os.read(0, 65536).splitlines() or [b'{"command": "stop"}']
                 command: dict[str, Any] = json.loads(commands.pop(0))
                 print(json.dumps(command), file=written, flush=True)
-                if command["command"] == "configure":
+                if command["command"] == "configure" and command.get("measure", True):
+                    measuring = True
+                    points = stream.measuring()["points"]
+                    _give({**stream.hello(), "points": points}, stream.links())
+                    if command["discover"]:
+                        _give(*_packets(stream), stream.topology())
+                elif command["command"] == "configure":
                     _give(stream.hello(), stream.topology(), stream.vitals())
                 elif command["command"] == "measure" and "vnet9" in command["vm_interfaces"]:
                     error = UsageError("vnet9 cannot be watched", "it is not there")

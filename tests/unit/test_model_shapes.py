@@ -17,6 +17,8 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.report import doctor
+from vmlat_tui.report.chain import IRQ, KICK
+from vmlat_tui.report.chain_view import ChainView
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 from vmlat_tui.report.words import clean
@@ -91,9 +93,17 @@ def readers(frame: Frame) -> None:
     history.moments()
     if kind in ("packet", "drop"):
         packet_text(frame, 0)
+        for chain in (IRQ, KICK):
+            view = ChainView(chain, 0)
+            if view.wants(frame):
+                shown = view.text(frame, 0)
+                assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+                view.json(frame, 0)
     elif kind == "stats":
         summary_text(frame, 10**9)
         summary_json(frame, 10**9)
+        ChainView(IRQ, 0).summary_text(frame, 10**9, "")
+        ChainView(IRQ, 0).summary_json(frame, 10**9)
     elif kind == "host":
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
     elif kind == "error":
@@ -123,6 +133,58 @@ def test_one_wrong_place_is_refused_or_harmless(kind: str) -> None:
                 refused += 1
                 assert len(str(error)) < 1_000
     assert refused
+
+
+def packet() -> Frame:
+    return next(frame for frame in good() if frame["type"] == "packet")
+
+
+def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() -> None:
+    frame = packet()
+    frame.pop("absent", None)
+    for stage in frame["stages"]:
+        stage.pop("tid", None)
+        stage.pop("comm", None)
+    assert frames.decode(frames.encode(frame)) == frame
+
+
+def test_a_task_that_is_not_known_is_null() -> None:
+    frame = packet()
+    frame["stages"][0].update(tid=None, comm=None)
+    assert frames.decode(frames.encode(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        None,
+        "kick_none",
+        [None],
+        [{"reason": "kick_none"}],
+        [{"reason": None, "points": []}],
+        [{"reason": "\x1b[2J", "points": []}],
+        [{"reason": "kick_none", "points": "guest_kick"}],
+        [{"reason": "kick_none", "points": [1]}],
+        [{"reason": "kick_none", "points": ["guest_kick"] * 65}],
+        [{"reason": "kick_none", "points": []}] * 17,
+    ],
+)
+def test_absent_points_are_refused_when_malformed(absent: Any) -> None:
+    for kind in ("packet", "drop"):
+        frame = next(frame for frame in good() if frame["type"] == kind)
+        frame["absent"] = absent
+        with pytest.raises(FrameError, match="absent"):
+            frames.decode(frames.encode(frame))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tid", "1"), ("tid", 1.0), ("tid", 1 << 70), ("comm", 7), ("comm", [])]
+)
+def test_a_task_is_refused_when_malformed(name: str, value: Any) -> None:
+    frame = packet()
+    frame["stages"][-1][name] = value
+    with pytest.raises(FrameError, match=name):
+        frames.decode(frames.encode(frame))
 
 
 BOMBS = [

@@ -111,6 +111,39 @@ def test_a_drop_names_its_place_reason_and_function(drop: dict[str, Any], line: 
     assert text.startswith("=== VM Network Packet Dropped: ") and line in text.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("point", "line"),
+    [
+        ("tun_out", "Still in tun's ring: the guest has not taken it"),
+        ("vhost_woken", "Still in tun's ring: its vhost worker was woken and does not run"),
+        ("vhost_on_cpu", "Still in tun's ring: its vhost worker runs and has not taken it"),
+        ("vhost_take", "In the guest's ring: its vhost worker has not announced it"),
+        ("ovs_dp", "Lost from sight after ovs_dp"),
+    ],
+)
+def test_a_packet_that_went_no_further_says_where_it_waits(point: str, line: str) -> None:
+    drop = {"point": point, "reason": None, "function": None}
+    frame = packet(TX, direction="rx", type="drop", bin="expired", drop=drop)
+    assert line in packet_text(frame, 0).splitlines()
+
+
+def test_the_ends_of_the_path_stand_under_their_own_names() -> None:
+    rows = [
+        (None, "guest_kick", "ioeventfd_write", 100),
+        (None, "vhost_tx", "handle_tx_kick", 600),
+        *TX,
+    ]
+    text = packet_text(packet(rows), 0)
+    assert "[guest_kick->0] guest_kick (ioeventfd_write) -> STAGE_0 (tun_sendmsg): 0.900 us" in text
+    rows = [
+        (6, "tun_out", "tun_net_xmit", 1_000),
+        (None, "vhost_take", "tun_recvmsg", 2_000),
+        (None, "guest_entry", "kvm_entry", 9_000),
+    ]
+    text = packet_text(packet(rows, direction="rx"), 0)
+    assert "[6->guest_entry] STAGE_6 (tun_net_xmit) -> guest_entry (kvm_entry): 8.000 us" in text
+
+
 def test_names_from_outside_cannot_reach_the_terminal() -> None:
     evil = "a\x1b[31mb\nc\u202ed"
     process = {"pid": 1, "tid": 1, "comm": evil}

@@ -95,8 +95,12 @@ def _also(whole: Check, **possible: Check) -> Check:
     def check(value: Any) -> None:
         whole(value)
         for name, inner in possible.items():
-            if name in value:
+            if name not in value:
+                continue
+            try:
                 inner(value[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
     return check
 
@@ -148,9 +152,14 @@ _PACKET = {
     "bytes": _COUNT,
     "total_ns": _TOTAL,
     "stages": _each(
-        _object(stage=_or_none(_COUNT), point=_NAME, function=_NAME, t_ns=_TIME, cpu=_WHOLE), 1, 64
+        _also(
+            _object(stage=_or_none(_COUNT), point=_NAME, function=_NAME, t_ns=_TIME, cpu=_WHOLE),
+            tid=_or_none(_WHOLE), comm=_or_none(_TEXT),
+        ), 1, 64
     ),
-}
+}  # fmt: skip
+#: Why points are not among the stages; sessions recorded before they were measured have none.
+_ABSENT = _each(_object(reason=_NAME, points=_each(_NAME, most=64)), most=16)
 _DROP = _object(point=_NAME, reason=_or_none(_TEXT), function=_or_none(_TEXT))
 _LEG = _object(
     vm_interface=_or_none(_TEXT), leg=_NAME, direction=_DIRECTION, title=_NAME, count=_COUNT,
@@ -180,8 +189,8 @@ _FRAMES: dict[str, Check] = {
         uplinks=_each(_TEXT),
         leaves=_each(_TEXT),
     ),
-    "packet": _object(**_PACKET),
-    "drop": _object(**_PACKET, bin=_NAME, drop=_DROP),
+    "packet": _also(_object(**_PACKET), absent=_ABSENT),
+    "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT),
     "stats": _object(
         final=_FLAG,
         t_ns=_TIME,

@@ -9,6 +9,7 @@ from typing import Any, Optional
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import POINTS
+from vmlat_tui.report import passage
 from vmlat_tui.report.columns import BAR, COUNT, NAME, PERCENT, TEXT, TIME, Column
 from vmlat_tui.report.words import clean, wall_clock
 from vmlat_tui.session.sample import LegKey
@@ -135,7 +136,8 @@ class StageRow:
     leg_ns: Optional[int]
     share: Optional[float]
     slowest: bool
-    task: str
+    cpu: Optional[int]
+    task: Optional[str]
 
     @property
     def key(self) -> int:
@@ -150,15 +152,18 @@ def timeline(frame: Frame) -> list[StageRow]:
     whole = max(1, times[-1] - times[0])
     legs = [None, *(b - a for a, b in zip(times, times[1:]))]
     worst = max((leg for leg in legs if leg is not None), default=None)
-    process = frame["process"]
     rows = []
     for at, (stage, leg) in enumerate(zip(stages, legs)):
-        # The task is known where the packet began; later points may run in another.
-        task = f"{clean(process['comm'])} {process['tid']}" if at == 0 else ""
-        share = leg / whole if leg is not None else None
+        task = passage.task_of(frame, stage)
         rows.append(
             StageRow(
-                stage, times[at] - times[0], leg, share, leg is not None and leg == worst, task
+                stage,
+                times[at] - times[0],
+                leg,
+                leg / whole if leg is not None else None,
+                leg is not None and leg == worst,
+                passage.cpu_of(frame, stage),
+                f"{task.tid} {task.comm}" if task else None,
             )
         )
     return rows
@@ -176,10 +181,10 @@ STAGE_COLUMNS: tuple[Column[StageRow], ...] = (
     Column("percent", "", 5, PERCENT, lambda r: r.share, 5),
     Column("share", "share", 8, BAR, lambda r: r.share, 3, 24,
            lambda r: "bad" if r.slowest else "bar"),
-    Column("cpu", "CPU", 3, COUNT, lambda r: r.stage["cpu"], 1),
+    Column("cpu", "CPU", 3, COUNT, lambda r: r.cpu, 1),
+    Column("task", "task", 17, TEXT, lambda r: r.task, 1, 24),
     Column("title", "what happens", 22, TEXT, _title, 6, 28),
     Column("function", "hook", 20, NAME, lambda r: r.stage["function"], 4, 28),
-    Column("task", "task", 16, TEXT, lambda r: r.task, 7, 24),
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
+from vmlat_tui.report.run import Run
 from vmlat_tui.report.selection import Selection
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import hosts
@@ -21,9 +22,9 @@ from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.recording import Tee
 
-#: How long an agent may take to look around, and libvirt to name a VM after that; probes to be put
-#: in place; and an agent to end.
-_LOOK_S, _FIND_S, _START_S, _END_S = 60.0, 6.0, 180.0, 30.0
+#: How long an agent may take to look around, and libvirt to name a VM after that; and probes to be
+#: put in place.
+_LOOK_S, _FIND_S, _START_S = 60.0, 6.0, 180.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,12 +105,12 @@ def _check_place(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists", "", "choose another name, or replace it with --force")
 
 
-class _Recorder:
+class _Recorder(Run):
     """One run: frames into the file, a line about them on standard error."""
 
     def __init__(self, request: Request) -> None:
+        super().__init__(request.duration_s)
         self._request = request
-        self._stop = False
         self._host = ""
         self._taps: tuple[str, ...] = ()
         self._topology: Optional[Topology] = None
@@ -119,9 +120,6 @@ class _Recorder:
         self._stats: Optional[Frame] = None
         self._live = sys.stderr.isatty()
 
-    def interrupt(self, *_: object) -> None:
-        self._stop = True
-
     def run(self) -> None:
         request = self._request
         with AgentProcess(request.host) as agent:
@@ -129,8 +127,8 @@ class _Recorder:
             tee.record(request.path, overwrite=request.force)
             try:
                 self._start(tee)
-                self._watch(tee)
-                self._finish(tee)
+                self.watch(tee)
+                self.finish(tee)
             finally:
                 self._end_line()
                 tee.stop()
@@ -158,7 +156,7 @@ class _Recorder:
         deadline = time.monotonic() + _START_S
         self._progress("attaching the probes")
         while self._begin_s is None:
-            self._next(tee)
+            self.step(tee)
             if self._stop:
                 raise VmlatError("nothing was recorded", "stopped before the probes were in place")
             if time.monotonic() > deadline:
@@ -168,7 +166,7 @@ class _Recorder:
         """The taps of the VMs that were asked for."""
         deadline = time.monotonic() + _LOOK_S
         while True:
-            if self._next(tee) == "topology":
+            if self.step(tee) == "topology":
                 deadline = min(deadline, time.monotonic() + _FIND_S)
             domains = self._topology.domains if self._topology else ()
             found = {domain.name: domain for domain in domains}
@@ -188,28 +186,8 @@ class _Recorder:
             raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
         raise UsageError(f"{clean(self._request.vms[0])} has no device to measure", "is it running")
 
-    def _watch(self, tee: Tee) -> None:
-        duration_s = self._request.duration_s
-        begin_s = self._begin_s or 0.0
-        while not self._stop:
-            if duration_s is not None and time.monotonic() - begin_s >= duration_s:
-                return
-            if self._next(tee) == "stats":
-                self._progress(self._figures())
-
-    def _finish(self, tee: Tee) -> None:
-        tee.send("stop")
-        deadline = time.monotonic() + _END_S
-        while self._stats is None or not self._stats["final"]:
-            self._next(tee)
-            if time.monotonic() > deadline:
-                raise VmlatError("the agent did not end", f"no final statistics in {_END_S:.0f} s")
-
-    def _next(self, tee: Tee) -> str:
-        """Take one frame, if one comes soon; its type."""
-        frame = tee.next(0.2)
-        if frame is None:
-            return ""
+    def take(self, frame: Frame) -> None:
+        """Learn what there is to say about it; the tee has written it down."""
         kind = str(frame["type"])
         if kind == "hello":
             check_hello(frame)
@@ -222,11 +200,12 @@ class _Recorder:
             self._taps = tuple(str(v["name"]) for v in frame["vm_interfaces"])
         elif kind == "stats":
             self._stats, self._end_s = frame, time.monotonic()
+            if not self._stop and not frame["final"]:
+                self._progress(self._figures())
         elif kind == "notice":
             self._say(clean(str(frame["text"])))
         elif kind == "error":
             raise error_of(frame)
-        return kind
 
     # ---- what is said -----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Which packets of which interfaces: the options that `trace` and `record` share."""
+"""Which packets of which interfaces: the options that `trace`, `irq`, `kick` and `record` share."""
 
 from __future__ import annotations
 
@@ -31,21 +31,29 @@ class Selection:
         }
 
 
-def configure(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the options; returns the group of those that say where."""
+def configure(
+    parser: argparse.ArgumentParser, direction: Optional[str] = None
+) -> argparse._ArgumentGroup:
+    """Add the options; returns the group of those that say where.
+
+    ``direction`` is the only one that the command knows, if so.
+    """
     which = parser.add_argument_group("which packets")
     which.add_argument("--src-ip", metavar="ADDRESS", help="source address, IPv4 or IPv6")
     which.add_argument("--dst-ip", metavar="ADDRESS", help="destination address")
     which.add_argument("--src-port", metavar="PORT", help="source port (tcp, udp)")
     which.add_argument("--dst-port", metavar="PORT", help="destination port (tcp, udp)")
     which.add_argument("--protocol", metavar="NAME", help="tcp, udp or icmp (echo)")
-    which.add_argument(
-        "--direction",
-        choices=("tx", "rx", "both"),
-        default="both",
-        help="tx leaves the VM, rx enters it; with both (the default) a filter also matches the "
-        "answers, whose source and destination are exchanged",
-    )
+    if direction:
+        parser.set_defaults(direction=direction)
+    else:
+        which.add_argument(
+            "--direction",
+            choices=("tx", "rx", "both"),
+            default="both",
+            help="tx leaves the VM, rx enters it; with both (the default) a filter also matches "
+            "the answers, whose source and destination are exchanged",
+        )
     where = parser.add_argument_group("where")
     hosts.configure(where)
     where.add_argument(

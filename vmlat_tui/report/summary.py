@@ -11,6 +11,8 @@ from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.report.words import clean, duration, microseconds, rate
 
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+#: What a table of times has beside the count.
+FIGURES = ("mean", *(name for name, _ in _QUANTILES), "max")
 _BAR = 40
 _TOP_FLOWS = 20
 
@@ -25,11 +27,7 @@ def summary_json(stats: Frame, duration_ns: int) -> Frame:
                 "vm_interface": row["vm_interface"],
                 "direction": row["direction"],
                 "leg": row["leg"],
-                "count": histogram.count,
-                "sum_ns": histogram.sum_ns,
-                "mean_ns": histogram.mean_ns,
-                **{f"{name}_ns": histogram.quantile(q) for name, q in _QUANTILES},
-                "max_ns": histogram.max_ns,
+                **figures_json(histogram),
                 "histogram": [
                     {"from_ns": low, "to_ns": high, "count": count}
                     for low, high, count in histogram.octaves()
@@ -50,6 +48,23 @@ def summary_json(stats: Frame, duration_ns: int) -> Frame:
     }
 
 
+def figures_json(histogram: Histogram) -> dict[str, Any]:
+    """Count, sum, mean, quantiles and maximum."""
+    return {
+        "count": histogram.count,
+        "sum_ns": histogram.sum_ns,
+        "mean_ns": histogram.mean_ns,
+        **{f"{name}_ns": histogram.quantile(q) for name, q in _QUANTILES},
+        "max_ns": histogram.max_ns,
+    }
+
+
+def figures(histogram: Histogram) -> list[float]:
+    """Mean, quantiles and maximum, as the heads of :data:`FIGURES` have it."""
+    quantiles = (histogram.quantile(q) or 0 for _, q in _QUANTILES)
+    return [histogram.mean_ns, *quantiles, histogram.max_ns]
+
+
 def _rates(row: dict[str, Any], duration_ns: int) -> dict[str, float]:
     seconds = max(duration_ns, 1) / 1e9
     return {
@@ -66,10 +81,10 @@ def summary_text(stats: Frame, duration_ns: int, interrupted: str = "") -> str:
     keys = dict.fromkeys((row["vm_interface"] or "", row["direction"]) for row in stats["legs"])
     for vm_interface, direction in keys:
         lines += ["", *_legs(stats, vm_interface, direction)]
-    lines += ["", *_flows(stats, duration_ns), "", *_bins(stats)]
+    lines += ["", *_flows(stats, duration_ns), "", *bins_lines(stats)]
     if stats["drops"]:
         lines += ["", "Drops:", *(_drop(row) for row in stats["drops"])]
-    lines += _remarks(stats)
+    lines += remarks_lines(stats)
     return "\n".join(lines) + "\n"
 
 
@@ -81,11 +96,10 @@ def _legs(stats: Frame, vm_interface: str, direction: str) -> list[str]:
     ]
     lines = [
         f"{clean(vm_interface)} {direction.upper()} legs (us):",
-        f"  {'leg':<28}{'count':>9}{'mean':>12}{'p50':>12}{'p90':>12}{'p99':>12}{'max':>12}",
+        f"  {'leg':<28}{'count':>9}" + "".join(f"{name:>12}" for name in FIGURES),
     ]
     for row, histogram in rows:
-        values = [histogram.mean_ns, *(histogram.quantile(q) or 0 for _, q in _QUANTILES)]
-        numbers = "".join(f"{microseconds(v):>12}" for v in [*values, histogram.max_ns])
+        numbers = "".join(f"{microseconds(v):>12}" for v in figures(histogram))
         lines.append(f"  {row['title']:<28}{histogram.count:>9}{numbers}")
     for row, histogram in rows:
         lines += ["", f"  {row['title']}: distribution", *_distribution(histogram)]
@@ -118,7 +132,8 @@ def _flows(stats: Frame, duration_ns: int) -> list[str]:
     return lines
 
 
-def _bins(stats: Frame) -> list[str]:
+def bins_lines(stats: Frame) -> list[str]:
+    """How the packets ended, and whether the counts add up."""
     names = [b.id for b in Bin]
     lines = [f"Packets: {'started':>11} = {'sum':>9}   of: {' + '.join(names)}"]
     for direction, row in stats["bins"].items():
@@ -150,7 +165,8 @@ _REMARKS = {
 }
 
 
-def _remarks(stats: Frame) -> list[str]:
+def remarks_lines(stats: Frame) -> list[str]:
+    """What was not seen, if anything."""
     lines = [
         f"  {stats['counters'][k]} {text}"
         for k, text in _REMARKS.items()

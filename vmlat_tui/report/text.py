@@ -73,15 +73,26 @@ def packet_text(frame: Frame, wall_offset_ns: int) -> str:
         *leg_lines(stages),
     ]
     if dropped:
-        lines += ["", _drop_line(frame)]
+        lines += ["", drop_line(frame)]
     lines += ["", f"Total Latency: {microseconds(frame['total_ns'])} us", ""]
     return "\n".join(lines)
 
 
-def _drop_line(frame: Frame) -> str:
+#: Where a packet waits that went no further than to these points.
+_WAITING = {
+    "tun_out": "Still in tun's ring: the guest has not taken it",
+    "vhost_woken": "Still in tun's ring: its vhost worker was woken and does not run",
+    "vhost_on_cpu": "Still in tun's ring: its vhost worker runs and has not taken it",
+    "vhost_take": "In the guest's ring: its vhost worker has not announced it",
+    "vhost_signal": "In the guest's ring: announced, but the guest has not been seen to go on",
+}
+
+
+def drop_line(frame: Frame) -> str:
+    """Where and why a packet of a ``drop`` frame ended."""
     drop = frame["drop"]
-    if drop["point"] == "tun_out" and frame["bin"] == "expired":
-        return "Still in tun's ring: the guest has not taken it"
+    if frame["bin"] == "expired" and drop["point"] in _WAITING:
+        return _WAITING[drop["point"]]
     if frame["bin"] != "dropped":
         return f"Lost from sight after {drop['point']}"
     reason = f"reason {clean(drop['reason'])}" if drop["reason"] else "the kernel gives no reason"

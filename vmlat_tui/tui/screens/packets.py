@@ -6,7 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.report import packets
+from vmlat_tui.report import packets, passage
 from vmlat_tui.report.packets import PacketRow
 from vmlat_tui.report.words import clean, wall_clock
 from vmlat_tui.session.snapshot import Place
@@ -14,6 +14,9 @@ from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.table import Table
+
+#: Lines of the screen that are no points: breadcrumb, head of the table, trust line, hints.
+_AROUND = 4
 
 
 class PacketsScreen(VmlatScreen):
@@ -72,7 +75,7 @@ class PacketScreen(VmlatScreen):
 
     scope = "packet"
     CSS = """
-    PacketScreen #identity { height: 4; padding: 0 1; }
+    PacketScreen #identity { padding: 0 1; }
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -110,4 +113,8 @@ class PacketScreen(VmlatScreen):
         if frame["type"] == "drop":
             lines[2] = (*lines[2], ("   ▲ it did not arrive, it ended ", "bad"),
                         (clean(packets.drop_text(frame)), "bad"))  # fmt: skip
-        return lines
+        for gap in passage.gaps(frame):
+            lines.append((("absent ", "dim"), (gap.span, ""), (f": {gap.words}", "")))
+        # Air, where the whole way still fits below crumb, this and the table's head.
+        fits = len(frame["stages"]) + len(lines) + _AROUND < self.size.height
+        return [*lines, ()] if fits else lines
