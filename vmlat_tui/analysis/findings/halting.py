@@ -125,7 +125,8 @@ def _judge_polls(
         return _Judged(
             OVERRIDDEN, Sureness.LIKELY, f"{window}, but {share} of the polls were invalid{waits}"
         )
-    if halt.attempted < _NEVER * (halt.wakeups + halt.successful):
+    halts = halt.wakeups + halt.successful
+    if halt.attempted < _NEVER * halts:
         tried = f"{window}, but {halt.attempted:.1f} of {halts:.0f} halts a second are polled for"
         if wait_ns is not None and wait_ns > window_ns:
             return _Judged(SHORT, Sureness.POSSIBLE, f"{tried}{waits}: KVM closed the window")

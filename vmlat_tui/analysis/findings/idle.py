@@ -121,10 +121,11 @@ def _found(evidence: Evidence, wake: Wake, slept: _Slept, time: Explained) -> Fi
         if slept.counted
         else f"{percent(slept.share)} of its idle time is in deep states"
     )
+    how += f" (exit latency {slept.state.latency_us} µs)"
     return found(
         DEEP[wake.role],
         f"{evidence.name(row.tid)} waited for an idle exit{where} in {row.idle.count} of"
-        f" {row.count} wake-ups ({quantiles(row.idle)}); {how} (exit latency {slept.state.latency_us} µs)",
+        f" {row.count} wake-ups ({quantiles(row.idle)}); {how}",
         sureness,
         numbers,
         time,

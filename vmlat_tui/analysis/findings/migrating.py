@@ -48,7 +48,8 @@ def migrating(evidence: Evidence) -> Iterator[Finding]:
             yield found(
                 KINDS[wake.role],
                 f"{evidence.name(worst.tid)} may run on {cpus} CPUs and was on another one"
-                f" than before after {percent(worst.migrations / worst.count)} of {worst.count} wake-ups",
+                f" than before after {percent(worst.migrations / worst.count)} of {worst.count}"
+                " wake-ups",
                 Sureness.POSSIBLE,
                 {"tid": worst.tid, "migrations": worst.migrations, "wakeups": worst.count,
                  "pin": _PINS[wake.role]},

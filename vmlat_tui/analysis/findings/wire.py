@@ -6,12 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Optional
 
 from vmlat_tui.analysis.findings.evidence import Evidence
-from vmlat_tui.analysis.findings.finding import Finding, Kind, Severity, Sureness, found
+from vmlat_tui.analysis.findings.finding import (
+    Explained,
+    Finding,
+    Kind,
+    Severity,
+    Sureness,
+    found,
+)
 from vmlat_tui.analysis.findings.spent import explained, waiting
 from vmlat_tui.analysis.findings.words import quantiles
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Interface
 
+_COALESCING = ("rx-usecs", "rx-frames", "adaptive-rx")
 _GRO = "rx:phy_gro>phy_rx"
 _QUEUES = {"tx:phy_queue>phy_xmit": Direction.TX, "rx:vnet_queue>tun_out": Direction.RX}
 
@@ -47,6 +55,11 @@ OFFLOADS = Kind(
 )  # fmt: skip
 
 
+def _sureness(time: Explained) -> Sureness:
+    """What only few packets waited for may have been an interruption of the code instead."""
+    return Sureness.MEASURED if time.p50_ns else Sureness.LIKELY
+
+
 def gro(evidence: Evidence) -> Iterator[Finding]:
     """Packets that waited much longer for the stack than code takes."""
     leg = evidence.leg(_GRO)
@@ -57,14 +70,13 @@ def gro(evidence: Evidence) -> Iterator[Finding]:
     settings = ""
     for uplink in evidence.uplinks[:1]:
         numbers["interface"] = uplink.name
-        shown = {k: v for k, v in uplink.coalescing.items()
-                 if k in ("rx-usecs", "rx-frames", "adaptive-rx")}  # fmt: skip
-        numbers.update({key.replace("-", "_"): value for key, value in shown.items()})
+        shown = {name: uplink.coalescing[name] for name in _COALESCING if name in uplink.coalescing}
+        numbers.update({name.replace("-", "_"): value for name, value in shown.items()})
         if shown:
-            words = ", ".join(f"{key} {value}" for key, value in shown.items())
+            words = ", ".join(f"{name} {value}" for name, value in shown.items())
             settings = f"; coalescing of {uplink.name}: {words}"
     sentence = f"from driver to stack: {quantiles(leg)} of {leg.count} packets{settings}"
-    yield found(GRO, sentence, Sureness.MEASURED, numbers, time, (_GRO,))
+    yield found(GRO, sentence, _sureness(time), numbers, time, (_GRO,))
 
 
 def qdisc(evidence: Evidence) -> Iterator[Finding]:
@@ -72,33 +84,35 @@ def qdisc(evidence: Evidence) -> Iterator[Finding]:
     for leg_id, direction in _QUEUES.items():
         leg = evidence.leg(leg_id)
         time = explained(evidence, direction, (waiting(evidence, direction, leg),))
-        if time is None:
+        devices = _devices(evidence, direction)
+        queues = [queue for device in devices for queue in device.qdiscs if queue.kind != "noqueue"]
+        # Nothing waits on a tap that has none, whatever else interrupts the code there.
+        if time is None or (direction is Direction.RX and not queues):
             continue
-        tap = evidence.topology.interface(evidence.tap)
-        devices = evidence.uplinks if direction is Direction.TX else (tap,) if tap else ()
         name = devices[0].name if len(devices) == 1 else "the uplink"
         numbers: dict[str, int | float | str] = {"interface": name}
-        queues = [queue for device in devices for queue in device.qdiscs]
         state = ""
         if queues:
-            numbers.update(
-                qdisc=", ".join(dict.fromkeys(queue.kind for queue in queues)),
-                backlog_packets=sum(queue.backlog_packets for queue in queues),
-                drops=sum(queue.drops for queue in queues),
-            )
+            kinds = ", ".join(dict.fromkeys(queue.kind for queue in queues))
+            backlog = sum(queue.backlog_packets for queue in queues)
+            drops = sum(queue.drops for queue in queues)
+            numbers.update(qdisc=kinds, backlog_packets=backlog, drops=drops)
             state = (
-                f" ({numbers['qdisc']}, backlog {numbers['backlog_packets']} packets when last "
-                f"looked at, {numbers['drops']} dropped since it was made)"
+                f" ({kinds}, backlog {backlog} packets when last looked at, {drops} dropped since"
+                " it was made)"
             )
-        yield found(
-            QDISC,
-            f"from queueing on {name} to its driver: {quantiles(leg)} of {leg.count}"
-            f" packets{state}",
-            Sureness.MEASURED,
-            numbers,
-            time,
-            (leg_id,),
+        sentence = (
+            f"from queueing on {name} to its driver: {quantiles(leg)} of {leg.count} packets{state}"
         )
+        yield found(QDISC, sentence, _sureness(time), numbers, time, (leg_id,))
+
+
+def _devices(evidence: Evidence, direction: Direction) -> tuple[Interface, ...]:
+    """Where packets of a direction are queued."""
+    if direction is Direction.TX:
+        return evidence.uplinks
+    tap = evidence.topology.interface(evidence.tap)
+    return (tap,) if tap else ()
 
 
 def bond(evidence: Evidence) -> Iterator[Finding]:
@@ -133,8 +147,9 @@ def bond(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _kernel_bond(evidence: Evidence) -> Optional[Interface]:
-    hops = evidence.way.hops if evidence.way else ()
-    devices = (evidence.topology.interface(hop.device) for hop in hops)
+    way = evidence.way
+    names = [*(hop.device for hop in way.hops), *way.uplinks] if way else []
+    devices = map(evidence.topology.interface, names)
     return next((device for device in devices if device and device.kind == "bond"), None)
 
 
@@ -161,16 +176,15 @@ def _off(offloads: Mapping[str, bool]) -> list[str]:
 
 def offloads(evidence: Evidence) -> Iterator[Finding]:
     """The leg in which the kernel does what the interface could."""
-    tap = evidence.topology.interface(evidence.tap)
     devices = [
         (leg_id, direction, device)
         for leg_id, direction in _QUEUES.items()
-        for device in (evidence.uplinks if direction is Direction.TX else (tap,))
+        for device in _devices(evidence, direction)
     ]
     for leg_id, direction, device in devices:
-        off = _off(device.offloads) if device else []
+        off = _off(device.offloads)
         time = explained(evidence, direction, (evidence.leg(leg_id),)) if off else None
-        if device is not None and time is not None:
+        if time is not None:
             yield found(
                 OFFLOADS,
                 f"{device.name} has {', '.join(off)} switched off",
