@@ -81,7 +81,8 @@ def line(judged: Verdict) -> tuple[tuple[str, str], ...]:
     parts = [(f"{glyph(worst)} {'possibly ' if possible else ''}{worst.word}", role(worst))]
     if time is not None:
         atmost = "at most " if possible else ""
-        times = f"{us(time.p50_ns)} of p50, {us(time.p99_ns)} of p99"
+        figures = ((time.p50_ns, "p50"), (time.p99_ns, "p99"))
+        times = ", ".join(f"{us(value)} of {name}" for value, name in figures if value)
         parts += [(f" {time.direction.name}", "strong"), (f" {atmost}{times}", "")]
         if time.lost:
             parts.append((f", {percent(time.lost)} lost", "bad"))
@@ -140,7 +141,7 @@ def export_columns(findings: Sequence[Finding]) -> tuple[Column[Finding], ...]:
 
 _HOW_SURE = {
     Sureness.MEASURED: "measured: the time itself was seen to be spent on this",
-    Sureness.LIKELY: "likely: the time was measured, and counts beside it point to this cause",
+    Sureness.LIKELY: "likely: the time was measured, and this is what explains it best",
     Sureness.POSSIBLE: "possible: the time was measured, and this may be behind all, some or none",
 }
 

@@ -22,7 +22,7 @@ from vmlat_tui.session.history import History
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.replay import Replay
-from vmlat_tui.session.snapshot import NOTHING, Moments, Place, Snapshot
+from vmlat_tui.session.snapshot import Moments, Place, Snapshot
 from vmlat_tui.session.source import Source
 from vmlat_tui.session.window import Span
 
@@ -126,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
 def _latest(moments: Moments) -> Place:
     """The last moment that has figures: a recording may go on after its measurement."""
     measured = [at for at, moment in enumerate(moments) if moment.stats is not None]
-    at = measured[-1] if measured else len(moments) - 1
-    return Place(moments[: at + 1] or (NOTHING,), at)
+    return Place(moments, measured[-1] if measured else len(moments) - 1)
 
 
 class _Live:

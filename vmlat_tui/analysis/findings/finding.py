@@ -23,8 +23,8 @@ class Severity(enum.IntEnum):
 class Sureness(enum.IntEnum):
     """How sure it is that the cause is behind the time.
 
-    MEASURED: the time itself was seen to be spent on this.  LIKELY: the time was measured, and that
-    this is behind it follows from counts beside it.  POSSIBLE: the time was measured, and this may
+    MEASURED: the time itself was seen to be spent on this.  LIKELY: the time was measured, and this
+    explains it best, by what was counted beside it.  POSSIBLE: the time was measured, and this may
     be behind some of it: what is said to be explained is the most that it can be.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from vmlat_tui.analysis.findings.evidence import Evidence
@@ -18,8 +18,9 @@ SHARE, LEAST_NS = 0.05, 1_000
 LOSS = 0.001
 #: Fewer packets say nothing; the slowest hundredth of fewer than a hundred is one packet.
 PACKETS, PACKETS_P99 = 10, 100
-#: A leg that takes longer than so many typical ones is more than code that runs.
-WAITING = 4
+#: A leg that takes longer than so many typical medians, and than so many typical 99th percentiles,
+#: is more than code that runs.
+WAITING, INTERRUPTED = 4, 2
 #: What happens between these points is code, and a queue that is mostly empty.
 _CODE = frozenset(
     {"tun_in>vnet_rx", "vnet_rx>switch_in", "switch_in>ovs_dp", "ovs_dp>switch_out",
@@ -159,21 +160,24 @@ def split(leg: Histogram, idle: Histogram, queued: Histogram) -> Split:
 
 
 def waiting(evidence: Evidence, direction: Direction, leg: Histogram) -> Histogram:
-    """The packets of a leg that took much longer than code takes on this machine.
-
-    None of them where no leg shows how long that is.
+    """The packets of a leg that took much longer than code takes on this machine, interruptions
+    included.  None of them where no leg shows how long that is.
     """
-    limit_ns = WAITING * _pace_ns(evidence, direction)
+    limit_ns = _longest_code_ns(evidence, direction)
     if not limit_ns:
         return Histogram()
     return kept(leg, {b: c for b, c in leg.buckets.items() if bounds(b)[0] >= limit_ns})
 
 
-def _pace_ns(evidence: Evidence, direction: Direction) -> int:
-    """The typical median of a leg in which only code runs."""
-    medians: Sequence[int] = sorted(
-        evidence.leg(id_).quantiles(0.5)[0]
-        for id_ in evidence.ids(direction)
-        if id_.partition(":")[2] in _CODE
-    )
-    return medians[len(medians) // 2] if medians else 0
+def _longest_code_ns(evidence: Evidence, direction: Direction) -> int:
+    """From the typical leg in which only code runs: what interrupts one, interrupts all."""
+    figures = [
+        evidence.leg(leg_id).quantiles(0.5, 0.99)
+        for leg_id in evidence.ids(direction)
+        if leg_id.partition(":")[2] in _CODE
+    ]
+    if not figures:
+        return 0
+    half_ns = sorted(half for half, _ in figures)[len(figures) // 2]
+    most_ns = sorted(most for _, most in figures)[len(figures) // 2]
+    return max(WAITING * half_ns, INTERRUPTED * most_ns)

@@ -7,6 +7,8 @@ from vmlat_tui.model.histogram import Histogram
 
 def us(value_ns: float) -> str:
     """``86.5 µs``: three digits are more than a histogram knows."""
+    if not value_ns:
+        return "0 µs"
     value = value_ns / 1000
     digits = 2 if value < 10 else 1 if value < 1000 else 0
     return f"{value:.{digits}f} µs"
