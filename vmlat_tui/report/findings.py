@@ -48,7 +48,7 @@ def verdict(place: Place, tap: str, span: Span, mark_ns: Optional[int] = None) -
     reason = ""
     if not found:
         whole = sum(packets.values())
-        reason = f"nothing stands out: no known cause explains {percent(SHARE)} of the p50 or p99"
+        reason = f"nothing stands out: no known cause explains {100 * SHARE:g} % of the p50 or p99"
         reason += f" of {whole} packets"
         if not any("vhost_on_cpu" in leg for leg in given.legs):
             reason += "; vhost and vCPUs are not measured here"

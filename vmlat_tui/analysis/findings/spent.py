@@ -18,9 +18,8 @@ SHARE, LEAST_NS = 0.05, 1_000
 LOSS = 0.001
 #: Fewer packets say nothing; the slowest hundredth of fewer than a hundred is one packet.
 PACKETS, PACKETS_P99 = 10, 100
-#: A leg that takes longer than so many typical medians, and than so many typical 99th percentiles,
-#: is more than code that runs.
-WAITING, INTERRUPTED = 4, 2
+#: A leg that takes longer than so many typical ones is more than code that runs.
+WAITING = 4
 #: What happens between these points is code, and a queue that is mostly empty.
 _CODE = frozenset(
     {"tun_in>vnet_rx", "vnet_rx>switch_in", "switch_in>ovs_dp", "ovs_dp>switch_out",
@@ -160,24 +159,20 @@ def split(leg: Histogram, idle: Histogram, queued: Histogram) -> Split:
 
 
 def waiting(evidence: Evidence, direction: Direction, leg: Histogram) -> Histogram:
-    """The packets of a leg that took much longer than code takes on this machine, interruptions
-    included.  None of them where no leg shows how long that is.
+    """The packets of a leg that took longer than code takes on this machine.
+
+    If its median does, whatever is longer than so many typical medians; else only what is longer
+    than the slowest hundredth of any leg in which only code runs, as interruptions meet all alike.
+    None where there is no such leg.
     """
-    limit_ns = _longest_code_ns(evidence, direction)
-    if not limit_ns:
-        return Histogram()
-    return kept(leg, {b: c for b, c in leg.buckets.items() if bounds(b)[0] >= limit_ns})
-
-
-def _longest_code_ns(evidence: Evidence, direction: Direction) -> int:
-    """From the typical leg in which only code runs: what interrupts one, interrupts all."""
-    figures = [
+    code = [
         evidence.leg(leg_id).quantiles(0.5, 0.99)
         for leg_id in evidence.ids(direction)
         if leg_id.partition(":")[2] in _CODE
     ]
-    if not figures:
-        return 0
-    half_ns = sorted(half for half, _ in figures)[len(figures) // 2]
-    most_ns = sorted(most for _, most in figures)[len(figures) // 2]
-    return max(WAITING * half_ns, INTERRUPTED * most_ns)
+    if not code:
+        return Histogram()
+    limit_ns = WAITING * sorted(half for half, _ in code)[len(code) // 2]
+    if leg.quantiles(0.5)[0] < limit_ns:
+        limit_ns = max(limit_ns, *(most for _, most in code))
+    return kept(leg, {b: c for b, c in leg.buckets.items() if bounds(b)[0] >= limit_ns})
