@@ -69,6 +69,26 @@ def test_a_vcpu_ahead_is_called_by_its_vm() -> None:
     assert "behind vCPU 0 of db-1 (CPU 0/KVM)" in finding.sentence
 
 
+def test_the_vcpu_of_another_vm_is_not_taken_for_the_one_that_waits() -> None:
+    leg, here = many(BUSY), topology()
+    row = woken(VCPU, queued=leg, ahead={"CPU 0/KVM": 9})
+
+    def said(*names: str) -> str:
+        others = []
+        for name in names:
+            other = host.domain(1, name)
+            vcpu = replace(other.vcpus[0], thread=host.thread(3000, "CPU 0/KVM", 2, [2]))
+            others.append(replace(other, vcpus=(vcpu,)))
+        on = replace(here, domains=(*here.domains, *others))
+        return one(evidence({VCPU_WAKE: leg}, (row,), on), "vcpu-shares-cpu").sentence
+
+    assert here.domains[0].vcpus[0].thread is not None
+    assert here.domains[0].vcpus[0].thread.name == "CPU 0/KVM", "it has the same name"
+    assert said("db-1").endswith("behind vCPU 0 of db-1 (CPU 0/KVM)")
+    assert said("a", "b").endswith("behind vCPU 0 of a or vCPU 0 of b (CPU 0/KVM)")
+    assert said().endswith("behind CPU 0/KVM")
+
+
 def test_many_tasks_ahead_of_a_bound_worker_are_a_matter_of_isolation() -> None:
     crowd = {"a": 30, "b": 30, "c": 30, "d": 10}
     assert ids(queued(crowd)) == ["worker-cpu-not-isolated"]

@@ -21,7 +21,7 @@ from vmlat_tui.session.wakes import read, together, without, woken
 from vmlat_tui.session.window import Span
 
 TAP = "vnet0"
-WORKER, VCPU = 2030, 2010
+WORKER, VCPU = TIDS = 2030, 2010
 
 
 def fed(frames: Iterator[Frame], depth: int = 300) -> History:
@@ -62,8 +62,8 @@ def test_a_row_in_which_nothing_was_counted_since_is_not_read_again() -> None:
 
 def test_a_span_has_what_was_counted_in_it() -> None:
     history = fed(Wakeful(host.NAMES[:2]).whole(12))
-    start = counted.wakeups(here(history), Span.START)[WORKER]
-    recent = counted.wakeups(here(history), Span.RECENT)[WORKER]
+    start = counted.wakeups(here(history), TIDS, Span.START)[WORKER]
+    recent = counted.wakeups(here(history), TIDS, Span.RECENT)[WORKER]
     assert start.count == 12 * 2 * 900 and recent.count == 10 * 2 * 900
     assert start.idle_states == {1: start.count} and start.vm_interface == TAP
     assert counted.absences(here(history), TAP, "rx", Span.RECENT) == {
@@ -80,7 +80,7 @@ def test_the_leg_and_its_wakeups_are_of_the_same_packets() -> None:
         for span in (Span.RECENT, Span.START):
             place = here(history, back)
             legs = window.histograms(place, TAP, span)
-            woken_ = counted.wakeups(place, span)
+            woken_ = counted.wakeups(place, TIDS, span)
             wakes = (legs["tx:vhost_woken>vhost_on_cpu"], legs["rx:vhost_woken>vhost_on_cpu"])
             assert woken_[WORKER].idle.count == sum(leg.count for leg in wakes)
             assert woken_[VCPU].idle.buckets == legs["rx:vcpu_woken>vcpu_on_cpu"].buckets
@@ -89,7 +89,7 @@ def test_the_leg_and_its_wakeups_are_of_the_same_packets() -> None:
 def test_an_earlier_moment_knows_nothing_of_later_ones() -> None:
     history = fed(Wakeful(host.NAMES[:1]).whole(12))
     place = here(history, back=4)
-    assert counted.wakeups(place, Span.START)[WORKER].count == 8 * 2 * 900
+    assert counted.wakeups(place, TIDS, Span.START)[WORKER].count == 8 * 2 * 900
     assert counted.absences(place, TAP, "rx", Span.START)["vcpu_polling"] == 17 * (8 + 2)
     # Two readings of the counters were before the measurement: the stream's ticks go on.
     assert sum(counted.drops(place, TAP, Span.START).values()) == 2 * (8 + 2)
@@ -101,7 +101,7 @@ def test_a_new_filter_begins_to_count_anew() -> None:
     history.take({"type": "ack", "id": 1, "command": "filter"})
     for _ in range(2):
         history.take(stream.stats())
-    assert counted.wakeups(here(history), Span.START)[WORKER].count == 2 * 2 * 900
+    assert counted.wakeups(here(history), TIDS, Span.START)[WORKER].count == 2 * 2 * 900
     assert counted.absences(here(history), TAP, "rx", Span.START)["vcpu_polling"] == 34
     assert sum(counted.drops(here(history), TAP, Span.START).values()) == 4
 
@@ -112,9 +112,17 @@ def test_only_the_newest_moment_keeps_what_was_counted_since_the_start() -> None
     assert all(m.stats.since is None for m in past if m.stats)
 
 
+def test_the_probes_know_the_workers_of_a_vnic() -> None:
+    place = here(fed(Wakeful(host.NAMES[:2]).whole(3)))
+    assert counted.workers(place, TAP) == {WORKER}
+    assert counted.workers(here(fed(Stream(host.NAMES[:1]).looking())), TAP) == set()
+
+
 def test_older_recordings_have_neither() -> None:
     place = here(fed(Stream(host.NAMES[:1]).whole(3)))
-    assert counted.wakeups(place, Span.START) == {} == counted.wakeups(place, Span.RECENT)
+    assert (
+        counted.wakeups(place, TIDS, Span.START) == {} == counted.wakeups(place, TIDS, Span.RECENT)
+    )
     assert counted.absences(place, TAP, "rx", Span.START) == {}
 
 

@@ -89,7 +89,7 @@ def line(judged: Verdict) -> tuple[tuple[str, str], ...]:
     more = len(judged.findings) - 1
     if more:
         parts.append((f"  +{more} more", "dim"))
-    return (*parts, ("  i", "key"))
+    return tuple(parts)
 
 
 # ---- the list -----------------------------------------------------------------------------------

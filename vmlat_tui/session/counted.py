@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Optional
 
 from vmlat_tui.model.wakeups import Wakeups
@@ -36,19 +36,32 @@ def _absent(moments: Sequence[Snapshot]) -> Counter[tuple[str, str, str]]:
     return found
 
 
-def wakeups(place: Place, span: Span, mark_ns: Optional[int] = None) -> dict[int, Wakeups]:
-    """Wake-ups in the span of every watched thread that was woken, by its tid."""
+def wakeups(
+    place: Place, tids: Collection[int], span: Span, mark_ns: Optional[int] = None
+) -> dict[int, Wakeups]:
+    """Wake-ups in the span of those of these threads that were woken, by their tids."""
     since, within, later = _sources(place, span, mark_ns)
     if since is None:
-        return _woken(within)
-    after = _woken(later)
-    left = {tid: without(total, after.get(tid)) for tid, total in since.wakeups.items()}
+        return _woken(within, tids)
+    after = _woken(later, tids)
+    totals = {tid: since.wakeups[tid] for tid in tids if tid in since.wakeups}
+    left = {tid: without(total, after.get(tid)) for tid, total in totals.items()}
     return {tid: woken for tid, woken in left.items() if woken is not None and woken.count}
 
 
-def _woken(moments: Sequence[Snapshot]) -> dict[int, Wakeups]:
+def workers(place: Place, vnic: str) -> set[int]:
+    """The tids of the workers of a vNIC that were woken, as the probes say."""
+    stats = place.now.stats
+    if stats is None:
+        return set()
+    found = {tid for tid, row in stats.wakeups.items() if row.vm_interface == vnic}
+    if stats.since is not None:
+        found |= {tid for tid, row in stats.since.wakeups.items() if row.vm_interface == vnic}
+    return found
+
+
+def _woken(moments: Sequence[Snapshot], tids: Collection[int]) -> dict[int, Wakeups]:
     parts = [moment.stats.wakeups for moment in moments if moment.stats]
-    tids = dict.fromkeys(tid for part in parts for tid in part)
     found = {tid: together(tid, (part[tid] for part in parts if tid in part)) for tid in tids}
     return {tid: woken for tid, woken in found.items() if woken is not None and woken.count}
 

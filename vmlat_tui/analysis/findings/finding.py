@@ -95,7 +95,7 @@ class Finding:
     @property
     def key(self) -> tuple[str, Optional[Direction], str]:
         """Identity: the numbers change, this does not."""
-        subject = str(self.numbers.get("tid", self.numbers.get("interface", "")))
+        subject = str(self.numbers.get("interface", ""))
         return (self.id, self.explained.direction if self.explained else None, subject)
 
 

@@ -10,7 +10,7 @@ from vmlat_tui.analysis.findings.finding import Finding, Kind, Numbers, Severity
 from vmlat_tui.analysis.findings.spent import explained
 from vmlat_tui.analysis.findings.wakes import Wake, wakes
 from vmlat_tui.analysis.findings.words import percent, quantiles
-from vmlat_tui.model.topology import Thread
+from vmlat_tui.model.topology import Domain, Thread
 from vmlat_tui.model.wakeups import Role, Wakeups
 
 #: One task that was ahead in so many of the waits is the cause of them.
@@ -92,7 +92,7 @@ def _cause(evidence: Evidence, wake: Wake, worst: Wakeups) -> tuple[str, Numbers
         name, count = ahead[0]
         numbers.update(ahead=name, ahead_share=count / known)
         return "shared", numbers, (
-            f"{sentence}, in {percent(count / known)} of them behind {_who(evidence, name, cpu)}"
+            f"{sentence}, in {percent(count / known)} of them behind {_who(evidence, name, cpu, worst.tid)}"
         )  # fmt: skip
     if ahead:
         numbers["ahead"] = ", ".join(name for name, _ in ahead[:3])
@@ -108,19 +108,33 @@ def _bound_but_not_isolated(evidence: Evidence, thread: Thread) -> bool:
     return len(own) < len(cpus) and not all(cpu.isolated for cpu in own)
 
 
-def _who(evidence: Evidence, name: str, cpu: Optional[int]) -> str:
-    """A task by what it is to the host, where that is known."""
-    for domain in evidence.topology.domains:
-        threads = [(f"vCPU {v.number}", v.thread) for v in domain.vcpus if v.thread]
-        threads += [(f"vhost worker {w.thread.tid}", w.thread) for w in domain.workers]
-        for title, thread in threads:
-            if thread.name == name and cpu in (thread.cpu, *_only(thread)):
-                return f"{title} of {domain.name} ({name})"
+def _who(evidence: Evidence, name: str, cpu: Optional[int], waiting: int) -> str:
+    """A task by what it is to the host, where that is known; never the thread that waited."""
+    known = [
+        f"{title} of {domain.name}"
+        for domain in evidence.topology.domains
+        for title, thread in _threads(domain)
+        if thread.name == name and thread.tid != waiting and cpu in _where(evidence, thread)
+    ]
+    if known:
+        return f"{' or '.join(known[:3])} ({name})"
     for task in evidence.neighbours(cpu) if cpu is not None else ():
-        if task.name == name:
+        if task.name == name and task.tid != waiting:
             return f"{name} (tid {task.tid}, {percent(task.run_share)} of that CPU)"
     return name
 
 
-def _only(thread: Thread) -> tuple[int, ...]:
-    return thread.cpus if len(thread.cpus) == 1 else ()
+def _threads(domain: Domain) -> Iterator[tuple[str, Thread]]:
+    for vcpu in domain.vcpus:
+        if vcpu.thread is not None:
+            yield f"vCPU {vcpu.number}", vcpu.thread
+    for worker in domain.workers:
+        yield f"vhost worker {worker.thread.tid}", worker.thread
+
+
+def _where(evidence: Evidence, thread: Thread) -> tuple[Optional[int], ...]:
+    """The only CPU that it may run on, or where it was seen."""
+    if len(thread.cpus) == 1:
+        return thread.cpus
+    rate = evidence.rates.threads.get(thread.tid) if evidence.rates else None
+    return (thread.cpu, rate.cpu if rate else None)

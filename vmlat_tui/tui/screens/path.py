@@ -104,7 +104,8 @@ class PathScreen(VmlatScreen):
         strip = self.query_one("#strip", Lines)
         strip.show(strip_lines(place, domain, self.tap, shown, strip.size.width - 2))
         judged = self._judged(place)
-        self.query_one("#verdict", Lines).show([findings.line(judged)])
+        key = (("  i", "key"),) if judged.findings else ()
+        self.query_one("#verdict", Lines).show([(*findings.line(judged), *key)])
         self._fill_workers(place, domain)
         self._fill_halt(place, domain)
 
