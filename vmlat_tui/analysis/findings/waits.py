@@ -91,9 +91,9 @@ def _cause(evidence: Evidence, wake: Wake, worst: Wakeups) -> tuple[str, Numbers
     if ahead and ahead[0][1] >= _MOST * known:
         name, count = ahead[0]
         numbers.update(ahead=name, ahead_share=count / known)
-        return "shared", numbers, (
-            f"{sentence}, in {percent(count / known)} of them behind {_who(evidence, name, cpu, worst.tid)}"
-        )  # fmt: skip
+        who = _who(evidence, name, cpu, worst.tid)
+        sentence += f", in {percent(count / known)} of them behind {who}"
+        return "shared", numbers, sentence
     if ahead:
         numbers["ahead"] = ", ".join(name for name, _ in ahead[:3])
         sentence += f", most often behind {numbers['ahead']}"
