@@ -31,6 +31,15 @@ def recorded(ticks: int = 12, vms: int = 3) -> tuple[Frame, ...]:
     return tuple(Stream(NAMES[:vms], notes=("libvirt is not reachable: no socket",)).whole(ticks))
 
 
+@functools.cache
+def wakeful(ahead: str = "", ticks: int = 12, vms: int = 2) -> tuple[Frame, ...]:
+    """A measurement of the whole way, with wake-ups; workers wait for a task, if one is named."""
+    from tests.tui.host import NAMES
+    from tests.tui.wakeful import Wakeful
+
+    return tuple(Wakeful(NAMES[:vms], ahead=ahead).whole(ticks))
+
+
 def drive(
     frames: Iterable[Frame],
     act: Callable[[VmlatApp, Pilot[None]], Awaitable[Result]],

@@ -9,7 +9,7 @@ import argparse
 import gzip
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -91,6 +91,10 @@ class Stream:
     #: So many legs each way at least: others that skip a point are counted too.
     least_legs: int = 0
     tick: int = 0
+    #: As :data:`PATHS`.
+    paths: Mapping[Direction, tuple[tuple[str, str, int], ...]] = field(
+        default_factory=lambda: PATHS
+    )
     _totals: dict[tuple[str, Leg], Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,7 +132,7 @@ class Stream:
     def measuring(self) -> Frame:
         """The probes are in place; without functions, on the lower rung."""
         points: dict[str, dict[str, Any]] = {}
-        for direction, path in PATHS.items():
+        for direction, path in self.paths.items():
             for point, function, _ in path:
                 row = points.setdefault(
                     point,
@@ -176,7 +180,7 @@ class Stream:
 
     def packet(self, number: int, direction: Direction, drop: bool = False) -> Frame:
         """One packet of the VM; a dropped one ends in the switch."""
-        path = PATHS[direction]
+        path = self.paths[direction]
         slow = self._slow(number)
         t_ns = self.t_ns
         times: list[int] = []
@@ -237,7 +241,7 @@ class Stream:
     def _grow(self) -> None:
         for number, tap in enumerate(self.taps):
             slow = self._slow(number)
-            for direction, path in PATHS.items():
+            for direction, path in self.paths.items():
                 total = self._totals.setdefault((tap, Leg(direction, None, None)), Histogram())
                 count = self.packets * (1 + number)
                 weight = count // self.drawn
@@ -254,7 +258,7 @@ class Stream:
                 assert total.count
 
     def _skipping(self, direction: Direction) -> list[Leg]:
-        points = [point for point, _, _ in PATHS[direction]]
+        points = [point for point, _, _ in self.paths[direction]]
         pairs = [(a, b) for gap in range(2, len(points)) for a, b in zip(points, points[gap:])]
         return [
             Leg(direction, step(a, direction), step(b, direction))

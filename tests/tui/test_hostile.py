@@ -13,8 +13,8 @@ from rich.segment import Segment
 from textual.pilot import Pilot
 
 from tests.tui import host
-from tests.tui.driving import LARGE, SMALL, drive, recorded, screen_text, tour
-from tests.tui.streams import Stream
+from tests.tui.driving import LARGE, SMALL, drive, screen_text, tour, wakeful
+from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.report.glance import text as glance_text
 from vmlat_tui.session.feed import drain
@@ -32,13 +32,13 @@ NAMES = (
     "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
 )
 NAMED = {"e": "enter", "?": "question_mark", "/": "slash", ":": "colon"}
-PATHS = " e ef ee ep epe c d s ? e2 e3 em P PG eP Pn Pn? /x :f"
+PATHS = " e ef ee ep epe ei c d s ? e2 e3 em P PG eP Pn Pn? /x :f"
 EVERYWHERE = {path: [NAMED.get(key, key) for key in path] for path in PATHS.split(" ")}
 
 
 def hostile(ticks: int = 3) -> Iterator[Frame]:
     """A measurement on a host where every name is one of these."""
-    stream = Stream(host.NAMES, notes=NAMES)
+    stream = Wakeful(host.NAMES, notes=NAMES, ahead=NAMES[1])
     domains = [
         replace(
             d,
@@ -126,7 +126,7 @@ def test_without_colours_only_attributes_are_left(monkeypatch: pytest.MonkeyPatc
     async def act(app: VmlatApp, pilot: Pilot[None]) -> dict[str, list[Segment]]:
         return await tour(app, pilot, EVERYWHERE, lambda: segments(app))
 
-    for path, shown in drive(recorded(), act, colourless=True).items():
+    for path, shown in drive(wakeful(), act, colourless=True).items():
         styles = [s.style for s in shown if s.style is not None]
         colours = {c.name for s in styles for c in (s.color, s.bgcolor) if c is not None}
         assert colours <= {"default"}, path

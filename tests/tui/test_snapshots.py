@@ -9,12 +9,14 @@ from __future__ import annotations
 import html
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.driving import drive, recorded, snapshot, tour
+from tests.tui.driving import drive, recorded, snapshot, tour, wakeful
+from vmlat_tui.model.frames import Frame
 from vmlat_tui.tui.app import VmlatApp
 
 SCREENS = {
@@ -33,6 +35,12 @@ SCREENS = {
     "sessions": ("s",),
     "help": ("enter", "question_mark"),
 }
+#: Of a measurement of the whole way.
+WHOLE = {
+    "findings": ("enter", "i"),
+    "findings-second": ("enter", "i", "j"),
+    "path-whole": ("enter",),
+}
 SIZES = ((80, 24), (120, 40), (200, 50))
 
 
@@ -48,12 +56,30 @@ def words(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_screen_looks_as_it_did(size: tuple[int, int], tmp_path: Path) -> None:
+    compare(recorded(), SCREENS, size, tmp_path)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_every_screen_of_the_whole_way_looks_as_it_did(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    compare(wakeful("busyloop"), WHOLE, size, tmp_path)
+
+
+def compare(
+    frames: Iterable[Frame],
+    screens: Mapping[str, Sequence[str]],
+    size: tuple[int, int],
+    tmp_path: Path,
+) -> None:
+    """Take pictures of these screens and lay them beside those that were kept."""
+
     async def act(app: VmlatApp, pilot: Pilot[None]) -> dict[str, str]:
         app.directory = Path("/nowhere")
-        return await tour(app, pilot, SCREENS, lambda: picture(app))
+        return await tour(app, pilot, screens, lambda: picture(app))
 
     different = []
-    for name, taken in drive(recorded(), act, size=size).items():
+    for name, taken in drive(frames, act, size=size).items():
         kept = snapshot(f"{name}-{size[0]}x{size[1]}")
         if os.environ.get("VMLAT_SNAPSHOTS") == "update":
             kept.parent.mkdir(exist_ok=True)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.tui import host
-from vmlat_tui.analysis.placement import Weight, cpu_list, findings, headline, node_of
+from vmlat_tui.analysis.findings.finding import Severity
+from vmlat_tui.analysis.findings.static import headline, standing
+from vmlat_tui.analysis.placement import cpu_list, node_of
 from vmlat_tui.model.topology import Backend, Domain, DomainState, HaltPolling, Topology
 
 HOST: Topology = host.topology(host.NAMES[:4])
@@ -15,23 +17,23 @@ HOST: Topology = host.topology(host.NAMES[:4])
 
 def words(topology: Topology, domain: Domain) -> list[str]:
     """The words of all findings about a VM."""
-    return [f.word for f in findings(topology, domain)]
+    return [f.word for f in standing(topology, domain)]
 
 
 def test_a_vm_that_is_placed_well_has_no_findings() -> None:
-    assert findings(HOST, HOST.domains[0]) == [] and headline([]) == ""
+    assert standing(HOST, HOST.domains[0]) == [] and headline([]) == ""
 
 
 def test_a_worker_bound_to_the_cpu_of_a_bound_vcpu_is_wrong() -> None:
-    found = findings(HOST, HOST.domains[1])
-    assert found[0].word == "worker on vCPU's CPU" and found[0].weight is Weight.WRONG
+    found = standing(HOST, HOST.domains[1])
+    assert found[0].word == "worker on vCPU's CPU" and found[0].severity is Severity.WRONG
     assert "vCPU 0 are both bound to CPU 4" in found[0].sentence
 
 
 def test_a_worker_away_from_the_memory_is_wrong_and_comes_first() -> None:
-    found = findings(HOST, HOST.domains[2])
+    found = standing(HOST, HOST.domains[2])
     assert [f.word for f in found] == ["worker on far node", "vCPUs unpinned"]
-    assert headline(found) == "worker on far node +1"
+    assert headline([f.word for f in found]) == "worker on far node +1"
 
 
 def test_a_worker_on_the_sibling_of_a_vcpu_is_a_note() -> None:
@@ -77,7 +79,7 @@ def test_a_vnic_without_vhost_or_virtio_is_a_suspect() -> None:
 
 
 def test_a_vm_that_does_not_run_is_not_judged() -> None:
-    assert findings(HOST, replace(HOST.domains[2], state=DomainState.OFF)) == []
+    assert standing(HOST, replace(HOST.domains[2], state=DomainState.OFF)) == []
 
 
 def test_cpus_are_listed_as_the_kernel_does() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.tui import host
 from tests.tui.streams import Stream
+from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame, FrameError
@@ -41,6 +42,7 @@ def good() -> list[Frame]:
     every += [frames.error_frame(VmlatError("a", "b", "c"))]
     every += [{"type": "released", "t_ns": 5}]
     every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
+    every += [Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()]
     every[0]["points"] = HOST["points"] = stream.measuring()["points"]
     return every
 
@@ -184,6 +186,47 @@ def test_a_task_is_refused_when_malformed(name: str, value: Any) -> None:
     frame = packet()
     frame["stages"][-1][name] = value
     with pytest.raises(FrameError, match=name):
+        frames.decode(frames.encode(frame))
+
+
+@pytest.mark.parametrize("name", ["absences", "wakeups"])
+def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: str) -> None:
+    whole = Wakeful(host.NAMES[:1], flows=2).stats()
+    del whole[name]
+    assert frames.decode(frames.encode(whole)) == whole
+    row = copy.deepcopy(Wakeful(host.NAMES[:1], flows=2).stats()[name][0])
+    for key in row:
+        for odd in (
+            "missing",
+            *(o for o in ODD if o is not None and type(o) is not type(row[key])),
+        ):
+            wrong = {k: v for k, v in row.items() if k != key}
+            if odd != "missing":
+                wrong[key] = odd
+            with pytest.raises(FrameError):
+                frames.decode(frames.encode({**whole, name: [wrong]}))
+    for odd in (None, {}, "x", [None], [1]):
+        with pytest.raises(FrameError):
+            frames.decode(frames.encode({**whole, name: odd}))
+
+
+@pytest.mark.parametrize(
+    ("field", "odd"),
+    [
+        ("tid", -1),
+        ("role", "cook"),
+        ("idle_states", [[1]]),
+        ("idle_states", [["C6", 1]]),
+        ("ahead", [["x", -1]]),
+        ("ahead", [[1, 1]]),
+        ("queued", {"count": 1}),
+        ("migrations", 1 << 70),
+    ],
+)
+def test_a_wakeup_that_makes_no_sense_is_refused(field: str, odd: Any) -> None:
+    frame = Wakeful(host.NAMES[:1], flows=2).stats()
+    frame["wakeups"][0][field] = odd
+    with pytest.raises(FrameError, match=field):
         frames.decode(frames.encode(frame))
 
 

@@ -9,7 +9,8 @@ from typing import Optional
 import pytest
 
 from tests.tui import host
-from vmlat_tui.analysis.placement import Weight
+from vmlat_tui.analysis.findings.finding import Severity
+from vmlat_tui.model.rates import Rates, ThreadRate
 from vmlat_tui.model.topology import Cpu, Domain, Irq, Thread, Topology, Vcpu, Way, Worker
 from vmlat_tui.report.columns import arrange, table_lines
 from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
@@ -23,7 +24,6 @@ from vmlat_tui.report.placement_text import (
     reach,
     surroundings,
 )
-from vmlat_tui.session.rates import Rates, ThreadRate
 from vmlat_tui.session.snapshot import Place, Snapshot
 
 SECOND = 1_000_000_000
@@ -61,8 +61,8 @@ def marks(one: PlacementRow) -> dict[int, Optional[Mark]]:
     return {cpu: mark for cpu in range(host.CPUS) if (mark := one.mark(cpu))}
 
 
-def words(one: PlacementRow) -> list[tuple[str, Weight]]:
-    return [(finding.word, finding.weight) for finding in one.findings]
+def words(one: PlacementRow) -> list[tuple[str, Severity]]:
+    return [(finding.word, finding.severity) for finding in one.findings]
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_an_interrupt_moves_too() -> None:
     one = row(shown(place), "IRQ 120")
     assert [(m.before, m.after) for m in one.moves] == [((1,), (9,))]
     assert marks(one) == {0: Mark.MAY, 1: Mark.SEEN, 9: Mark.ODD}
-    assert words(one) == [("far NIC", Weight.SUSPECT)] and one.far
+    assert words(one) == [("far NIC", Severity.SUSPECT)] and one.far
     several = row(shown(at(moment(100, {}, going(0, 1)))), "IRQ 120")
     assert several.cpus == (0, 1) and not several.far
     unknown = row(shown(at(moment(100, {}, going()))), "IRQ 120")
@@ -142,12 +142,12 @@ def test_an_interrupt_moves_too() -> None:
 def test_who_is_far_from_the_memory_or_the_nic_is_said() -> None:
     of = shown(at(moment(100, {VCPU_0: 3, VCPU_1: 12, WORKER: 0})))
     worker, far, near = (row(of, name) for name in ("vhost vnet2/0", "vCPU 0", "vCPU 1"))
-    assert words(worker) == [("far node", Weight.WRONG)] and worker.far and worker.nodes == (0,)
+    assert words(worker) == [("far node", Severity.WRONG)] and worker.far and worker.nodes == (0,)
     assert "every copy crosses nodes" in worker.findings[0].sentence
-    assert words(far) == [("far node", Weight.SUSPECT)] and not near.findings
+    assert words(far) == [("far node", Severity.SUSPECT)] and not near.findings
     assert far.mark(3) is Mark.ODD and near.mark(12) is Mark.HERE
     away = shown(at(moment(100, {WORKER: 9})))
-    assert words(row(away, "vhost vnet2/0")) == [("far NIC", Weight.NOTE)]
+    assert words(row(away, "vhost vnet2/0")) == [("far NIC", Severity.NOTE)]
 
 
 def test_two_busy_threads_on_one_core_are_marked_and_quiet_ones_are_not() -> None:
@@ -155,7 +155,7 @@ def test_two_busy_threads_on_one_core_are_marked_and_quiet_ones_are_not() -> Non
     of = shown(at(busy))
     for name, other in (("vCPU 0", 1), ("vCPU 1", 0)):
         one = row(of, name)
-        assert words(one) == [("one core", Weight.SUSPECT)]
+        assert words(one) == [("one core", Severity.SUSPECT)]
         assert f"vCPU {other} is busy on CPU {10 + other}" in one.findings[0].sentence
     idle = replace(busy, rates=rates(busy.t_ns, {VCPU_0: 10, VCPU_1: 11}, share=0.01))
     assert not row(shown(at(idle)), "vCPU 0").findings
@@ -165,17 +165,17 @@ def test_two_busy_threads_on_one_core_are_marked_and_quiet_ones_are_not() -> Non
 
 def test_one_cpu_for_two_is_wrong_if_both_are_bound_and_suspect_if_both_are_busy() -> None:
     of = shown(at(Snapshot(t_ns=SECOND, topology=HOST)), DB)
-    assert words(row(of, "vhost vnet1/0")) == [("same CPU", Weight.WRONG)]
+    assert words(row(of, "vhost vnet1/0")) == [("same CPU", Severity.WRONG)]
     assert "vCPU 0 is bound to CPU 4" in row(of, "vhost vnet1/0").findings[0].sentence
-    assert words(row(of, "vCPU 0")) == [("same CPU", Weight.WRONG)], "both rows say so"
+    assert words(row(of, "vCPU 0")) == [("same CPU", Severity.WRONG)], "both rows say so"
     assert not row(of, "QEMU main").findings, "it does not run all the time"
     free = shown(at(moment(100, {VCPU_0: 12, VCPU_1: 12})))
-    assert words(row(free, "vCPU 0")) == [("same CPU", Weight.SUSPECT)]
+    assert words(row(free, "vCPU 0")) == [("same CPU", Severity.SUSPECT)]
 
 
 def test_an_interrupt_on_the_cpu_of_a_vcpu_is_a_note_without_a_warning_glyph() -> None:
     one = row(shown(at(moment(100, {VCPU_0: 1, VCPU_1: 12}))), "IRQ 120")
-    assert words(one) == [("same CPU", Weight.NOTE)] and one.mark(1) is Mark.HERE
+    assert words(one) == [("same CPU", Severity.NOTE)] and one.mark(1) is Mark.HERE
 
 
 def test_what_is_not_known_is_left_open() -> None:

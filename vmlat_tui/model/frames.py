@@ -17,7 +17,10 @@ Frames (``type``):
 ``topology`` the host's VMs, interfaces, switches: :meth:`.topology.Topology.to_json`; on change
 ``vitals``   its fast counters: :meth:`.topology.Vitals.to_json`; about once a second
 ``stats``    everything counted since the start; ``flows`` has those with traffic since the last
-             ``stats``; ``final`` true in the last one, which has all flows
+             ``stats``; ``final`` true in the last one, which has all flows; where the points after
+             tun are measured, ``absences`` [{vm_interface, direction, reason, packets}] (ids of
+             :mod:`.absences`) and ``wakeups`` (:meth:`.wakeups.Wakeups.to_json`), one for each
+             watched thread
 ``notice``   something the user should know: ``text``
 ``ack``      a command was carried out: ``id``, ``took_ns``
 ``host``     what this host can measure (``vmlat doctor``): the answer to ``describe``, and the only

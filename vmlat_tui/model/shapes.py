@@ -105,6 +105,16 @@ def _also(whole: Check, **possible: Check) -> Check:
     return check
 
 
+def _pair(first: Check, second: Check) -> Check:
+    def check(value: Any) -> None:
+        if type(value) is not list or len(value) != 2:
+            raise ValueError(f"{value!r:.60} is no pair")
+        first(value[0])
+        second(value[1])
+
+    return check
+
+
 def _buckets(value: Any) -> None:
     """Pairs of a bucket and its count; thousands a second come by here."""
     if type(value) is not list:
@@ -174,6 +184,16 @@ _DROP_ROW = _object(
     function=_or_none(_TEXT), packets=_COUNT,
 )  # fmt: skip
 
+_ABSENCE_ROW = _object(
+    vm_interface=_or_none(_TEXT), direction=_DIRECTION, reason=_NAME, packets=_COUNT
+)
+_HISTOGRAM = _object(count=_COUNT, sum_ns=_TOTAL, max_ns=_TOTAL, buckets=_buckets)
+_WAKEUPS_ROW = _object(
+    tid=_COUNT, role=_word("worker|vcpu"), vm_interface=_or_none(_TEXT), idle=_HISTOGRAM,
+    queued=_HISTOGRAM, migrations=_COUNT, idle_states=_each(_pair(_WHOLE, _COUNT), most=64),
+    ahead=_each(_pair(_TEXT, _COUNT), most=4096),
+)  # fmt: skip
+
 _FRAMES: dict[str, Check] = {
     "hello": _also(
         _object(clock=_object(mono_ns=_TIME, wall_ns=_TIME)),
@@ -191,7 +211,7 @@ _FRAMES: dict[str, Check] = {
     ),
     "packet": _also(_object(**_PACKET), absent=_ABSENT),
     "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT),
-    "stats": _object(
+    "stats": _also(_object(
         final=_FLAG,
         t_ns=_TIME,
         bins=_named(
@@ -203,7 +223,7 @@ _FRAMES: dict[str, Check] = {
         hooks=_named(_TOTAL),
         counters=_named(_TOTAL),
         cost=_named(_TOTAL),
-    ),
+    ), absences=_each(_ABSENCE_ROW), wakeups=_each(_WAKEUPS_ROW)),
     "notice": _object(text=_TEXT),
     "ack": _also(_object(), id=_or_none(_WHOLE), command=_or_none(_TEXT)),
     "error": _also(

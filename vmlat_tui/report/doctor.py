@@ -1,4 +1,4 @@
-"""``vmlat doctor``: what this host can measure, and what is missing."""
+"""``vmlat doctor``: what this host can measure, and what is missing; ``--live`` measures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.report import live
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import hosts
 from vmlat_tui.session.process import AgentProcess
@@ -26,14 +27,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show what this host can measure: kernel, BTF, kprobes, ring buffer, BCC, privileges, and "
         "the hook of every point. As root the probes are really attached for a moment. "
-        "Exit status 0 if the main path can be measured."
+        "Exit status 0 if the main path can be measured. With --live it measures, and says what "
+        "explains the time."
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     hosts.configure(parser)
+    live.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 0 if the main path can be measured, else 1."""
+    if args.live:
+        return live.run(args)
+    live.refuse(args)
     with AgentProcess(hosts.chosen(args)) as agent:
         agent.send("describe")
         frame = agent.next(_LIMIT_S)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.analysis.placement import Finding, Weight, findings, headline
+from vmlat_tui.analysis.findings.finding import Finding, Severity
+from vmlat_tui.analysis.findings.static import headline, standing
 from vmlat_tui.model.topology import Domain, DomainState, Topology, Vnic, Way
 from vmlat_tui.report.columns import COUNT, NAME, RATE, SPARK, TEXT, Column
 from vmlat_tui.report.words import clean
@@ -46,7 +47,7 @@ class DomainRow:
             return ""
         if self.vnic is None:
             return "no device here" if self.domain.vnics else "no vNIC"
-        return headline(list(self.findings)) or "ok"
+        return headline([finding.word for finding in self.findings]) or "ok"
 
     @property
     def role(self) -> str:
@@ -55,7 +56,7 @@ class DomainRow:
             return "dim"
         if not self.findings:
             return "good"
-        return {Weight.WRONG: "bad", Weight.SUSPECT: "warn"}.get(self.findings[0].weight, "")
+        return {Severity.WRONG: "bad", Severity.SUSPECT: "warn"}.get(self.findings[0].severity, "")
 
     @property
     def glyph(self) -> str:
@@ -96,7 +97,7 @@ def _row(
         domain,
         vnic,
         ways.get(tap),
-        tuple(findings(topology, domain, vnic)) if vnic else (),
+        tuple(standing(topology, domain, vnic)) if vnic else (),
         # What the tap receives is what the guest sends.
         tx_rate=link.get("rx_packets") if link else None,
         rx_rate=link.get("tx_packets") if link else None,
@@ -159,8 +160,8 @@ def details(row: DomainRow) -> list[tuple[str, str]]:
         choice = f"  (which uplink: {clean(row.way.choice)})" if row.way.choice else ""
         lines.append(("dim", f"way {way}{choice}"))
     for finding in row.findings:
-        role = {Weight.WRONG: "bad", Weight.SUSPECT: "warn"}.get(finding.weight, "")
-        glyph = "·" if finding.weight is Weight.NOTE else "▲"
+        role = {Severity.WRONG: "bad", Severity.SUSPECT: "warn"}.get(finding.severity, "")
+        glyph = "·" if finding.severity is Severity.NOTE else "▲"
         lines.append((role, f"{glyph} {finding.word}: {clean(finding.sentence)}"))
     if row.vnic is None:
         count = len(row.domain.vnics)

@@ -8,7 +8,7 @@ from typing import Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import BOTH
-from vmlat_tui.report import compare, domains, legs, matrix
+from vmlat_tui.report import compare, domains, findings, legs, matrix
 from vmlat_tui.report.columns import table_lines
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
@@ -122,6 +122,10 @@ def _legs(place: Place, vnic: str) -> Iterator[str]:
             yield from table_lines(legs.COLUMNS, rows, _WIDTH)
         else:
             yield "no packet was seen"
+    judged = findings.verdict(place, vnic, window.Span.START)
+    yield ""
+    yield f"{clean(vnic)} findings, since the start"
+    yield from findings.text_lines(judged)
 
 
 def _compared(place: Place) -> Iterator[str]:

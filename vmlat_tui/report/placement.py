@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.analysis.placement import Finding, Weight
+from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.report.trail import Move
 
 
@@ -45,6 +45,15 @@ class Mark(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What stands out about where one thread or interrupt is: a word, and the sentence."""
+
+    word: str
+    sentence: str
+    severity: Severity
+
+
+@dataclass(frozen=True)
 class PlacementRow:
     """A thread or an interrupt.
 
@@ -65,7 +74,7 @@ class PlacementRow:
     seen: frozenset[int]
     moves: tuple[Move, ...]
     run_share: Optional[float]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Remark, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -73,15 +82,15 @@ class PlacementRow:
         return (self.kind.value, self.number)
 
     @property
-    def weight(self) -> Weight:
+    def severity(self) -> Severity:
         """That of its worst finding."""
-        return max((finding.weight for finding in self.findings), default=Weight.NOTE)
+        return max((finding.severity for finding in self.findings), default=Severity.NOTE)
 
     def marks(self) -> tuple[tuple[Mark, Collection[int]], ...]:
         """What CPUs are to it: of those that are several things the first counts."""
         if self.kind is Kind.HOST:
             return ((Mark.ISOLATED, self.allowed),)
-        here = Mark.ODD if self.weight > Weight.NOTE else Mark.HERE
+        here = Mark.ODD if self.severity > Severity.NOTE else Mark.HERE
         return ((here, self.cpus), (Mark.SEEN, self.seen), (Mark.MAY, self.allowed))
 
     def mark(self, cpu: int) -> Optional[Mark]:

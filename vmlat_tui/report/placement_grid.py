@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.analysis.placement import Weight, cpu_list, headline
+from vmlat_tui.analysis.findings.finding import Severity
+from vmlat_tui.analysis.findings.static import headline
+from vmlat_tui.analysis.placement import cpu_list
 from vmlat_tui.report.columns import COUNT, NAME, PERCENT, TEXT, Column, Form, Scale
 from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
 from vmlat_tui.report.words import clean, fit
@@ -250,14 +252,14 @@ def role(row: PlacementRow) -> str:
     """How what stands out is drawn."""
     if not row.findings:
         return ""
-    return {Weight.WRONG: "bad", Weight.SUSPECT: "warn"}.get(row.weight, "")
+    return {Severity.WRONG: "bad", Severity.SUSPECT: "warn"}.get(row.severity, "")
 
 
 def emphasis(row: PlacementRow) -> tuple[str, str]:
     """A glyph for what stands out; the host's own row is dim."""
     if row.kind is Kind.HOST:
         return "", "dim"
-    return ("▲", "") if row.weight > Weight.NOTE else ("", "")
+    return ("▲", "") if row.severity > Severity.NOTE else ("", "")
 
 
 class _Findings(Column[PlacementRow]):
@@ -278,7 +280,7 @@ def _wordings(row: PlacementRow) -> Iterator[str]:
     for count in range(len(told), 0, -1):
         left = len(told) - count
         yield "; ".join(told[:count]) + (f" +{left}" if left else "")
-    yield headline(list(row.findings))
+    yield headline([remark.word for remark in row.findings])
     yield row.findings[0].word if told else ""
 
 

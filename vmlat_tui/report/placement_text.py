@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.analysis.placement import Weight, cpu_list
+from vmlat_tui.analysis.findings.finding import Severity
+from vmlat_tui.analysis.placement import cpu_list
 from vmlat_tui.report.columns import COUNT, NAME, TEXT, Column
 from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
 from vmlat_tui.report.trail import Move
@@ -68,8 +69,8 @@ def details(shown: Placement, row: PlacementRow) -> list[tuple[str, str]]:
         return [("dim", f"isolated CPUs {cpus}: only what is bound to one of them runs there")]
     lines = [("dim", " · ".join(_identity(row)))]
     for finding in row.findings:
-        glyph = "·" if finding.weight is Weight.NOTE else "▲"
-        drawn = {Weight.WRONG: "bad", Weight.SUSPECT: "warn"}.get(finding.weight, "")
+        glyph = "·" if finding.severity is Severity.NOTE else "▲"
+        drawn = {Severity.WRONG: "bad", Severity.SUSPECT: "warn"}.get(finding.severity, "")
         lines.append((drawn, f"{glyph} {finding.word}: {finding.sentence}"))
     if row.moves:
         lines.append(("accent", _moved(shown, row)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.analysis.placement import cpu_list, node_of
+from vmlat_tui.model.rates import HaltRate, NeighbourRate, ThreadRate
 from vmlat_tui.model.topology import Domain, Thread, Topology
 from vmlat_tui.report.columns import COUNT, NAME, PERCENT, RATE, SPARK, TEXT, TIME, Column
 from vmlat_tui.report.words import clean
-from vmlat_tui.session.rates import HaltRate, NeighbourRate, ThreadRate
 from vmlat_tui.session.snapshot import Place
 
 _TREND = 24

@@ -252,7 +252,7 @@ class History:
         if last.stats is None and last.rates is None:
             return
         if last.stats is not None:
-            last = replace(last, stats=replace(last.stats, totals=None))
+            last = replace(last, stats=replace(last.stats, totals=None, since=None))
         self._past.append(last)
         self._forget_flows()
         self._now = replace(self._now, number=self._now.number + 1)

@@ -1,68 +1,12 @@
-"""Rates from the fast counters: the difference of two consecutive readings."""
+"""Rates from the fast counters: the difference of two readings, and intervals put together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
 
+from vmlat_tui.model.rates import HaltRate, NeighbourRate, Rates, ThreadRate
 from vmlat_tui.model.topology import Vitals
-
-
-class ThreadRate(NamedTuple):
-    """What a thread did: shares of one CPU's time, switches a second."""
-
-    cpu: Optional[int]
-    run_share: float
-    waited_share: Optional[float]
-    voluntary: Optional[float]
-    involuntary: Optional[float]
-
-
-class NeighbourRate(NamedTuple):
-    """Another task on the CPU of a watched thread and the share of one CPU that it took."""
-
-    tid: int
-    name: str
-    run_share: float
-
-
-@dataclass(frozen=True)
-class HaltRate:
-    """KVM's halt polling of one VM.
-
-    Counts are per second, ``poll_share`` and ``wait_share`` are of one CPU's time (all vCPUs
-    added), means are per poll or wait of the interval and None if there was none.
-    """
-
-    attempted: float
-    successful: float
-    failed: float
-    invalid: float
-    wakeups: float
-    poll_share: float
-    wait_share: float
-    mean_success_ns: Optional[float]
-    mean_fail_ns: Optional[float]
-    mean_wait_ns: Optional[float]
-
-    @property
-    def success_share(self) -> Optional[float]:
-        """Of the attempted polls; None if there was none."""
-        return self.successful / self.attempted if self.attempted else None
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Everything of one interval; ``interfaces`` is per second under the kernel's names."""
-
-    t_ns: int
-    seconds: float
-    threads: Mapping[int, ThreadRate]
-    neighbours: Mapping[int, tuple[NeighbourRate, ...]]
-    halt: Mapping[str, HaltRate]
-    interfaces: Mapping[str, Mapping[str, float]]
-    idle: Mapping[str, Mapping[str, float]]
 
 
 def between(before: Vitals, after: Vitals) -> Optional[Rates]:
@@ -160,4 +104,93 @@ def _halt(before: Mapping[str, int], after: Mapping[str, int], seconds: float) -
         mean(success_ns, successful),
         mean(fail_ns, failed),
         mean(wait_ns, wakeups),
+    )
+
+
+# ---- several intervals as one -----------------------------------------------------------------
+
+
+def pooled(intervals: Sequence[Rates]) -> Optional[Rates]:
+    """Consecutive intervals, oldest first, as if they were one; None if there is none.
+
+    A thread, VM or interface that is gone at the end is left out; a CPU is where it was last.
+    """
+    if len(intervals) < 2:
+        return intervals[0] if intervals else None
+    last = intervals[-1]
+    return Rates(
+        last.t_ns,
+        sum(rates.seconds for rates in intervals),
+        {tid: _thread(intervals, tid, rate) for tid, rate in last.threads.items()},
+        {cpu: _neighbours_of(intervals, cpu) for cpu in last.neighbours},
+        {name: _halts(intervals, name) for name in last.halt},
+        {
+            name: {key: _mean((r.seconds, r.interfaces.get(name, {}).get(key)) for r in intervals)
+                   for key in counters}
+            for name, counters in last.interfaces.items()
+        },
+        {
+            cpu: {key: _mean((r.seconds, r.idle.get(cpu, {}).get(key)) for r in intervals)
+                  for key in states}
+            for cpu, states in last.idle.items()
+        },
+    )  # fmt: skip
+
+
+def _mean(values: Iterator[tuple[float, Optional[float]]]) -> float:
+    """Weighted; what is not known does not count."""
+    known = [(weight, value) for weight, value in values if value is not None]
+    whole = sum(weight for weight, _ in known)
+    return sum(weight * value for weight, value in known) / whole if whole else 0.0
+
+
+def _thread(intervals: Sequence[Rates], tid: int, last: ThreadRate) -> ThreadRate:
+    seen = [(r.seconds, r.threads[tid]) for r in intervals if tid in r.threads]
+
+    def mean(known: Optional[float], field: str) -> Optional[float]:
+        return None if known is None else _mean((s, getattr(rate, field)) for s, rate in seen)
+
+    return ThreadRate(
+        last.cpu,
+        _mean((s, rate.run_share) for s, rate in seen),
+        mean(last.waited_share, "waited_share"),
+        mean(last.voluntary, "voluntary"),
+        mean(last.involuntary, "involuntary"),
+    )
+
+
+def _neighbours_of(intervals: Sequence[Rates], cpu: int) -> tuple[NeighbourRate, ...]:
+    """A task that was not seen in an interval did nothing in it."""
+    whole = sum(rates.seconds for rates in intervals)
+    ran_s: dict[tuple[int, str], float] = {}
+    for rates in intervals:
+        for task in rates.neighbours.get(cpu, ()):
+            key = (task.tid, task.name)
+            ran_s[key] = ran_s.get(key, 0.0) + task.run_share * rates.seconds
+    tasks = (NeighbourRate(tid, name, ran / whole) for (tid, name), ran in ran_s.items())
+    return tuple(sorted(tasks, key=lambda task: (-task.run_share, task.tid)))
+
+
+def _halts(intervals: Sequence[Rates], name: str) -> HaltRate:
+    seen = [(r.seconds, r.halt[name]) for r in intervals if name in r.halt]
+
+    def mean(field: str) -> float:
+        return _mean((s, getattr(halt, field)) for s, halt in seen)
+
+    def each(field: str, count: str) -> Optional[float]:
+        values = [(s * getattr(halt, count), getattr(halt, field)) for s, halt in seen]
+        known = [(n, value) for n, value in values if n and value is not None]
+        return _mean(iter(known)) if known else None
+
+    return HaltRate(
+        mean("attempted"),
+        mean("successful"),
+        mean("failed"),
+        mean("invalid"),
+        mean("wakeups"),
+        mean("poll_share"),
+        mean("wait_share"),
+        each("mean_success_ns", "successful"),
+        each("mean_fail_ns", "failed"),
+        each("mean_wait_ns", "wakeups"),
     )

@@ -12,9 +12,16 @@ from vmlat_tui.model.bins import Account
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.rates import Rates
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.session.rates import Rates
+from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.session.sample import LegKey, Samples, grown, merged
+from vmlat_tui.session.wakes import Woken
+
+#: Where and why a packet ended: direction, vNIC, point, the kernel's reason, freeing function.
+DropKey = tuple[str, str, str, Optional[str], Optional[str]]
+#: Which points it left out: vNIC, direction, id of :mod:`vmlat_tui.model.absences`.
+AbsenceKey = tuple[str, str, str]
 
 
 class Phase(enum.Enum):
@@ -61,7 +68,7 @@ class DropRow(NamedTuple):
     packets_per_second: float
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> DropKey:
         """What stays the same while the numbers change."""
         return self[:5]
 
@@ -107,13 +114,25 @@ class Totals(NamedTuple):
         return total if before is None else merged((grown(before, total),))
 
 
+class Since(NamedTuple):
+    """What was counted beside the legs since probes or filter were set.
+
+    The kernel counts wake-ups whatever the filter is.
+    """
+
+    absences: Mapping[AbsenceKey, int]
+    wakeups: Mapping[int, Wakeups]
+    drops: Mapping[DropKey, int]
+
+
 @dataclass(frozen=True)
 class Stats:
     """One ``stats`` frame against the one before.
 
     ``legs`` are those that a packet passed since probes or filter were set; ``samples`` hold what
-    each leg grew by in ``seconds``.  ``totals`` (since the start) and ``flows`` are dropped from
-    the older moments of a history to bound its memory.
+    each leg grew by in ``seconds``, as do ``absences`` and ``wakeups`` (by tid) what was counted
+    beside the legs.  ``totals`` and ``since`` (cumulative) and ``flows`` are dropped from the older
+    moments of a history to bound its memory.
     """
 
     t_ns: int
@@ -126,6 +145,9 @@ class Stats:
     accounts: Mapping[str, Account]
     trust: Trust
     hits: Mapping[str, int]
+    absences: Mapping[AbsenceKey, int] = field(default_factory=dict)
+    wakeups: Mapping[int, Woken] = field(default_factory=dict)
+    since: Optional[Since] = None
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Optional
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional, TypeVar
 
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Flow, row_key
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.wakeups import Wakeups
+from vmlat_tui.session import wakes
 from vmlat_tui.session.sample import LegKey, Samples, grown
-from vmlat_tui.session.snapshot import DropRow, FlowRow, Stats, Totals, Trust
+from vmlat_tui.session.snapshot import (
+    AbsenceKey,
+    DropKey,
+    DropRow,
+    FlowRow,
+    Since,
+    Stats,
+    Totals,
+    Trust,
+)
+from vmlat_tui.session.wakes import Woken
 
 _EMPTY = Histogram()
 _FlowKey = tuple[str, str, Flow]
-_DropKey = tuple[str, str, str, Optional[str], Optional[str]]
+_Key = TypeVar("_Key")
 #: Flows that are remembered; when there are more, the half that was idle for longest goes.
 _FLOWS = 40_000
 
@@ -32,11 +44,16 @@ class StatsReader:
         self._keys: dict[LegKey, LegKey] = {}
         self._seen: frozenset[LegKey] = frozenset()
         self._flow_rows: dict[_FlowKey, FlowRow] = {}
-        self._drop_counts: dict[_DropKey, int] = {}
+        self._drop_counts: dict[DropKey, int] = {}
+        self._absences: dict[AbsenceKey, int] = {}
+        self._absence_keys: dict[AbsenceKey, AbsenceKey] = {}
+        self._wakeups: dict[int, Wakeups] = {}
+        self._since = Since({}, {}, {})
 
     def rebase(self) -> None:
         """Other packets are counted from here on."""
         self._base = self._totals
+        self._since = Since(self._absences, self._wakeups, self._drop_counts)
 
     def read(self, frame: Frame) -> Stats:
         """What a ``stats`` frame says, and what changed since the one before."""
@@ -47,6 +64,8 @@ class StatsReader:
         totals, samples = self._legs(frame["legs"], first)
         flows = self._flows(frame["flows"], seconds, first)
         drops = self._drops(frame["drops"], seconds, first)
+        absences = self._absent(frame.get("absences", ()), first)
+        woken = self._woken(frame.get("wakeups", ()), first)
         accounts = {d: Account.from_json(row) for d, row in frame["bins"].items()}
         trust = _trust(frame, self._cost, accounts, seconds)
         # Not the frame itself: thousands of small lists would live on for the collector to visit.
@@ -65,6 +84,9 @@ class StatsReader:
             accounts=accounts,
             trust=trust,
             hits=dict(frame["hooks"]),
+            absences=absences,
+            wakeups=woken,
+            since=self._counted(),
         )
 
     def _legs(
@@ -131,9 +153,9 @@ class StatsReader:
         self, rows: list[dict[str, Any]], seconds: float, first: bool
     ) -> tuple[DropRow, ...]:
         found = []
-        counts: dict[_DropKey, int] = {}
+        counts: dict[DropKey, int] = {}
         for row in rows:
-            key: _DropKey = (
+            key: DropKey = (
                 str(row["direction"]),
                 str(row["vm_interface"] or ""),
                 str(row["point"]),
@@ -146,6 +168,43 @@ class StatsReader:
             found.append(DropRow(*key, packets, max(0, packets - before) / seconds))
         self._drop_counts = counts
         return tuple(found)
+
+    def _absent(self, rows: Iterable[Mapping[str, Any]], first: bool) -> dict[AbsenceKey, int]:
+        """Packets of the interval that left out points, by the reason."""
+        counts: dict[AbsenceKey, int] = {}
+        for row in rows:
+            key = (row["vm_interface"] or "", row["direction"], row["reason"])
+            counts[self._absence_keys.setdefault(key, key)] = row["packets"]
+        before, self._absences = self._absences, counts
+        return {} if first else _rises(before, counts)
+
+    def _woken(self, rows: Iterable[Mapping[str, Any]], first: bool) -> dict[int, Woken]:
+        """Wake-ups of the interval, of the threads that had any."""
+        before = self._wakeups
+        self._wakeups = {row["tid"]: wakes.read(row, before.get(row["tid"])) for row in rows}
+        return {
+            tid: wakes.woken(before.get(tid), total)
+            for tid, total in self._wakeups.items()
+            if not first and total is not before.get(tid)
+        }
+
+    def _counted(self) -> Since:
+        """Since probes or filter were set."""
+        base = self._since
+        left = {
+            tid: wakes.without(total, base.wakeups.get(tid)) for tid, total in self._wakeups.items()
+        }
+        return Since(
+            _rises(base.absences, self._absences),
+            {tid: woken for tid, woken in left.items() if woken is not None},
+            _rises(base.drops, self._drop_counts),
+        )
+
+
+def _rises(before: Mapping[_Key, int], after: Mapping[_Key, int]) -> dict[_Key, int]:
+    """What rose, and by how much."""
+    rises = {key: count - before.get(key, 0) for key, count in after.items()}
+    return {key: rise for key, rise in rises.items() if rise > 0}
 
 
 def _trust(

@@ -163,6 +163,16 @@ def _since_start(place: Place, key: LegKey) -> Histogram:
     )
 
 
+def histograms(
+    place: Place, vnic: str, span: Span, mark_ns: Optional[int] = None
+) -> dict[str, Histogram]:
+    """Every leg of a vNIC that a packet passed in the span, and the totals, by their ids."""
+    inside = _parts(stretch(place, span, mark_ns))
+    keys = [key for key in _seen(place) if key[0] == vnic]
+    found = {key[1]: _counted(place, key, span, inside) for key in keys}
+    return {leg_id: one for leg_id, one in found.items() if one.count}
+
+
 def samples(place: Place, key: LegKey, count: int) -> list[Optional[bytes]]:
     """The last intervals of one leg, oldest first; None where no packet came by."""
     return [m.stats.samples.get(key) if m.stats else None for m in _latest(place, count)]

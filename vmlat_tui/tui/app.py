@@ -35,6 +35,7 @@ from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.screens.compare import CompareScreen
 from vmlat_tui.tui.screens.doctor import DoctorScreen
 from vmlat_tui.tui.screens.domains import DomainsScreen
+from vmlat_tui.tui.screens.findings import VerdictScreen
 from vmlat_tui.tui.screens.flows import FlowsScreen
 from vmlat_tui.tui.screens.help import HelpScreen
 from vmlat_tui.tui.screens.leg import LegScreen
@@ -296,6 +297,10 @@ class VmlatApp(App[None]):
     def compare(self) -> None:
         """Several vNICs in one table."""
         self.push_screen(CompareScreen())
+
+    def findings(self, tap: str) -> None:
+        """What explains the time of a vNIC."""
+        self.push_screen(VerdictScreen(tap))
 
     def flows(self, tap: str) -> None:
         """Flows of a vNIC."""

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 from vmlat_tui.report.columns import table_lines
 from vmlat_tui.report.words import wall_clock
 from vmlat_tui.tui import export
-from vmlat_tui.tui.export import Sheet
 from vmlat_tui.tui.prompt import Prompt
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
 
 if TYPE_CHECKING:
     from vmlat_tui.tui.app import VmlatApp
@@ -74,7 +72,6 @@ def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
         "filter": app.control.wanted.filter_words or "all",
         **screen.facts(),
     }
-    sheets = [Sheet(t.id or "", t.columns, t.rows) for t in screen.query(Table)]
     title = " > ".join(("vmlat", *app.crumbs))
-    written = export.write(Path(name).expanduser(), title, facts, sheets)
+    written = export.write(Path(name).expanduser(), title, facts, screen.sheets())
     app.tell("wrote " + ", ".join(str(path) for path in written))

@@ -94,6 +94,11 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("3", "page('halt')", "Halt polling", "", "3"),
         Key("tab,h,l,left,right", "other", "The other direction", "", "tab h l", False),
         Key("p", "packets", "Slowest packets"),
+        Key("i", "findings", "Findings: what explains the time, and what to check", "findings"),
+    ),
+    "verdict": (
+        Key("w", "span", "Figures of the last 10 s, 60 s, since the mark, since the start", "span"),
+        Key("m", "mark", "Mark this moment: figures since then"),
     ),
     "flows": (
         Key("m", "mark", "Pick the flow; several can be picked", "pick"),

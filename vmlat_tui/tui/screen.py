@@ -12,6 +12,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.report.columns import Column
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tui import keys
+from vmlat_tui.tui.export import Sheet
 from vmlat_tui.tui.frame import Crumb, Hints, TrustLine
 from vmlat_tui.tui.prompt import Prompt
 from vmlat_tui.tui.table import Table
@@ -110,6 +111,10 @@ class VmlatScreen(Screen[None]):
     def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
         values = (column.value(row) for column in columns if not column.form.right)
         return " ".join(str(value) for value in values if isinstance(value, str))
+
+    def sheets(self) -> list[Sheet]:
+        """What an export of this screen holds."""
+        return [Sheet(t.id or "", t.columns, t.rows) for t in self.query(Table)]
 
     def filter_rows(self) -> None:
         """Ask for a pattern."""

@@ -11,12 +11,14 @@ from textual.containers import Container, Horizontal
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import legs, threads
+from vmlat_tui.report import findings, legs, threads
+from vmlat_tui.report.findings import Verdict
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Phase, Place
 from vmlat_tui.session.window import LegRow
 from vmlat_tui.tui import keys
+from vmlat_tui.tui.export import Sheet
 from vmlat_tui.tui.frame import ATTACHING_WORDS
 from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
@@ -37,6 +39,7 @@ class PathScreen(VmlatScreen):
     BINDINGS = keys.bindings("path")
     CSS = """
     PathScreen #strip { height: 3; padding: 0 1; }
+    PathScreen #verdict { height: 1; padding: 0 1; }
     PathScreen #legs { height: 1fr; }
     PathScreen #legs Table { width: 1fr; }
     PathScreen #panes { height: 11; border-top: $rule $border-blurred; layout: horizontal; }
@@ -68,8 +71,9 @@ class PathScreen(VmlatScreen):
         return topology.domain_of(self.tap) if topology else None
 
     def body(self) -> ComposeResult:
-        """Strip, both tables of legs, both panes."""
+        """Strip, verdict, both tables of legs, both panes."""
         yield Lines("strip")
+        yield Lines("verdict")
         with Horizontal(id="legs"):
             for name in ("tx", "rx"):
                 yield Table(
@@ -99,12 +103,24 @@ class PathScreen(VmlatScreen):
         domain = self._domain(place)
         strip = self.query_one("#strip", Lines)
         strip.show(strip_lines(place, domain, self.tap, shown, strip.size.width - 2))
+        judged = self._judged(place)
+        key = (("  i", "key"),) if judged.findings else ()
+        self.query_one("#verdict", Lines).show([(*findings.line(judged), *key)])
         self._fill_workers(place, domain)
         self._fill_halt(place, domain)
 
     def _legs(self, place: Place, direction: Direction) -> list[LegRow]:
         app = self.vmlat
         return list(window.legs(place, self.tap, direction, app.span, app.mark_ns))
+
+    def _judged(self, place: Place) -> Verdict:
+        app = self.vmlat
+        return findings.verdict(place, self.tap, app.span, app.mark_ns)
+
+    def sheets(self) -> list[Sheet]:
+        """The tables, and the findings."""
+        found = self._judged(self.vmlat.place).findings
+        return [*super().sheets(), Sheet("findings", findings.export_columns(found), found)]
 
     def _title(self, direction: Direction, rows: list[LegRow]) -> Line:
         way = "guest → wire" if direction is Direction.TX else "wire → guest"
@@ -212,6 +228,10 @@ class PathScreen(VmlatScreen):
             self.vmlat.tell("no VM is known to own this device")
         else:
             self.vmlat.placement(domain)
+
+    def action_findings(self) -> None:
+        """What explains the time."""
+        self.vmlat.findings(self.tap)
 
     def action_compare(self) -> None:
         """All that are measured."""

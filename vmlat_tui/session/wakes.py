@@ -1,0 +1,93 @@
+"""Wake-ups of one thread in one interval, in as few bytes as it takes, and put together again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Optional
+
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.session.sample import grown, merged
+
+
+class Woken(NamedTuple):
+    """What :class:`Wakeups` of a thread grew by; ``idle`` and ``queued`` are samples."""
+
+    role: Role
+    vm_interface: Optional[str]
+    idle: bytes
+    queued: bytes
+    migrations: int
+    idle_states: tuple[tuple[int, int], ...]
+    ahead: tuple[tuple[str, int], ...]
+
+
+def read(row: Mapping[str, Any], before: Optional[Wakeups]) -> Wakeups:
+    """One row of a ``stats`` frame; ``before`` itself where nothing was counted since."""
+    idle, queued = row["idle"], row["queued"]
+    if before is not None and before.count == idle["count"] + queued["count"]:
+        return before
+    return Wakeups(
+        tid=row["tid"],
+        role=Role(row["role"]),
+        idle=_histogram(idle),
+        queued=_histogram(queued),
+        migrations=row["migrations"],
+        idle_states=dict(row["idle_states"]),
+        ahead=dict(row["ahead"]),
+        vm_interface=row["vm_interface"],
+    )
+
+
+def _histogram(row: Mapping[str, Any]) -> Histogram:
+    return Histogram(row["count"], row["sum_ns"], row["max_ns"], dict(row["buckets"]))
+
+
+def woken(before: Optional[Wakeups], after: Wakeups) -> Woken:
+    """What was counted in between; from the beginning if there is no ``before``."""
+    nothing = Histogram()
+    return Woken(
+        after.role,
+        after.vm_interface,
+        grown(before.idle if before else nothing, after.idle),
+        grown(before.queued if before else nothing, after.queued),
+        max(0, after.migrations - (before.migrations if before else 0)),
+        tuple(_more(before.idle_states if before else {}, after.idle_states).items()),
+        tuple(_more(before.ahead if before else {}, after.ahead).items()),
+    )
+
+
+def _more(before: Mapping[Any, int], after: Mapping[Any, int]) -> dict[Any, int]:
+    rises = {key: count - before.get(key, 0) for key, count in after.items()}
+    return {key: rise for key, rise in rises.items() if rise > 0}
+
+
+def together(tid: int, parts: Iterable[Woken]) -> Optional[Wakeups]:
+    """Some intervals of a thread as one; None if there is none."""
+    given = list(parts)
+    if not given:
+        return None
+    states: Counter[int] = Counter()
+    ahead: Counter[str] = Counter()
+    for part in given:
+        states.update(dict(part.idle_states))
+        ahead.update(dict(part.ahead))
+    last = given[-1]
+    return Wakeups(
+        tid,
+        last.role,
+        merged(part.idle for part in given),
+        merged(part.queued for part in given),
+        sum(part.migrations for part in given),
+        dict(states),
+        dict(ahead),
+        last.vm_interface,
+    )
+
+
+def without(total: Wakeups, later: Optional[Wakeups]) -> Optional[Wakeups]:
+    """What was counted before ``later``, which is a part of ``total``; None if nothing was."""
+    if later is None or not later.count:
+        return total
+    return together(total.tid, (woken(later, total),)) if later.count < total.count else None
