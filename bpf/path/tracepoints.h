@@ -46,6 +46,7 @@ INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *
 		prepend(p, s, STEP_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
 	if (w->kick_t)
 		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
+	p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_VHOST_WOKEN] = w->kick_cpu;
 }
 
 int tp_netif_receive_skb(struct arguments *ctx)
@@ -192,6 +193,9 @@ int tp_net_dev_start_xmit(struct arguments *ctx)
 		hit(skb, STEP_TUN_OUT, HOOK_NET_DEV_START_XMIT_VNET, s, c, TP_DIRECT, 0);
 	return 0;
 }
+
+#endif
+#if PART == 3
 
 /* Freed by somebody who says that this is a drop. */
 int tp_kfree_skb(struct arguments *ctx)

@@ -82,6 +82,7 @@ int kp_vhost_poll_wakeup(struct pt_regs *ctx)
 			if (!work->kick_t) {
 				work->woken_t = 0;
 				work->kicker = tid;
+				work->cpu = bpf_get_smp_processor_id();
 				work->kick_t = v->kick_t;
 			}
 			v->kick_t = 0;
@@ -145,6 +146,7 @@ INLINE void begin_run(u64 address, u32 hook)
 	} else {
 		w->kick_t = work->kick_t;
 		w->kicker = work->kicker;
+		w->kick_cpu = work->cpu;
 		w->run_woken_t = work->kick_t ? work->woken_t : 0;
 		if (w->run_woken_t && w->on_cpu_t >= w->run_woken_t)
 			w->run_on_cpu_t = w->on_cpu_t;

@@ -147,8 +147,12 @@ def _through_cache(
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         pass  # absent or damaged: compile
     with ThreadPoolExecutor(len(requests)) as pool:
-        answer = join(list(pool.map(lambda request: _run_compiler(request, what), requests)))
-    made = read(answer)
+        answers = list(pool.map(lambda request: _run_compiler(request, what), requests))
+    try:
+        answer = join(answers)
+        made = read(answer)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VmlatError(f"{what} could not be compiled", f"the compiler gave {error!r}") from None
     cache.store(answer)
     return made
 

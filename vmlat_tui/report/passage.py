@@ -11,9 +11,6 @@ from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import STEPS, Direction, path
 from vmlat_tui.report.words import clean
 
-#: A sent packet learns of these from its worker afterwards: when they were, not on which CPU.
-_ELSEWHERE = ("guest_kick", "vhost_woken")
-
 
 @dataclass(frozen=True)
 class Task:
@@ -52,8 +49,6 @@ class Gap:
 
 def cpu_of(frame: Frame, stage: dict[str, Any]) -> Optional[int]:
     """The CPU at one of its stages, None where it was not recorded."""
-    if frame["direction"] == "tx" and stage["point"] in _ELSEWHERE:
-        return None
     return int(stage["cpu"])
 
 

@@ -110,7 +110,7 @@ struct work {
 	u32 kicker;
 	u32 worker;
 	u32 kind;	   /* WORK_* */
-	u32 pad;
+	u32 cpu;	   /* of the kick */
 };
 
 /* One signal for the packets that a worker put into the guest's ring; a time of 0: not passed. */
@@ -154,6 +154,8 @@ struct worker {
 	u32 signalled;	   /* those of them that belong to a signal */
 	u32 stage;	   /* STAGE_*: how far the signal in `open` has come */
 	u32 vcpu;	   /* the thread that the signal was handed to */
+	u32 kick_cpu;
+	u32 pad;
 	struct signal open;
 };
 
