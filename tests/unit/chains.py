@@ -31,8 +31,8 @@ RECEIVED: list[Row] = [
     ("guest_entry", "kvm_entry", 43_210, 4, VCPU),
 ]
 SENT: list[Row] = [
-    ("guest_kick", "ioeventfd_write", 1_000, 2, KICKER),
-    ("vhost_woken", "sched_waking", 1_300, 2, KICKER),
+    ("guest_kick", "ioeventfd_write", 1_000, 5, KICKER),
+    ("vhost_woken", "sched_waking", 1_300, 5, KICKER),
     ("vhost_on_cpu", "sched_switch", 13_300, 2, WORKER),
     ("vhost_tx", "handle_tx_kick", 15_800, 2, WORKER),
     ("tun_in", "tun_sendmsg", 17_001, 2, WORKER),

@@ -78,12 +78,13 @@ def test_a_sent_packet_is_followed_from_the_kick_to_the_stack() -> None:
     assert block(KICK, sent())[2:] == [
         "VM Device: vnet0",
         "Worker: PID=301 TID=309 COMM=vhost-301 CPU=2",
-        "vCPU: TID=313 COMM=CPU 1/KVM",
+        "vCPU: TID=313 COMM=CPU 1/KVM CPU=5",
         "",
         "Latencies (us):",
-        "  [kick->worker] kick (ioeventfd_write) -> worker (handle_tx_kick): 14.800 us",
+        "  [kick->worker] kick (ioeventfd_write) -> worker (handle_tx_kick): 14.800 us"
+        " (CPU 5 -> 2)",
         "      guest_kick -> vhost_woken (sched_waking): 0.300 us",
-        "      vhost_woken -> vhost_on_cpu (sched_switch): 12.000 us",
+        "      vhost_woken -> vhost_on_cpu (sched_switch): 12.000 us (CPU 5 -> 2)",
         "      vhost_on_cpu -> vhost_tx (handle_tx_kick): 2.500 us",
         "  [worker->tap] worker (handle_tx_kick) -> tap (tun_sendmsg): 1.201 us",
         "  [tap->stack] tap (tun_sendmsg) -> stack (netif_receive_skb): 1.999 us",
@@ -228,11 +229,11 @@ def test_json_has_stages_named_parts_and_totals() -> None:
     assert value["worker"] == {"pid": 2030, "tid": 2030, "comm": "vhost-301", "cpu": 2}
 
 
-def test_the_cpu_of_a_kick_is_not_known() -> None:
+def test_a_kick_is_on_the_cpu_of_its_vcpu() -> None:
     value = packet_json(Passed.of(KICK, sent()), 0, None)
     cpus = {stage["point"]: stage["cpu"] for stage in value["stages"]}
-    assert cpus["guest_kick"] is None and cpus["vhost_woken"] is None and cpus["vhost_tx"] == 2
-    assert value["vcpu"] == {"pid": None, "tid": 313, "comm": "CPU 1/KVM", "cpu": None}
+    assert cpus["guest_kick"] == cpus["vhost_woken"] == 5 and cpus["vhost_tx"] == 2
+    assert value["vcpu"] == {"pid": None, "tid": 313, "comm": "CPU 1/KVM", "cpu": 5}
     assert value["queue"] is None
 
 

@@ -9,7 +9,7 @@ from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.chain import Chain, Passed, Stage, Stretch
-from vmlat_tui.report.passage import Task, cpu_of, gaps, task_of
+from vmlat_tui.report.passage import Task, gaps, task_of
 from vmlat_tui.report.text import drop_line
 from vmlat_tui.report.words import clean, microseconds, wall_clock
 
@@ -89,7 +89,7 @@ def _stretch_lines(frame: Frame, stretch: Stretch) -> list[str]:
 
 def _cpus(frame: Frame, start: Stage, end: Stage) -> str:
     """Said where it went on elsewhere."""
-    before, after = cpu_of(frame, start), cpu_of(frame, end)
+    before, after = int(start["cpu"]), int(end["cpu"])
     if before is None or after is None or before == after:
         return ""
     return f" (CPU {before} -> {after})"
@@ -146,7 +146,7 @@ def _stage_json(chain: Chain, frame: Frame, stage: Stage) -> dict[str, Any]:
         "point": point,
         "function": stage["function"],
         "t_ns": stage["t_ns"],
-        "cpu": cpu_of(frame, stage),
+        "cpu": int(stage["cpu"]),
         "tid": task.tid if task else None,
         "comm": task.comm if task else None,
     }

@@ -162,7 +162,7 @@ def timeline(frame: Frame) -> list[StageRow]:
                 leg,
                 leg / whole if leg is not None else None,
                 leg is not None and leg == worst,
-                passage.cpu_of(frame, stage),
+                int(stage["cpu"]),
                 f"{task.tid} {task.comm}" if task else None,
             )
         )

@@ -47,11 +47,6 @@ class Gap:
         return f"{self.points[0]} … {self.points[-1]}"
 
 
-def cpu_of(frame: Frame, stage: dict[str, Any]) -> Optional[int]:
-    """The CPU at one of its stages, None where it was not recorded."""
-    return int(stage["cpu"])
-
-
 def task_of(frame: Frame, stage: dict[str, Any]) -> Optional[Task]:
     """The thread that ran at one of its stages, None where it is not known.
 
@@ -65,7 +60,7 @@ def task_of(frame: Frame, stage: dict[str, Any]) -> Optional[Task]:
     if tid is None:
         return None
     pid = int(process["pid"]) if tid == process["tid"] else None
-    return Task(int(tid), clean(comm), pid, cpu_of(frame, stage))
+    return Task(int(tid), clean(comm), pid, int(stage["cpu"]))
 
 
 def reason_words(reason: str) -> str:
