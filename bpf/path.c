@@ -41,6 +41,9 @@
 #define PACKET_HOST 0
 
 #define barrier() __asm__ volatile("" ::: "memory")
+/* The compiler may neither know the value nor keep a second copy: what the verifier sees checked is
+ * what is used. */
+#define opaque(value) __asm__ volatile("" : "+r"(value))
 
 /*
  * What user space reads while packets run, it maps into its memory: one element per processor,

@@ -35,8 +35,10 @@ INLINE void count_leg(struct leg *l, u64 ns, u32 packets)
 {
 	u64 bucket = bucket_of(ns);
 
+	opaque(bucket);
 	if (bucket >= BUCKETS) /* never, which the verifier cannot know */
 		return;
+	opaque(bucket);
 	l->max_ns += (ns - l->max_ns) * ABOVE(l->max_ns, ns);
 	l->count += packets;
 	l->sum_ns += ns * packets;
