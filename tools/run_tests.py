@@ -177,8 +177,9 @@ def steps() -> tuple[list[Step], list[Step]]:
         Step("format", (python, "-m", "ruff", "format", "--check", "."), 60),
         Step("types", (python, "-m", "mypy"), 180),
         Step("imports", (str(ROOT / ".venv" / "bin" / "lint-imports"), "--no-logo"), 60),
-        Step("unit", (*pytest, "--timeout=60", "tests/unit"), 180, "tests/unit"),
-        Step("tui", (*pytest, "--timeout=120", "tests/tui"), 300, "tests/tui"),
+        # They mostly wait: for other processes, and for the clock.
+        Step("unit", (*pytest, "-n", "3", "--timeout=60", "tests/unit"), 180, "tests/unit"),
+        Step("tui", (*pytest, "-n", "4", "--timeout=120", "tests/tui"), 300, "tests/tui"),
     ]
     full = [
         Step("native", (*pytest, "--timeout=300", "tests/native"), 600, "tests/native"),

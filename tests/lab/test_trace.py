@@ -118,6 +118,34 @@ def test_json_is_one_object_a_packet_then_a_summary(lab: Lab, traffic: object) -
     assert rows[5]["bins"]["tx"]["started"] == rows[5]["bins"]["tx"]["sum"] >= 5
 
 
+@pytest.mark.parametrize(
+    ("command", "first", "last"),
+    [("irq", "tun_out", "guest_entry"), ("kick", "guest_kick", "vnet_rx")],
+)
+@pytest.mark.scenario("ovs")
+def test_irq_and_kick_follow_packets_on_the_guests_side(
+    command: str, first: str, last: str, lab: Lab, traffic: object
+) -> None:
+    vm = lab.vms["vm-a"]
+    assert vm.vnet
+    words = [command, "--vm-interface", vm.vnet, "--protocol", "icmp"]
+    done = vmlat(*words, "--format", "json", "--count", "20")
+    assert done.returncode == 0, done
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["type"] for row in rows] == ["packet"] * 20 + ["summary"]
+    whole = [r for r in rows[:20] if {first, last} <= {s["point"] for s in r["stages"]}]
+    assert len(whole) >= 10, rows
+    for row in whole:
+        times = [stage["t_ns"] for stage in row["stages"]]
+        assert sum(leg["ns"] for leg in row["legs"]) == row["total_ns"] == times[-1] - times[0], row
+        for leg in row["legs"]:
+            assert sum(part["ns"] for part in leg["parts"]) == leg["ns"] or not leg["parts"], row
+        assert row["worker"]["comm"].startswith("vhost-") and row["queue"] == f"{vm.vnet}/0", row
+        assert row["vcpu"]["comm"] == "CPU 0/KVM", row
+    text = vmlat(*words, "--count", "3")
+    assert text.returncode == 0 and "Total" in text.stdout, text
+
+
 @pytest.mark.scenario("ovs")
 def test_doctor_finds_the_full_rung(lab: Lab) -> None:
     done = vmlat("doctor", "--json")
