@@ -195,6 +195,9 @@ INLINE void put_into_ring(struct packet *p, struct stats *s, struct control *c)
 		finish(p, s, c, BIN_COMPLETED);
 		return;
 	}
+	/* The signal before is over.  Ended here, and not at the next one: while a kprobe's program runs,
+	 * those of packets that interrupt it do not. */
+	settle(w, s, c);
 	if ((p->seen & (1U << STEP_TUN_OUT)) && !(p->seen & (1U << STEP_RX_VHOST_WOKEN)))
 		p->absent[0] = (w->since > p->t[STEP_TUN_OUT] ? ABSENT_RX_WORKER_NEW : ABSENT_RX_WORKER_AWAKE) + 1;
 	p->worker = tid;

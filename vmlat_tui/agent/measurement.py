@@ -108,6 +108,7 @@ class Measurement:
         """Begin to count."""
         self.apply_links()
         self.engine.configure(self._settings)
+        self._find_vcpus()
 
     def set_filters(self, command: dict[str, Any]) -> None:
         """Measure other flows."""
@@ -181,10 +182,11 @@ class Measurement:
             return
         self._encoder.interfaces.update({link.ifindex: link.name for link in links.values()})
         self._encoder.vnets = selection.vnets
-        self._find_vcpus()
         present = {name: links[name].ifindex if name in links else None for name in selection.vnets}
         shown = (tuple(present.items()), selection.leaves)
         if shown != self._shown:
+            if self._shown:
+                self._find_vcpus()
             self._shown = shown
             self._send(
                 {

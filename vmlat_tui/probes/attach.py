@@ -21,6 +21,7 @@ class Attached:
     points: list[PointState] = field(default_factory=list)
     programs: dict[str, int] = field(default_factory=dict)
     links: list[int] = field(default_factory=list)
+    _missed: int = 0
 
     def hooks(self) -> list[Hook]:
         """The attached hooks of all points."""
@@ -28,10 +29,12 @@ class Attached:
 
     def misses(self) -> int:
         """Runs that the kernel skipped because a program was already running there."""
-        return sum(syscalls.program_misses(fd) for fd in self.programs.values())
+        now = sum(syscalls.program_misses(fd) for fd in self.programs.values())
+        return self._missed + now
 
     def close(self) -> None:
         """Detach; the maps stay readable."""
+        self._missed = self.misses()
         for descriptor in self.links + list(self.programs.values()):
             os.close(descriptor)
         self.links.clear()

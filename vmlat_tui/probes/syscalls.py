@@ -186,7 +186,7 @@ def can_create_ring_buffer() -> bool:
 def program_misses(program: int) -> int:
     """How often the kernel skipped the program because it was already running on that processor.
 
-    0 where the kernel does not count it (before 5.12).
+    0 where the kernel does not count it (before 5.12, of kprobes before 6.7).
     """
     info = ctypes.create_string_buffer(256)
     attributes = struct.pack("<IIQ", program, 256, ctypes.addressof(info))
