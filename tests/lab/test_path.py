@@ -44,14 +44,15 @@ def plain(packet: Frame) -> list[str]:
 def check_paths(packets: list[Frame], path: list[str]) -> None:
     """Each packet passed these points.
 
-    One in a hundred may lack some that are kprobes: the kernel runs no kprobe program that
-    interrupts another one on its processor (``missed_runs``), and here a program takes long.
+    One in twenty may lack some that are kprobes: the kernel runs no kprobe program that interrupts
+    another one on its processor (``missed_runs``), and here a program takes a hundred times as long
+    as on hardware.  Seen under a bulk transfer on 6.1: 9 of 255.
     """
     short = [packet for packet in packets if plain(packet) != path]
     for packet in short:
         points = iter(path)
         assert all(point in points for point in plain(packet)), packet
-    assert len(short) <= 1 + len(packets) // 100, short
+    assert len(short) <= 1 + len(packets) // 20, [stages(packet) for packet in short]
 
 
 def functions(packet: Frame) -> dict[str, str]:
