@@ -175,14 +175,17 @@ INLINE u64 *given_this_second(void)
 	return since ? given : 0;
 }
 
-/* If `given` is within the limit; user space polls the ring. */
+#define NO_LIMIT (~0ULL)
+
+/* If `given` is within the limit; user space polls the ring.  What goes without a limit is not counted
+ * against one that is set later in this second. */
 INLINE void emit_within(struct packet *p, u64 *given, u64 limit, struct stats *s)
 {
 	if (*given >= limit) {
 		s->suppressed += 1;
 		return;
 	}
-	__sync_fetch_and_add(given, 1);
+	__sync_fetch_and_add(given, limit != NO_LIMIT);
 
 	u64 full = (u64)(s64)events.ringbuf_output(p, sizeof(*p), BPF_RB_NO_WAKEUP) >> 63;
 
@@ -195,7 +198,7 @@ INLINE void emit(struct packet *p, struct stats *s, struct control *c)
 	u64 *given = given_this_second();
 
 	if (given)
-		emit_within(p, given, c->max_rate ? c->max_rate : ~0ULL, s);
+		emit_within(p, given, c->max_rate ? c->max_rate : NO_LIMIT, s);
 }
 
 INLINE void book_drop(struct packet *p)

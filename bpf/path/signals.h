@@ -85,7 +85,7 @@ INLINE void end_signal(struct signal *e, u32 vcpu, struct stats *s, struct contr
 	struct leg_table *table = leg_tables.lookup(&zero);
 	struct leg *arrival, *total;
 	u64 *given = given_this_second();
-	u64 limit = c->max_rate ? c->max_rate : ~0ULL, least = c->emit ? c->threshold_ns : 1ULL << 62;
+	u64 limit = c->max_rate ? c->max_rate : NO_LIMIT, least = c->emit ? c->threshold_ns : 1ULL << 62;
 	u32 sample = c->sample > 1 ? c->sample : 1;
 
 	if (!table || !given)
