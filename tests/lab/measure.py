@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -122,6 +124,32 @@ def measured(**configuration: Any) -> Iterator[Session]:
         yield session
         session.pump(0.3)
         session.finish()
+
+
+class Observation:
+    """What a bpftrace program printed; complete after :func:`observed`."""
+
+    output = ""
+
+
+@contextlib.contextmanager
+def observed(program: str) -> Iterator[Observation]:
+    """Let bpftrace observe the body; the program prints ``observing`` when it does."""
+    observation = Observation()
+    observer = subprocess.Popen(
+        ["bpftrace", "-e", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    try:
+        for line in observer.stdout or ():
+            if "observing" in line:
+                break
+        yield observation
+    finally:
+        observer.send_signal(signal.SIGINT)
+        observation.output = observer.communicate(timeout=60)[0]
 
 
 def stages(packet: Frame) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.measure import Lab, Remote, Result, check_sums, leg_ns, measured, stages
+from tests.lab.measure import Lab, Remote, Result, check_sums, leg_ns, measured, observed, stages
 
 MS = 1_000_000
 
@@ -31,29 +31,20 @@ def test_netem_on_the_uplink_is_blamed_on_its_queue_and_bpftrace_agrees(
     lab: Lab, remote: Remote
 ) -> None:
     vm = lab.vms["vm-a"]
-    observer = subprocess.Popen(
-        ["bpftrace", "-e", OBSERVER],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-    )
-    try:
-        for line in observer.stdout or ():
-            if "observing" in line:
-                break
-        tc("add", "dev", lab.uplink, "root", "netem", "delay", "20ms")
-        with measured(
-            filters=[{"protocol": "icmp", "src_ip": vm.ip4}], directions=["tx"]
-        ) as session:
-            done = remote(
-                ["ping", "-n", "-q", "-c", "60", "-i", "0.05", "-W", "5", "-s", "333", vm.ip4], 120
-            )
-            assert done.status == 0, done
-    finally:
-        subprocess.run(["tc", "qdisc", "del", "dev", lab.uplink, "root"], timeout=10)
-        observer.send_signal(signal.SIGINT)
-        output = observer.communicate(timeout=60)[0]
-    result = session.result
+    with observed(OBSERVER) as observation:
+        try:
+            tc("add", "dev", lab.uplink, "root", "netem", "delay", "20ms")
+            with measured(
+                filters=[{"protocol": "icmp", "src_ip": vm.ip4}], directions=["tx"]
+            ) as session:
+                done = remote(
+                    ["ping", "-n", "-q", "-c", "60", "-i", "0.05", "-W", "5", "-s", "333", vm.ip4],
+                    120,
+                )
+                assert done.status == 0, done
+        finally:
+            subprocess.run(["tc", "qdisc", "del", "dev", lab.uplink, "root"], timeout=10)
+    result, output = session.result, observation.output
     check_sums(result)
     packets = result.direction("tx")
     assert len(packets) == 60
@@ -61,10 +52,10 @@ def test_netem_on_the_uplink_is_blamed_on_its_queue_and_bpftrace_agrees(
     assert close(queue, 20 * MS), queue
     others = statistics.median(p["total_ns"] - leg_ns(p, "phy_queue", "phy_xmit") for p in packets)
     assert others < 5 * MS, others
-    observed = [int(n) for n in re.findall(r"leg (\d+)", output)]
+    seen = [int(n) for n in re.findall(r"leg (\d+)", output)]
     # On a busy machine one that only passed another interface may have waited as long.
-    assert 60 <= len(observed) <= 65, output
-    assert abs(statistics.median(observed) - queue) <= 0.1 * queue, (observed, queue)
+    assert 60 <= len(seen) <= 65, output
+    assert abs(statistics.median(seen) - queue) <= 0.1 * queue, (seen, queue)
 
 
 #: The same leg of the same packets, by somebody else's program.  Their length is theirs alone, and

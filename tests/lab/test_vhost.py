@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import statistics
-import subprocess
 
 import pytest
 
@@ -19,6 +17,7 @@ from tests.lab.measure import (
     check_sums,
     leg_ns,
     measured,
+    observed,
     stages,
 )
 from tests.lab.test_path import echo_udp, echoed, ping
@@ -118,24 +117,10 @@ def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) 
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 3)
     eventfd = "eventfd_signal_mask" if lab.kernel == "6.12" else "eventfd_signal"
-    observer = subprocess.Popen(
-        ["bpftrace", "-e", OBSERVER.replace("EVENTFD", eventfd)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-    )
-    try:
-        for line in observer.stdout or ():
-            if "observing" in line:
-                break
-        with measured(
-            filters=[{"protocol": "icmp", "dst_ip": vm.ip4}], directions=["rx"]
-        ) as session:
-            ping(remote, vm.ip4, 200)
-    finally:
-        observer.send_signal(signal.SIGINT)
-        output = observer.communicate(timeout=60)[0]
-    result = session.result
+    only = {"filters": [{"protocol": "icmp", "dst_ip": vm.ip4}], "directions": ["rx"]}
+    with observed(OBSERVER.replace("EVENTFD", eventfd)) as observation, measured(**only) as session:
+        ping(remote, vm.ip4, 200)
+    result, output = session.result, observation.output
     check_sums(result)
     rows = re.findall(r"^legs (\d+) (\d+) (\d+) (\d+) (\d+)$", output, re.MULTILINE)
     points = ["tun_out", "vhost_signal", "eventfd", "irqfd", "irq_accept"]
