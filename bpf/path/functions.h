@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The functions of tun and the switches (kprobes; x86-64 calling convention). */
+/* The functions of tun and the switches. */
 
-#define ARG1(regs) ((regs)->di)
-#define ARG2(regs) ((regs)->si)
-#define ARG3(regs) ((regs)->dx)
-#define ARG4(regs) ((regs)->cx)
+/*
+ * Argument n of a function: of a fentry program an element of the context, of a kprobe a register
+ * (x86-64 calling convention).  User space says which, function by function.  fentry's
+ * are read as numbers, because the verifier knows their types and would forbid to calculate.
+ */
+#define REGISTER_1 14 /* di in struct pt_regs */
+#define REGISTER_2 13 /* si */
+#define REGISTER_3 12 /* dx */
+#define REGISTER_4 11 /* cx */
+#define ARG(n, symbol)                                                                       \
+	(FENTRY_##symbol ? number((u64)&ctx->a[(n) - 1]) : ((u64 *)ctx)[REGISTER_##n])
 
 #if FUNCTIONS && PART == 2
 
@@ -23,13 +30,13 @@ INLINE int enter_tun(u32 hook, int nested)
 	return 0;
 }
 
-int kp_tun_sendmsg(struct pt_regs *ctx)
+int fn_tun_sendmsg(struct arguments *ctx)
 {
 	return enter_tun(HOOK_TUN_SENDMSG, 0);
 }
 
 /* Below tun_sendmsg in a vhost worker, the entry itself in QEMU's own back end. */
-int kp_tun_get_user(struct pt_regs *ctx)
+int fn_tun_get_user(struct arguments *ctx)
 {
 	return enter_tun(HOOK_TUN_GET_USER, 1);
 }
@@ -41,29 +48,29 @@ INLINE int pass(u64 skb, u32 step, u32 hook, int at_data)
 	return 0;
 }
 
-int kp_netdev_frame_hook(struct pt_regs *ctx)
+int fn_netdev_frame_hook(struct arguments *ctx)
 {
-	return pass(LOAD(u64, ARG1(ctx), 0, 0), STEP_SWITCH_IN, HOOK_NETDEV_FRAME_HOOK, 0);
+	return pass(number(ARG(1, netdev_frame_hook)), STEP_SWITCH_IN, HOOK_NETDEV_FRAME_HOOK, 0);
 }
 
-int kp_internal_dev_xmit(struct pt_regs *ctx)
+int fn_internal_dev_xmit(struct arguments *ctx)
 {
-	return pass(ARG1(ctx), STEP_SWITCH_IN, HOOK_INTERNAL_DEV_XMIT, 0);
+	return pass(ARG(1, internal_dev_xmit), STEP_SWITCH_IN, HOOK_INTERNAL_DEV_XMIT, 0);
 }
 
-int kp_br_handle_frame(struct pt_regs *ctx)
+int fn_br_handle_frame(struct arguments *ctx)
 {
-	return pass(LOAD(u64, ARG1(ctx), 0, 0), STEP_SWITCH_IN, HOOK_BR_HANDLE_FRAME, 0);
+	return pass(number(ARG(1, br_handle_frame)), STEP_SWITCH_IN, HOOK_BR_HANDLE_FRAME, 0);
 }
 
-int kp_ovs_dp_process_packet(struct pt_regs *ctx)
+int fn_ovs_dp_process_packet(struct arguments *ctx)
 {
-	return pass(ARG1(ctx), STEP_OVS_DP, HOOK_OVS_DP_PROCESS_PACKET, 0);
+	return pass(ARG(1, ovs_dp_process_packet), STEP_OVS_DP, HOOK_OVS_DP_PROCESS_PACKET, 0);
 }
 
-int kp_ovs_dp_upcall(struct pt_regs *ctx)
+int fn_ovs_dp_upcall(struct arguments *ctx)
 {
-	u64 skb = ARG2(ctx);
+	u64 skb = ARG(2, ovs_dp_upcall);
 	struct view v = {};
 	struct packet *p;
 
@@ -77,9 +84,10 @@ int kp_ovs_dp_upcall(struct pt_regs *ctx)
 	return 0;
 }
 
-int kp_ovs_flow_key_extract_userspace(struct pt_regs *ctx)
+int fn_ovs_flow_key_extract_userspace(struct arguments *ctx)
 {
-	return pass(ARG3(ctx), STEP_OVS_REINJECT, HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, 1);
+	return pass(ARG(3, ovs_flow_key_extract_userspace), STEP_OVS_REINJECT,
+		    HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, 1);
 }
 
 /* Itself or one of its clones: the last one counts. */
@@ -95,31 +103,31 @@ INLINE int leave_switch(u64 skb, u32 hook)
 	return 0;
 }
 
-int kp_ovs_vport_send(struct pt_regs *ctx)
+int fn_ovs_vport_send(struct arguments *ctx)
 {
-	return leave_switch(ARG2(ctx), HOOK_OVS_VPORT_SEND);
+	return leave_switch(ARG(2, ovs_vport_send), HOOK_OVS_VPORT_SEND);
 }
 
-int kp_br_dev_queue_push_xmit(struct pt_regs *ctx)
+int fn_br_dev_queue_push_xmit(struct arguments *ctx)
 {
-	return leave_switch(ARG3(ctx), HOOK_BR_DEV_QUEUE_PUSH_XMIT);
+	return leave_switch(ARG(3, br_dev_queue_push_xmit), HOOK_BR_DEV_QUEUE_PUSH_XMIT);
 }
 
-int kp_br_forward_finish(struct pt_regs *ctx)
+int fn_br_forward_finish(struct arguments *ctx)
 {
-	return leave_switch(ARG3(ctx), HOOK_BR_FORWARD_FINISH);
+	return leave_switch(ARG(3, br_forward_finish), HOOK_BR_FORWARD_FINISH);
 }
 
-int kp_tun_net_xmit(struct pt_regs *ctx)
+int fn_tun_net_xmit(struct arguments *ctx)
 {
-	struct role *role = role_of(ARG2(ctx), 0);
+	struct role *role = role_of(ARG(2, tun_net_xmit), 0);
 
 	if (!role || !(role->kind & ROLE_VNET))
 		return 0;
 	READY;
 
 	struct context *x = context();
-	u64 skb = ARG1(ctx);
+	u64 skb = ARG(1, tun_net_xmit);
 
 	if (hit(skb, STEP_TUN_OUT, HOOK_TUN_NET_XMIT, s, c, 0, 0) && x)
 		x->skb = skb;

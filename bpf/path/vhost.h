@@ -53,7 +53,7 @@ INLINE struct worker *worker_here(void)
 
 /* ---- the guest's kick and the worker's wake-up --------------------------------------------- */
 
-int kp_ioeventfd_write(struct pt_regs *ctx)
+int fn_ioeventfd_write(struct arguments *ctx)
 {
 	u32 tid = bpf_get_current_pid_tgid();
 	struct vcpu *v = vcpus.lookup(&tid);
@@ -64,9 +64,9 @@ int kp_ioeventfd_write(struct pt_regs *ctx)
 }
 
 /* wait: the work follows it in struct vhost_poll (all versions from 2.6.34 to 6.12). */
-int kp_vhost_poll_wakeup(struct pt_regs *ctx)
+int fn_vhost_poll_wakeup(struct arguments *ctx)
 {
-	u64 address = ARG1(ctx) + WAIT_ENTRY + 16;
+	u64 address = ARG(1, vhost_poll_wakeup) + WAIT_ENTRY + 16;
 	struct work *work = works.lookup(&address);
 	u32 tid = bpf_get_current_pid_tgid();
 	struct context *x = context();
@@ -87,7 +87,7 @@ int kp_vhost_poll_wakeup(struct pt_regs *ctx)
 			}
 			v->kick_t = 0;
 		}
-	} else if (!(ARG4(ctx) & READABLE)) {
+	} else if (!(ARG(4, vhost_poll_wakeup) & READABLE)) {
 		x->work = 0;
 	}
 	return 0;
@@ -157,21 +157,21 @@ INLINE void begin_run(u64 address, u32 hook)
 	}
 }
 
-int kp_handle_tx_kick(struct pt_regs *ctx)
+int fn_handle_tx_kick(struct arguments *ctx)
 {
-	begin_run(ARG1(ctx), HOOK_HANDLE_TX_KICK);
+	begin_run(ARG(1, handle_tx_kick), HOOK_HANDLE_TX_KICK);
 	return 0;
 }
 
-int kp_handle_tx_net(struct pt_regs *ctx)
+int fn_handle_tx_net(struct arguments *ctx)
 {
-	begin_run(ARG1(ctx), HOOK_HANDLE_TX_NET);
+	begin_run(ARG(1, handle_tx_net), HOOK_HANDLE_TX_NET);
 	return 0;
 }
 
-int kp_handle_rx_net(struct pt_regs *ctx)
+int fn_handle_rx_net(struct arguments *ctx)
 {
-	u64 address = ARG1(ctx);
+	u64 address = ARG(1, handle_rx_net);
 	struct work fresh = {.kind = WORK_RX_NET, .worker = bpf_get_current_pid_tgid()};
 
 	if (worker_here() && !works.lookup(&address))
@@ -182,9 +182,9 @@ int kp_handle_rx_net(struct pt_regs *ctx)
 /* ---- into the guest's ring, and its interrupt ---------------------------------------------- */
 
 /* The ring of the tap gave vhost this packet (a tagged pointer is an XDP frame). */
-int kp_tun_recvmsg(struct pt_regs *ctx)
+int fn_tun_recvmsg(struct arguments *ctx)
 {
-	u64 skb = LOAD(u64, ARG2(ctx), MSG_CONTROL, 0);
+	u64 skb = LOAD(u64, ARG(2, tun_recvmsg), MSG_CONTROL, 0);
 	struct view v = {};
 	struct packet *p;
 
@@ -206,7 +206,7 @@ INLINE struct worker *announcing(void)
 	return w && w->stage >= STAGE_SIGNAL && w->stage < STAGE_HANDED ? w : 0;
 }
 
-int kp_vhost_add_used_and_signal_n(struct pt_regs *ctx)
+int fn_vhost_add_used_and_signal_n(struct arguments *ctx)
 {
 	u32 tid = bpf_get_current_pid_tgid(), count;
 	struct worker *w = workers.lookup(&tid);
@@ -242,17 +242,17 @@ INLINE int through_eventfd(u32 hook)
 	return 0;
 }
 
-int kp_eventfd_signal(struct pt_regs *ctx)
+int fn_eventfd_signal(struct arguments *ctx)
 {
 	return through_eventfd(HOOK_EVENTFD_SIGNAL);
 }
 
-int kp_eventfd_signal_mask(struct pt_regs *ctx)
+int fn_eventfd_signal_mask(struct arguments *ctx)
 {
 	return through_eventfd(HOOK_EVENTFD_SIGNAL_MASK);
 }
 
-int kp_irqfd_wakeup(struct pt_regs *ctx)
+int fn_irqfd_wakeup(struct arguments *ctx)
 {
 	struct worker *w = announcing();
 

@@ -197,11 +197,12 @@ def test_a_kernel_without_btf_is_reported_with_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF")
 def test_the_running_kernel_s_btf_has_what_vmlat_asks_of_it() -> None:
+    from vmlat_tui.model.hooks import function_symbols
     from vmlat_tui.probes import offsets
     from vmlat_tui.probes.ladder import tracepoint_symbols
 
     try:
-        btf = offsets.kernel_btf(tracepoint_symbols())
+        btf = offsets.kernel_btf(tracepoint_symbols(), function_symbols())
     except BtfError as error:
         pytest.skip(str(error))
     found = offsets.from_btf(btf)

@@ -181,7 +181,10 @@ def points_json(points: Sequence[PointState]) -> list[dict[str, object]]:
         {
             "point": state.point,
             "directions": [d.id for d in state.directions],
-            "hooks": [{"function": hook.symbol, "kind": hook.kind} for hook in state.hooks],
+            "hooks": [
+                {"function": hook.symbol, "kind": state.kinds.get(hook.id, hook.kind)}
+                for hook in state.hooks
+            ],
             "reason": state.reason,
         }
         for state in points

@@ -43,7 +43,7 @@ def _joined(id_: str, symbol: str, *points: str, module: Optional[str] = None) -
 def _function(
     symbol: str, *points: str, module: Optional[str] = None, parallel: bool = False
 ) -> Hook:
-    return Hook(symbol, FUNCTION, symbol, f"kp_{symbol}", points, module, parallel, full=True)
+    return Hook(symbol, FUNCTION, symbol, f"fn_{symbol}", points, module, parallel, full=True)
 
 
 #: A hook's place in this table is its number in the BPF programs (macro HOOK_<ID>).
@@ -106,6 +106,11 @@ HOOK_ROOM = 64
 
 BY_ID: dict[str, Hook] = {hook.id: hook for hook in HOOKS + JOINS + ENDINGS}
 NUMBER: dict[str, int] = {hook.id: number for number, hook in enumerate(HOOKS)}
+
+
+def function_symbols() -> list[str]:
+    """Every kernel function that a hook uses, once."""
+    return sorted({hook.symbol for hook in HOOKS + JOINS if hook.kind == FUNCTION})
 
 
 def hooks_of(point_id: str) -> tuple[Hook, ...]:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, Hook, hooks_of, joins_of
+from vmlat_tui.model.hooks import ENDINGS, FUNCTION, TRACEPOINT, Hook, hooks_of, joins_of
 from vmlat_tui.probes import ladder, syscalls
+from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
 
 
-@dataclass
 class Attached:
     """Everything that holds probes in the kernel; closing it detaches all of them."""
 
-    points: list[PointState] = field(default_factory=list)
-    programs: dict[str, int] = field(default_factory=dict)
-    links: list[int] = field(default_factory=list)
-    _missed: int = 0
+    def __init__(self, program: Program, kernel: Kernel, fentry: Fentry) -> None:
+        """Nothing is attached yet."""
+        self.points: list[PointState] = []
+        self._program, self._kernel, self._fentry = program, kernel, fentry
+        self.programs: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
+        self.links: list[int] = []
+        self._missed = 0
+
+    def kind(self, hook: Hook) -> str:
+        """How an attached hook was: ``tracepoint``, ``fentry`` or ``kprobe``."""
+        return self._kinds[hook.program]
 
     def hooks(self) -> list[Hook]:
         """The attached hooks of all points."""
@@ -40,6 +47,57 @@ class Attached:
         self.links.clear()
         self.programs.clear()
 
+    def attach(self, hook: Hook) -> str:
+        """Attach one hook; returns why it cannot be, empty when it is."""
+        if hook.program in self.programs:
+            return ""
+        try:
+            self._load(hook)
+        except syscalls.VerifierError as error:
+            lines = [line for line in error.log.splitlines() if line.strip()]
+            return f"{hook.symbol}: the kernel refused the program: {' / '.join(lines[-2:])}"
+        except OSError as error:
+            if error.errno == 2 and hook.full:
+                return ladder.why_missing(hook)
+            return f"{hook.symbol}: {error.strerror}"
+        return ""
+
+    def _load(self, hook: Hook) -> None:
+        load, btf = self._program.load, self._kernel.btf
+        target = self._fentry.target(hook.symbol)
+        name: Optional[str] = None
+        if hook.kind == FUNCTION and target:
+            kind = "fentry"
+            descriptor = load(
+                hook.program,
+                syscalls.PROG_TYPE_TRACING,
+                target.type_id,
+                syscalls.ATTACH_TRACE_FENTRY,
+                target.btf,
+            )
+        elif hook.kind == FUNCTION:
+            kind = "kprobe"
+            descriptor = load(hook.program, syscalls.PROG_TYPE_KPROBE)
+        elif btf and hook.module is None:
+            kind = TRACEPOINT
+            descriptor = load(
+                hook.program, syscalls.PROG_TYPE_TRACING, btf.tracepoint(hook.symbol)[0]
+            )
+        else:
+            kind, name = TRACEPOINT, hook.symbol
+            descriptor = load(hook.program, syscalls.PROG_TYPE_RAW_TRACEPOINT)
+        try:
+            if kind == "kprobe":
+                link = syscalls.open_kprobe(hook.symbol, descriptor)
+            else:
+                link = syscalls.open_raw_tracepoint(name, descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self.links.append(link)
+        self.programs[hook.program] = descriptor
+        self._kinds[hook.program] = kind
+
 
 def has_drop_reason(kernel: Kernel) -> bool:
     """Whether the tracepoint ``kfree_skb`` tells a reason (5.17 and later)."""
@@ -53,33 +111,31 @@ def has_drop_reason(kernel: Kernel) -> bool:
     return False
 
 
-def attach_all(program: Program, kernel: Kernel, functions: bool) -> Attached:
+def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool) -> Attached:
     """Attach what this kernel has.
 
     Raises :class:`VmlatError` when a packet's end could not be seen, because then nothing would add
     up; a point without a hook is only noted with its reason.
     """
-    attached = Attached()
+    attached = Attached(program, kernel, fentry)
     try:
         for ending in ENDINGS:
-            problem = _attach(attached, program, kernel, ending)
+            problem = attached.attach(ending)
             if problem:
                 raise VmlatError(
                     "the end of packets cannot be observed", problem, "run `vmlat doctor`"
                 )
         for point, directions in ladder.points_in_order():
-            attached.points.append(
-                _attach_point(attached, program, kernel, PointState(point, directions), functions)
-            )
+            state = PointState(point, directions)
+            attached.points.append(state)
+            _attach_point(attached, kernel, state, functions)
     except BaseException:
         attached.close()
         raise
     return attached
 
 
-def _attach_point(
-    attached: Attached, program: Program, kernel: Kernel, state: PointState, functions: bool
-) -> PointState:
+def _attach_point(attached: Attached, kernel: Kernel, state: PointState, functions: bool) -> None:
     reasons = []
     for hook in hooks_of(state.point):
         if state.hooks and not hook.parallel:
@@ -90,17 +146,21 @@ def _attach_point(
                 problem = (
                     "kprobes are switched off" if kernel.kprobes else "this kernel has no kprobes"
                 )
-            problem = problem or _attach(attached, program, kernel, needed)
+            problem = problem or attached.attach(needed)
         if problem:
             reasons.append(problem)
         else:
-            state.hooks.append(hook)
+            _give(attached, state, hook)
     if not state.hooks:
         state.reason = reasons[0] if reasons else "no hook is known"
-    return state
 
 
-def replace_hook(program: Program, kernel: Kernel, attached: Attached, deaf: Hook) -> str:
+def _give(attached: Attached, state: PointState, hook: Hook) -> None:
+    state.hooks.append(hook)
+    state.kinds[hook.id] = attached.kind(hook)
+
+
+def replace_hook(attached: Attached, deaf: Hook) -> str:
     """Take a deaf hook out of its points and attach the next alternative; returns its name."""
     name = ""
     for state in attached.points:
@@ -109,39 +169,10 @@ def replace_hook(program: Program, kernel: Kernel, attached: Attached, deaf: Hoo
         state.hooks.remove(deaf)
         candidates = hooks_of(state.point)
         for hook in candidates[candidates.index(deaf) + 1 :]:
-            if hook not in state.hooks and not _attach(attached, program, kernel, hook):
-                state.hooks.append(hook)
+            if hook not in state.hooks and not attached.attach(hook):
+                _give(attached, state, hook)
                 name = hook.symbol
                 break
         if not state.hooks:
             state.reason = f"{deaf.symbol}: never fires, this kernel inlined it"
     return name
-
-
-def _attach(attached: Attached, program: Program, kernel: Kernel, hook: Hook) -> str:
-    """Attach one hook; returns why it cannot be, empty when it is."""
-    if hook.program in attached.programs:
-        return ""
-    descriptor: Optional[int] = None
-    try:
-        if hook.kind == FUNCTION:
-            descriptor = program.load(hook.program, syscalls.PROG_TYPE_KPROBE)
-            attached.links.append(syscalls.open_kprobe(hook.symbol, descriptor))
-        elif kernel.btf and hook.module is None:
-            type_id, _ = kernel.btf.tracepoint(hook.symbol)
-            descriptor = program.load(hook.program, syscalls.PROG_TYPE_TRACING, type_id)
-            attached.links.append(syscalls.open_raw_tracepoint(None, descriptor))
-        else:
-            descriptor = program.load(hook.program, syscalls.PROG_TYPE_RAW_TRACEPOINT)
-            attached.links.append(syscalls.open_raw_tracepoint(hook.symbol, descriptor))
-    except syscalls.VerifierError as error:
-        lines = [line for line in error.log.splitlines() if line.strip()]
-        return f"{hook.symbol}: the kernel refused the program: {' / '.join(lines[-2:])}"
-    except OSError as error:
-        if descriptor is not None:
-            os.close(descriptor)
-        if error.errno == 2 and hook.full:
-            return ladder.why_missing(hook)
-        return f"{hook.symbol}: {error.strerror}"
-    attached.programs[hook.program] = descriptor
-    return ""

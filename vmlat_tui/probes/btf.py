@@ -7,7 +7,7 @@ to Linux 6.18 (ENUM64 came in 6.0); a newer kind ends the walk with :class:`BtfE
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -48,9 +48,13 @@ class Member:
 
 
 class Btf:
-    """One BTF blob.  Reading takes about 50 ms for a whole kernel; only ``names`` are indexed."""
+    """One BTF blob.  Reading takes about 50 ms for a whole kernel; only ``names`` are indexed.
 
-    def __init__(self, data: bytes, names: Iterable[str]) -> None:
+    That of a module goes on where that of the kernel, its ``base``, ends: type ids and strings.
+    Of a module only :meth:`function` can be asked.
+    """
+
+    def __init__(self, data: bytes, names: Iterable[str], base: Optional[Btf] = None) -> None:
         try:
             magic, _, _, header, type_off, type_len, str_off, str_len = struct.unpack_from(
                 "<HBBIIIII", data
@@ -62,12 +66,12 @@ class Btf:
         if len(data) < header + max(type_off + type_len, str_off + str_len) or type_len % 4:
             raise BtfError("the BTF is cut short")
         self._strings = data[header + str_off : header + str_off + str_len]
+        self._first_string = len(base._strings) if base else 0
+        self._first_type = len(base._offsets) - 1 if base else 0
         self._words = memoryview(data)[header + type_off : header + type_off + type_len].cast("I")
-        wanted: set[int] = set()
-        for name in names:
-            at = self._strings.find(b"\0" + name.encode() + b"\0")
-            if at >= 0:
-                wanted.add(at + 1)
+        self._base = base
+        self._offsets: list[int]
+        wanted = {offset for name in names for offset in self._string_offsets(name.encode())}
         self._offsets, self._named = self._walk(wanted)
 
     @classmethod
@@ -95,7 +99,20 @@ class Btf:
             raise BtfError("the BTF has a kind that this version does not know") from None
         return offsets, named
 
+    def _string_offsets(self, name: bytes) -> Iterator[int]:
+        # The first string of a kernel is empty, of a module it is not.
+        at = 0 if self._strings.startswith(name + b"\0") else -1
+        if at < 0:
+            at = self._strings.find(b"\0" + name + b"\0") + 1 or -1
+        if at >= 0:
+            yield self._first_string + at
+        if self._base:
+            yield from self._base._string_offsets(name)
+
     def _string(self, offset: int) -> str:
+        if self._base and offset < self._first_string:
+            return self._base._string(offset)
+        offset -= self._first_string
         return self._strings[offset : self._strings.index(b"\0", offset)].decode()
 
     def _kind(self, type_id: int) -> int:
@@ -162,7 +179,7 @@ class Btf:
 
     def function(self, name: str) -> int:
         """Type id of a kernel function; raises :class:`BtfError` if it is not there."""
-        return self._find(name, (_FUNC,))
+        return self._first_type + self._find(name, (_FUNC,))
 
     def tracepoint(self, name: str) -> tuple[int, int]:
         """(type id, number of arguments) of a tracepoint that BTF-typed programs can attach to."""

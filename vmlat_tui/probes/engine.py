@@ -23,6 +23,7 @@ from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes import layout, offsets
 from vmlat_tui.probes.attach import attach_all, has_drop_reason, replace_hook
 from vmlat_tui.probes.compiler import compiled
+from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import NONE, Kernel
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.program import Program, possible_processors
@@ -94,13 +95,18 @@ def precompile(kernel: Kernel, *, functions: bool = True, headers: bool = False)
     """
     known = replace(kernel, btf=None) if headers else kernel
     used = functions and kernel.kprobes
-    compiled(_SOURCE, _macros(known, offsets.find(known.btf), used))
+    fentry = Fentry(known.btf if used else None)
+    fentry.close()
+    compiled(_SOURCE, _macros(known, offsets.find(known.btf), used, fentry))
 
 
-def _macros(kernel: Kernel, places: offsets.Offsets, functions: bool) -> dict[str, int]:
+def _macros(
+    kernel: Kernel, places: offsets.Offsets, functions: bool, fentry: Fentry
+) -> dict[str, int]:
     return {
         **layout.macros(),
         **places.macros,
+        **fentry.macros(),
         "TP_DIRECT": int(kernel.btf is not None),
         "FUNCTIONS": int(functions),
         "DROP_REASON": int(has_drop_reason(kernel)),
@@ -136,7 +142,8 @@ class PathEngine:
         hooks = [hook for hook in HOOKS if self.functions or not hook.full]
         table = LegTable(step.number for hook in hooks for step in steps_of(hook))
         sizes = limits.map_sizes(table.room, possible_processors())
-        macros = _macros(self._kernel, self.offsets, self.functions)
+        self._fentry = Fentry(self._kernel.btf if self.functions else None)
+        macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
         self._program = program = Program(_SOURCE, macros, sizes)
         self._roles = program.map("roles")
         self._rulesets = program.map("rulesets")
@@ -149,7 +156,7 @@ class PathEngine:
         self._role_slots: dict[int, int] = {}
         self._netns = os.stat("/proc/self/ns/net").st_ino
         self._apply()
-        self.attached = attach_all(program, self._kernel, self.functions)
+        self.attached = attach_all(program, self._kernel, self._fentry, self.functions)
         self._choose_tun_out()
         program.map("leg_tables").put(_ZERO, table.packed(STEP_ROOM, limits.vnics))
         if self._kernel.btf:
@@ -262,7 +269,7 @@ class PathEngine:
         found = []
         for hook_id, neighbour, count in deaf_hooks({h.id for h in self.attached.hooks()}, hits):
             after = f"{hook_id} never fires although {neighbour} did {count} times"
-            replacement = replace_hook(self._program, self._kernel, self.attached, BY_ID[hook_id])
+            replacement = replace_hook(self.attached, BY_ID[hook_id])
             if replacement:
                 after += f"; {replacement} takes its place"
             found.append(after)
@@ -314,3 +321,4 @@ class PathEngine:
         self.attached.close()
         self._ring.close()
         self._program.close()
+        self._fentry.close()

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, JOINS, Hook, hooks_of, joins_of
+from vmlat_tui.model.hooks import (
+    ENDINGS,
+    FUNCTION,
+    HOOKS,
+    JOINS,
+    Hook,
+    function_symbols,
+    hooks_of,
+    joins_of,
+)
 from vmlat_tui.model.points import STEPS, Direction
 from vmlat_tui.probes.btf import Btf, BtfError
 from vmlat_tui.probes.offsets import headers_directory, kernel_btf
@@ -56,7 +65,7 @@ def inspect(btf_path: Optional[Path] = None) -> Kernel:
     """Look at the running kernel; needs no privilege, but without root knows less."""
     btf, problem = None, ""
     try:
-        btf = kernel_btf(tracepoint_symbols(), btf_path)
+        btf = kernel_btf(tracepoint_symbols(), function_symbols(), btf_path)
     except BtfError as error:
         problem = str(error)
     root = os.geteuid() == 0
@@ -73,18 +82,22 @@ def inspect(btf_path: Optional[Path] = None) -> Kernel:
 
 @dataclass
 class PointState:
-    """The hooks that a point got (or would get), or why it has none."""
+    """The hooks that a point got (or would get), or why it has none.
+
+    ``kinds`` says of a hook's id how it was attached.
+    """
 
     point: str
     directions: tuple[Direction, ...]
     hooks: list[Hook] = field(default_factory=list)
     reason: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 def symbols_of_kernel() -> dict[str, str]:
     """Function name -> module (empty for the kernel itself) of what /proc/kallsyms lists."""
     found = {}
-    wanted = {hook.symbol for hook in HOOKS + JOINS if hook.kind == FUNCTION}
+    wanted = set(function_symbols())
     try:
         with open("/proc/kallsyms") as file:
             for line in file:

@@ -55,11 +55,11 @@ class Offsets:
     source: str
 
 
-def kernel_btf(tracepoints: list[str], path: Optional[Path] = None) -> Btf:
+def kernel_btf(tracepoints: list[str], functions: list[str], path: Optional[Path] = None) -> Btf:
     """The running kernel's BTF with everything indexed that vmlat asks of it."""
     names = sorted({structure for structure, _ in MEMBERS.values()})
     names += ["skb_drop_reason", ITERATOR]
-    names += [f"btf_trace_{name}" for name in tracepoints]
+    names += [*functions, *(f"btf_trace_{name}" for name in tracepoints)]
     return Btf.of_kernel(names, path) if path else Btf.of_kernel(names)
 
 

@@ -92,8 +92,12 @@ class Program:
         kind: int,
         btf_id: int = 0,
         attach_type: int = syscalls.ATTACH_TRACE_RAW_TP,
+        btf: int = 0,
     ) -> int:
-        """Load one function; returns its descriptor, which the caller closes."""
+        """Load one function; returns its descriptor, which the caller closes.
+
+        See :func:`vmlat_tui.probes.syscalls.load_program`.
+        """
         code = self._object.functions.get(function)
         if code is None:
             raise VmlatError(f"the BPF source has no function {function}")
@@ -103,7 +107,7 @@ class Program:
             linked[at + 4 : at + 8] = self._descriptors[index].to_bytes(4, "little")
         buffer = ctypes.create_string_buffer(bytes(linked), len(linked))
         return load_program(
-            kind, function, ctypes.addressof(buffer), len(linked), btf_id, attach_type
+            kind, function, ctypes.addressof(buffer), len(linked), btf_id, attach_type, btf=btf
         )
 
     def close(self) -> None:

@@ -15,12 +15,14 @@ import os
 import platform
 import resource
 import struct
+from collections.abc import Collection
 from typing import Optional
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_BPF, _SYS_PERF_EVENT_OPEN = {"x86_64": (321, 298)}.get(platform.machine(), (0, 0))
 
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, PROG_LOAD = 0, 1, 2, 3, 5
+_BTF_GET_FD_BY_ID, _BTF_GET_NEXT_ID = 19, 23
 _LINK_CREATE, _ITER_CREATE = 28, 33
 _OBJ_GET_INFO_BY_FD = 15
 _RAW_TRACEPOINT_OPEN = 17
@@ -29,7 +31,7 @@ _MAP_LOOKUP_BATCH = 24
 PROG_TYPE_KPROBE = 2
 PROG_TYPE_RAW_TRACEPOINT = 17
 PROG_TYPE_TRACING = 26
-ATTACH_TRACE_RAW_TP, ATTACH_TRACE_ITER = 23, 28
+ATTACH_TRACE_RAW_TP, ATTACH_TRACE_FENTRY, ATTACH_TRACE_ITER = 23, 24, 28
 MAP_TYPE_RINGBUF = 27
 
 _IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408
@@ -67,17 +69,19 @@ def load_program(
     btf_id: int = 0,
     attach_type: int = ATTACH_TRACE_RAW_TP,
     explain: bool = False,
+    btf: int = 0,
 ) -> int:
     """Load ``size`` bytes of instructions at ``address``; return the program's descriptor.
 
-    ``btf_id`` and ``attach_type`` say what a program of type tracing is attached to.
+    ``btf_id`` and ``attach_type`` say what a program of type tracing is attached to; ``btf`` is the
+    descriptor of the module's BTF that has the id, 0 for the kernel's own.
     A refused program is loaded once more with the verifier's log, which becomes part of the
     :class:`VerifierError`.
     """
     licence = ctypes.create_string_buffer(b"GPL")
     log = ctypes.create_string_buffer(_LOG_SIZE if explain else 1)
     attributes = struct.pack(
-        "<IIQQIIQII16sIIIIQIIQII",
+        "<IIQQIIQII16sIIIIQIIQIII",
         kind,
         size // 8,
         address,
@@ -98,6 +102,7 @@ def load_program(
         0,
         0,
         btf_id,
+        btf,
     )
     try:
         return _bpf(PROG_LOAD, attributes)
@@ -106,16 +111,63 @@ def load_program(
             raise VerifierError(
                 error.errno or 0, name, log.value.decode(errors="replace")
             ) from None
-        return load_program(kind, name, address, size, btf_id, attach_type, explain=True)
+        return load_program(kind, name, address, size, btf_id, attach_type, True, btf)
 
 
 def open_raw_tracepoint(name: Optional[str], program: int) -> int:
-    """Attach to a raw tracepoint; ``name`` is None for a BTF-typed program, which knows its own."""
+    """Attach to a raw tracepoint; ``name`` is None for a BTF-typed program (also of kind fentry),
+    which knows its own place."""
     text = ctypes.create_string_buffer((name or "").encode())
     return _bpf(
         _RAW_TRACEPOINT_OPEN,
         struct.pack("<QII", ctypes.addressof(text) if name else 0, program, 0),
     )
+
+
+def open_modules_btf(wanted: Collection[str]) -> dict[str, tuple[int, bytes]]:
+    """Module -> (descriptor, content) of its BTF, of those that are loaded (kernel 5.11 and later).
+
+    The caller closes the descriptors.
+    """
+    found: dict[str, tuple[int, bytes]] = {}
+    number = 0
+    while True:
+        attributes = struct.pack("<IIII", number, 0, 0, 0)
+        answer = ctypes.create_string_buffer(attributes, len(attributes))
+        try:
+            _bpf(_BTF_GET_NEXT_ID, attributes, answer)
+        except OSError:
+            return found  # the last one was the last
+        number = int(struct.unpack_from("<I", answer, 4)[0])
+        try:
+            descriptor = _bpf(_BTF_GET_FD_BY_ID, struct.pack("<IIII", number, 0, 0, 0))
+        except OSError:
+            continue  # unloaded meanwhile
+        name, data = _btf(descriptor, wanted)
+        if data:
+            found[name] = (descriptor, data)
+        else:
+            os.close(descriptor)
+
+
+def _btf(descriptor: int, wanted: Collection[str]) -> tuple[str, bytes]:
+    # struct bpf_btf_info: address and size of the data, id, address and size of the name.
+    def ask(data: int, size: int) -> tuple[str, int]:
+        name = ctypes.create_string_buffer(64)
+        info = ctypes.create_string_buffer(40)
+        struct.pack_into("<QIIQII", info, 0, data, size, 0, ctypes.addressof(name), len(name), 0)
+        _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", descriptor, 32, ctypes.addressof(info)))
+        return name.value.decode(errors="replace"), int(struct.unpack_from("<I", info, 8)[0])
+
+    try:
+        name, size = ask(0, 0)
+        if name not in wanted:
+            return name, b""
+        data = ctypes.create_string_buffer(size)
+        ask(ctypes.addressof(data), size)
+    except OSError:
+        return "", b""
+    return name, data.raw
 
 
 def open_iterator(program: int, table: int) -> int:
