@@ -26,8 +26,9 @@ def ping(remote: Remote, address: str, count: int) -> int:
 
 
 def probes_left() -> list[str]:
-    """Kprobes that the kernel has now."""
-    text = Path("/sys/kernel/debug/kprobes/list").read_text()
+    """Functions of ours in which the kernel has a probe now: all of ftrace, fentry's included."""
+    text = Path("/sys/kernel/debug/tracing/enabled_functions").read_text()
+    text += Path("/sys/kernel/debug/kprobes/list").read_text()
     return [line for line in text.splitlines() if "tun_" in line or "ovs_" in line]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -16,18 +17,21 @@ FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(12, 20
 class Blob:
     """Puts a BTF blob together."""
 
-    def __init__(self) -> None:
-        self._strings = bytearray(b"\0")
+    def __init__(self, base: Optional[Blob] = None) -> None:
+        self._base = base
+        self._strings = bytearray() if base else bytearray(b"\0")
         self._types = bytearray()
-        self.count = 0
+        self.count = base.count if base else 0
 
     def string(self, text: str) -> int:
+        """Offset of a string, in those of the base if it is there."""
         if not text:
             return 0
         entry = b"\0" + text.encode() + b"\0"
-        if entry not in self._strings:
+        before = bytes(self._base._strings) if self._base else b""
+        if entry not in before + self._strings:
             self._strings += entry[1:]
-        return self._strings.index(entry) + 1
+        return (before + self._strings).index(entry) + 1
 
     def add(
         self, kind: int, name: str = "", size: int = 0, tail: bytes = b"", n: int = 0, flag: int = 0
@@ -158,6 +162,24 @@ def test_a_tracepoint_s_arguments_are_counted_without_its_context(btf: Btf, blob
         btf.tracepoint("odd")
     with pytest.raises(BtfError, match="has no btf_trace_absent"):
         btf.tracepoint("absent")
+
+
+@pytest.mark.parametrize("extra", ["", "before"])
+def test_a_module_s_functions_are_numbered_after_the_kernel_s_types(blob: Blob, extra: str) -> None:
+    kernel = Btf(blob.data(), [*NAMES, "function", "shared"])
+    module = Blob(blob)
+    if extra:
+        module.add(STRUCT, extra, 0)
+    proto = module.add(FUNC_PROTO, "", 0)
+    own = module.add(FUNC, "own", proto)
+    again = module.add(FUNC, "function", proto)  # its name is a string of the kernel
+    read = Btf(module.data(), ["own", "function", "thing", "absent"], kernel)
+    assert own == blob.count + 2 + bool(extra)
+    assert (read.function("own"), read.function("function")) == (own, again)
+    assert kernel.function("function") < blob.count
+    for absent in ("absent", "thing"):
+        with pytest.raises(BtfError, match=f"has no {absent}"):
+            read.function(absent)
 
 
 @pytest.mark.parametrize("name", ["nothing", "color", "later"])

@@ -16,6 +16,8 @@ NEIGHBOURS: dict[str, tuple[str, ...]] = {
     "ovs_vport_send": ("ovs_dp_process_packet",),
     "br_dev_queue_push_xmit": ("br_handle_frame",),
     "tun_net_xmit": ("net_dev_queue_vnet",),
+    "eventfd_signal": ("irqfd_wakeup",),
+    "irqfd_wakeup": ("kvm_apic_accept_irq",),
 }
 
 #: A hook that fires as well in its place: what proves one proves the other.

@@ -16,7 +16,7 @@ _LIMIT_S = 180.0
 
 #: rung -> what a measurement on it has.
 _RUNGS = {
-    "full": "full: tracepoints and kprobes",
+    "full": "full: tracepoints and functions (fentry, else kprobes)",
     "tracepoints": "tracepoints only: the switch and tun are not divided into stages",
     "none": "nothing can be measured with BPF",
 }
