@@ -200,6 +200,8 @@ INLINE void put_into_ring(struct packet *p, struct stats *s, struct control *c)
 	settle(w, s, c);
 	if ((p->seen & (1U << STEP_TUN_OUT)) && !(p->seen & (1U << STEP_RX_VHOST_WOKEN)))
 		p->absent[0] = (w->since > p->t[STEP_TUN_OUT] ? ABSENT_RX_WORKER_NEW : ABSENT_RX_WORKER_AWAKE) + 1;
+	else if ((p->seen & (1U << STEP_RX_VHOST_WOKEN)) && !(p->seen & (1U << STEP_RX_VHOST_ON_CPU)))
+		p->absent[0] = ABSENT_RX_WORKER_NOT_ASLEEP + 1;
 	p->worker = tid;
 	key = taken_key(tid, w->taken);
 	room = taken.lookup(&key);

@@ -153,7 +153,8 @@ INLINE void begin_run(u64 address, u32 hook)
 		work->kick_t = 0;
 		w->run_absent = !w->kick_t	? ABSENT_KICK_NONE + 1 :
 				!w->run_woken_t ? ABSENT_TX_WORKER_AWAKE + 1 :
-						  0;
+				!w->run_on_cpu_t ? ABSENT_TX_WORKER_NOT_ASLEEP + 1 :
+						   0;
 	}
 }
 
@@ -482,6 +483,8 @@ int tp_kvm_entry(struct arguments *ctx)
 		if (!e->woken_t)
 			e->absent = (v->polled_t > e->accept_t ? ABSENT_VCPU_POLLING :
 								 ABSENT_VCPU_RUNNING) + 1;
+		else if (!e->on_cpu_t)
+			e->absent = ABSENT_VCPU_NOT_ASLEEP + 1;
 	}
 	barrier();
 	due = v->due;

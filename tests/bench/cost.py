@@ -128,13 +128,14 @@ class Vmlat(Mode):
         return [name[len("tp_") :] for name in self.engine.attached.programs]
 
     def _detach(self) -> None:
-        for link in self.engine.attached.links:
+        for link in self.engine.attached.links.values():
             os.close(link)
         self.engine.attached.links.clear()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        self.engine.attached.links.extend(_links(list(self.engine.attached.programs.values())))
+        programs = self.engine.attached.programs
+        self.engine.attached.links.update(zip(programs, _links(list(programs.values()))))
         self.meter.begin(SILENT)
         try:
             yield

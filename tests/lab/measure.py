@@ -169,18 +169,22 @@ def check_unseen(result: Result, packets: list[Frame], unseen: list[Frame]) -> N
     kprobe's program (5.10 here) that interrupts another, and here a program takes a hundred times
     as long as on hardware; a burst that came in one such interruption lacks its points together.
     """
-    kinds = {hook["kind"] for point in result.hello["points"] for hook in point["hooks"]}
-    assert ("kprobe" in kinds) != ("fentry" in kinds), kinds
-    if "fentry" in kinds:
+    (kind,) = {
+        hook["kind"]
+        for point in result.hello["points"]
+        for hook in point["hooks"]
+        if point["point"] == "vhost_take"
+    }
+    if kind == "fentry":
         allowed = 1 + min(result.stats["cost"]["missed_runs"], len(packets) // 50)
-        assert len(unseen) <= allowed, [(stages(p), p["absent"]) for p in unseen]
+        assert len(unseen) <= allowed, [(stages(p), p["absent"]) for p in unseen[:20]]
         return
     moments = sorted(packet["stages"][0]["t_ns"] for packet in unseen)
     interruptions = sum(b - a > 10_000_000 for a, b in zip([-(10**9), *moments], moments))
     assert interruptions <= 1 + len(packets) // 25 and len(unseen) <= 2 + len(packets) // 4, (
         len(packets),
         interruptions,
-        [(stages(p), p["absent"]) for p in unseen],
+        [(stages(p), p["absent"]) for p in unseen[:20]],
     )
 
 

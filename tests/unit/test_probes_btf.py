@@ -21,7 +21,7 @@ class Blob:
         self._base = base
         self._strings = bytearray() if base else bytearray(b"\0")
         self._types = bytearray()
-        self.count = base.count if base else 0
+        self.count: int = base.count if base else 0
 
     def string(self, text: str) -> int:
         """Offset of a string, in those of the base if it is there."""

@@ -52,6 +52,12 @@ _ROWS: tuple[tuple[str, Direction, tuple[str, ...], str], ...] = (
      ("vhost_signal", "eventfd", "irqfd", "irq_accept", *_VCPU, "guest_entry"),
      "too many packets waited for one signal"),
     ("entry_unseen", Direction.RX, (*_VCPU, "guest_entry"), "the vCPU's entry was not seen"),
+    # Woken while it was on its way to sleep: it never left its CPU.
+    ("tx_worker_not_asleep", Direction.TX, ("vhost_on_cpu",),
+     "the worker was woken before it slept"),
+    ("rx_worker_not_asleep", Direction.RX, ("vhost_on_cpu",),
+     "the worker was woken before it slept"),
+    ("vcpu_not_asleep", Direction.RX, ("vcpu_on_cpu",), "the vCPU was woken before it slept"),
 )  # fmt: skip
 
 ABSENCES: tuple[Absence, ...] = tuple(Absence(n, *row) for n, row in enumerate(_ROWS))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, TRACEPOINT, Hook, hooks_of, joins_of
-from vmlat_tui.probes import ladder, syscalls
+from vmlat_tui.model.hooks import (
+    ENDINGS,
+    FUNCTION,
+    HOOKS,
+    JOINS,
+    TRACEPOINT,
+    Hook,
+    hooks_of,
+    joins_of,
+)
+from vmlat_tui.probes import ladder, syscalls, tracefs
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
+
+_FENTRY, _KPROBE = "fentry", "kprobe"
 
 
 class Attached:
@@ -23,7 +34,7 @@ class Attached:
         self._program, self._kernel, self._fentry = program, kernel, fentry
         self.programs: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
-        self.links: list[int] = []
+        self.links: dict[str, int] = {}
         self._missed = 0
 
     def kind(self, hook: Hook) -> str:
@@ -42,10 +53,33 @@ class Attached:
     def close(self) -> None:
         """Detach; the maps stay readable."""
         self._missed = self.misses()
-        for descriptor in self.links + list(self.programs.values()):
+        for descriptor in (*self.links.values(), *self.programs.values()):
             os.close(descriptor)
         self.links.clear()
         self.programs.clear()
+
+    def unarmed(self) -> list[Hook]:
+        """Hooks whose fentry program the kernel took and does not call.
+
+        Linux 6.12 does so to ``irqfd_wakeup``: a link, and no call in the function.  The kernel's
+        list of calls tells; without tracefs nothing does.
+        """
+        listed = tracefs.read("enabled_functions")
+        if not listed:
+            return []
+        armed = tracefs.with_fentry(listed)
+        return [
+            hook
+            for hook in HOOKS + JOINS
+            if self._kinds.get(hook.program) == _FENTRY and hook.symbol not in armed
+        ]
+
+    def detach(self, hook: Hook) -> None:
+        """Detach one hook."""
+        self._missed += syscalls.program_misses(self.programs[hook.program])
+        os.close(self.links.pop(hook.program))
+        os.close(self.programs.pop(hook.program))
+        del self._kinds[hook.program]
 
     def attach(self, hook: Hook) -> str:
         """Attach one hook; returns why it cannot be, empty when it is."""
@@ -67,7 +101,7 @@ class Attached:
         target = self._fentry.target(hook.symbol)
         name: Optional[str] = None
         if hook.kind == FUNCTION and target:
-            kind = "fentry"
+            kind = _FENTRY
             descriptor = load(
                 hook.program,
                 syscalls.PROG_TYPE_TRACING,
@@ -76,7 +110,7 @@ class Attached:
                 target.btf,
             )
         elif hook.kind == FUNCTION:
-            kind = "kprobe"
+            kind = _KPROBE
             descriptor = load(hook.program, syscalls.PROG_TYPE_KPROBE)
         elif btf and hook.module is None:
             kind = TRACEPOINT
@@ -87,14 +121,14 @@ class Attached:
             kind, name = TRACEPOINT, hook.symbol
             descriptor = load(hook.program, syscalls.PROG_TYPE_RAW_TRACEPOINT)
         try:
-            if kind == "kprobe":
+            if kind == _KPROBE:
                 link = syscalls.open_kprobe(hook.symbol, descriptor)
             else:
                 link = syscalls.open_raw_tracepoint(name, descriptor)
         except OSError:
             os.close(descriptor)
             raise
-        self.links.append(link)
+        self.links[hook.program] = link
         self.programs[hook.program] = descriptor
         self._kinds[hook.program] = kind
 
@@ -103,12 +137,7 @@ def has_drop_reason(kernel: Kernel) -> bool:
     """Whether the tracepoint ``kfree_skb`` tells a reason (5.17 and later)."""
     if kernel.btf:
         return kernel.btf.tracepoint("kfree_skb")[1] >= 3
-    for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-        try:
-            return "reason" in Path(root, "events/skb/kfree_skb/format").read_text()
-        except OSError:
-            continue
-    return False
+    return "reason" in tracefs.read("events/skb/kfree_skb/format")
 
 
 def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool) -> Attached:
@@ -158,6 +187,21 @@ def _attach_point(attached: Attached, kernel: Kernel, state: PointState, functio
 def _give(attached: Attached, state: PointState, hook: Hook) -> None:
     state.hooks.append(hook)
     state.kinds[hook.id] = attached.kind(hook)
+
+
+def attach_again(attached: Attached, hooks: Sequence[Hook]) -> None:
+    """Attach these hooks anew, as their program or what the kernel takes has changed."""
+    for hook in hooks:
+        attached.detach(hook)
+        problem = attached.attach(hook)
+        for state in attached.points:
+            if hook not in state.hooks:
+                continue
+            state.hooks.remove(hook)
+            if not problem:
+                _give(attached, state, hook)
+            elif not state.hooks:
+                state.reason = problem
 
 
 def replace_hook(attached: Attached, deaf: Hook) -> str:

@@ -21,7 +21,7 @@ from vmlat_tui.model.legs import LegTable
 from vmlat_tui.model.points import BOTH, STEP_ROOM, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes import layout, offsets
-from vmlat_tui.probes.attach import attach_all, has_drop_reason, replace_hook
+from vmlat_tui.probes.attach import attach_again, attach_all, has_drop_reason, replace_hook
 from vmlat_tui.probes.compiler import compiled
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import NONE, Kernel
@@ -157,6 +157,12 @@ class PathEngine:
         self._netns = os.stat("/proc/self/ns/net").st_ino
         self._apply()
         self.attached = attach_all(program, self._kernel, self._fentry, self.functions)
+        unarmed = self.attached.unarmed()
+        if unarmed:
+            self._fentry.exclude(hook.symbol for hook in unarmed)
+            macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
+            program.compile_again(macros)
+            attach_again(self.attached, unarmed)
         self._choose_tun_out()
         program.map("leg_tables").put(_ZERO, table.packed(STEP_ROOM, limits.vnics))
         if self._kernel.btf:

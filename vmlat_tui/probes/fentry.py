@@ -71,6 +71,11 @@ class Fentry:
         """Where to attach; None: by a kprobe."""
         return self._targets.get(symbol)
 
+    def exclude(self, symbols: Iterable[str]) -> None:
+        """These take none after all."""
+        for symbol in symbols:
+            self._targets.pop(symbol, None)
+
     def macros(self) -> dict[str, int]:
         """For the compiler: how each function finds its arguments."""
         return {f"FENTRY_{symbol}": int(symbol in self._targets) for symbol in function_symbols()}

@@ -29,6 +29,7 @@ class Program:
         Raises :class:`VmlatError` if it cannot be compiled or the maps cannot be created.
         """
         unlock_memory()
+        self._source = source
         self._object = compiled(source, macros)
         self._descriptors: list[int] = []
         self._iterators: dict[str, int] = {}
@@ -44,6 +45,13 @@ class Program:
         except OSError as error:
             self.close()
             raise VmlatError(f"map {spec.name} could not be created", str(error.strerror)) from None
+
+    def compile_again(self, macros: Mapping[str, int]) -> None:
+        """Have other functions on the same maps; what is loaded stays as it is."""
+        other = compiled(self._source, macros)
+        if other.maps != self._object.maps:
+            raise VmlatError("the BPF source declares other maps with other macros")
+        self._object = other
 
     def map(self, name: str) -> Map:
         """A map by its name in the C source; checks that both sides know the same layout."""
