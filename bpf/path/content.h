@@ -42,7 +42,8 @@ INLINE u32 payload_of(const u8 *udp, u32 length)
  *
  * id1 and id2 are what tells two packets of one flow apart and what no switch rewrites: TCP
  * sequence and acknowledgement, UDP length, ICMP id and sequence, the IP id.  Checksums
- * are left out, because checksum offload completes them on the way.
+ * are left out, because checksum offload completes them on the way.  Of an echo, user space
+ * takes the id and sequence from id1, the type from the low byte of id2.
  */
 INLINE void identify(struct view *v, u64 mac)
 {

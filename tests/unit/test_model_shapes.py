@@ -16,6 +16,7 @@ from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
+from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.report import doctor
 from vmlat_tui.report.chain import IRQ, KICK
@@ -43,6 +44,9 @@ def good() -> list[Frame]:
     every += [{"type": "released", "t_ns": 5}]
     every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
     every += [Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()]
+    for frame in every:
+        if frame["type"] in ("packet", "drop"):
+            frame["icmp"] = Echo(7, 0xFFFF, request=False).to_json()
     every[0]["points"] = HOST["points"] = stream.measuring()["points"]
     return every
 
@@ -141,9 +145,21 @@ def packet() -> Frame:
     return next(frame for frame in good() if frame["type"] == "packet")
 
 
+@pytest.mark.parametrize(
+    ("field", "odd"),
+    [("id", -1), ("id", 1 << 16), ("seq", "1"), ("seq", True), ("kind", "echo"), ("kind", None)],
+)
+def test_an_echo_with_other_numbers_is_refused(field: str, odd: Any) -> None:
+    frame = packet()
+    frame["icmp"][field] = odd
+    with pytest.raises(FrameError, match=f"icmp: {field}"):
+        frames.decode(frames.encode(frame))
+
+
 def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() -> None:
     frame = packet()
     frame.pop("absent", None)
+    del frame["icmp"]
     for stage in frame["stages"]:
         stage.pop("tid", None)
         stage.pop("comm", None)

@@ -12,7 +12,8 @@ Frames (``type``):
 ``measuring``  a measurement began after ``hello``: t_ns, rung, offsets, points
 ``released`` nothing is measured any more: t_ns; the final ``stats`` came before
 ``links``    vm_interfaces [{name, ifindex}], uplinks, leaves; ifindex null while it is absent
-``packet``   one completed packet (see :func:`vmlat_tui.agent.encode.packet_frame`)
+``packet``   one completed packet (see :func:`vmlat_tui.agent.encode.packet_frame`); of an echo
+             packet, ``icmp`` {id, seq, kind: request or reply}, for ICMPv6 too
 ``drop``     one packet that did not complete: the same, with ``bin`` and ``drop``
 ``topology`` the host's VMs, interfaces, switches: :meth:`.topology.Topology.to_json`; on change
 ``vitals``   its fast counters: :meth:`.topology.Vitals.to_json`; about once a second

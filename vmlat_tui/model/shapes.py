@@ -170,6 +170,8 @@ _PACKET = {
 }  # fmt: skip
 #: Why points are not among the stages; sessions recorded before they were measured have none.
 _ABSENT = _each(_object(reason=_NAME, points=_each(_NAME, most=64)), most=16)
+#: Sessions recorded before echo packets were told apart have none.
+_ICMP = _object(id=_number(0, 1 << 16), seq=_number(0, 1 << 16), kind=_word("request|reply"))
 _DROP = _object(point=_NAME, reason=_or_none(_TEXT), function=_or_none(_TEXT))
 _LEG = _object(
     vm_interface=_or_none(_TEXT), leg=_NAME, direction=_DIRECTION, title=_NAME, count=_COUNT,
@@ -209,8 +211,8 @@ _FRAMES: dict[str, Check] = {
         uplinks=_each(_TEXT),
         leaves=_each(_TEXT),
     ),
-    "packet": _also(_object(**_PACKET), absent=_ABSENT),
-    "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT),
+    "packet": _also(_object(**_PACKET), absent=_ABSENT, icmp=_ICMP),
+    "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT, icmp=_ICMP),
     "stats": _also(_object(
         final=_FLAG,
         t_ns=_TIME,
