@@ -74,9 +74,9 @@ class View:
 class Command:
     """One of the commands.
 
-    ``direction`` is None where there is an option for it.  ``points`` are those that it is about,
-    none: all.  ``discover``: it needs to know the VMs of the host.  ``pings``: its entries are
-    pings, made of several packets, so it needs every one.
+    ``direction`` (tx, rx or both) is None where there is an option for it.  ``points`` are those
+    that it is about, none: all.  ``discover``: it needs to know the VMs of the host.  ``pings``:
+    its entries are pings, made of several packets, so it needs every one.
     """
 
     description: str

@@ -90,6 +90,7 @@ _COMMAND = Command(
     "print only pings whose Total is at least this long, and those that were lost; statistics "
     "count all",
     PingView,
+    "both",
     pings=True,
 )
 configure = _COMMAND.configure

@@ -27,9 +27,14 @@ _RULE = "-" * 80
 
 
 def _devices(ping: Ping) -> tuple[str, str]:
-    """Where the host receives the request, and where it sends it on; ``?`` if it has not."""
-    frame = ping.request.frame
-    vnet, uplink = clean(frame["vm_interface"]), clean(frame["phy_interface"])
+    """Where the host receives the request, and where it sends it on."""
+    request = ping.request.frame
+    # A request that got no further is not known to be for a device; its reply may tell the other.
+    reply = ping.reply.frame if ping.reply is not None and ping.observer else request
+    vnet, uplink = (
+        clean(request[name] or reply[name] or f"the {word}")
+        for name, word in (("vm_interface", "vnet"), ("phy_interface", "uplink"))
+    )
     return (vnet, uplink) if ping.request.leaves else (uplink, vnet)
 
 
