@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.guest import TIMES
 from vmlat_tui.model.histogram import BUCKETS
 
 #: Raises ``ValueError``, ``TypeError`` or ``KeyError`` for a value of another shape.
@@ -132,6 +133,14 @@ def _buckets(value: Any) -> None:
         raise ValueError("these are no buckets")
 
 
+def _times(value: Any) -> None:
+    """Of a round trip: at least one."""
+    if type(value) is not dict or not value or not value.keys() <= TIMES:
+        raise ValueError("these are no times")
+    for time in value.values():
+        _TIME(time)
+
+
 _TEXT = _word(r"(?s:.{0,8192})")
 _FLAG = _exactly(bool)
 _COUNT = _number(0, 1 << 48)
@@ -213,6 +222,12 @@ _FRAMES: dict[str, Check] = {
     ),
     "packet": _also(_object(**_PACKET), absent=_ABSENT, icmp=_ICMP),
     "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT, icmp=_ICMP),
+    "echo": _object(
+        side=_word("sender_guest|receiver_guest"),
+        icmp=_object(id=_number(0, 1 << 16), seq=_number(0, 1 << 16)),
+        src=_ADDRESS, dst=_ADDRESS, interface=_or_none(_TEXT),
+        process=_object(pid=_WHOLE, comm=_TEXT), times=_times,
+    ),
     "stats": _also(_object(
         final=_FLAG,
         t_ns=_TIME,
