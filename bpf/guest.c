@@ -4,7 +4,7 @@
  *
  * Nothing is kept here of a packet.  Each point that one passes is one record to user space, which
  * joins them by the packet's own numbers (vmlat_tui/model/guest.py).  What belongs to a request's
- * socket is the thread inside sendto or sendmsg, so that this is known when the driver gets it.
+ * socket is the thread that queues it on the device inside sendto or sendmsg.
  */
 #include <vmlat/record.h>
 
@@ -108,9 +108,10 @@ int tp_sys_exit(struct arguments *ctx)
 #endif
 #if PART == 2
 
-int tp_net_dev_start_xmit(struct arguments *ctx)
+/* Whoever sends it is here, and gone when a queue lets it out. */
+int tp_net_dev_queue(struct arguments *ctx)
 {
-	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = ctx->a[1], *since;
+	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = LOAD(u64, skb, SKB_DEV, 0), *since;
 	u32 tid = bpf_get_current_pid_tgid();
 	struct view v = {};
 
@@ -118,7 +119,19 @@ int tp_net_dev_start_xmit(struct arguments *ctx)
 		return 0;
 	identify(&v, mac_of(skb, 0, 0));
 	since = sends.lookup(&tid);
-	give(&v, POINT_XMIT, now, since ? *since : 0, dev);
+	give(&v, POINT_QUEUE, now, since ? *since : 0, dev);
+	return 0;
+}
+
+int tp_net_dev_start_xmit(struct arguments *ctx)
+{
+	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = ctx->a[1];
+	struct view v = {};
+
+	if (!ours(dev))
+		return 0;
+	identify(&v, mac_of(skb, 0, 0));
+	give(&v, POINT_XMIT, now, 0, dev);
 	return 0;
 }
 

@@ -18,9 +18,13 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame, FrameError
+from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.segments import Observer
 from vmlat_tui.report import doctor
 from vmlat_tui.report.chain import IRQ, KICK
 from vmlat_tui.report.chain_view import ChainView
+from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 from vmlat_tui.report.words import clean
@@ -41,6 +45,10 @@ def good() -> list[Frame]:
     every = [*stream.whole(2, 1), {"type": "ack", "id": 1, "command": "filter", "took_ns": 3}]
     every += [{"type": "notice", "text": "x"}, {"type": "attaching", "t_ns": 4}, HOST]
     every += [frames.error_frame(VmlatError("a", "b", "c"))]
+    times = {"send": 5, "request_xmit": 7, "reply_receive": 9, "read": 12}
+    ends = ("10.0.0.5", "fd00::9")
+    every += [RoundTrip(Packet(7, 1), ends, Observer.SENDER_GUEST, "eth0", 9, "ping",
+                        times).to_json()]  # fmt: skip
     every += [{"type": "released", "t_ns": 5}]
     every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
     every += [Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()]
@@ -110,6 +118,13 @@ def readers(frame: Frame) -> None:
         summary_json(frame, 10**9)
         ChainView(IRQ, 0).summary_text(frame, 10**9, "")
         ChainView(IRQ, 0).summary_json(frame, 10**9)
+    elif kind == "echo":
+        trip = RoundTrip.from_json(frame)
+        figures = Figures()
+        figures.add(trip)
+        text = trip_text(trip, 0) + figures.text({}, "")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+        json.dumps([trip_json(trip, 0), figures.json({})])
     elif kind == "host":
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
     elif kind == "error":

@@ -25,6 +25,7 @@ class Point(enum.IntEnum):
     READ = 2
     ICMP = 3
     REPLY = 4
+    QUEUE = 5
 
     @property
     def macro(self) -> str:
@@ -52,10 +53,12 @@ class Sighting:
         return pair if self.echo.request else pair[::-1]
 
 
+#: The process is not known.
+UNKNOWN = 0
 #: All times that a round trip may have.
 TIMES = frozenset(
-    {"send", "request_xmit", "reply_receive", "read", "request_receive", "icmp", "reply",
-     "reply_xmit"}
+    {"send", "request_queue", "request_xmit", "reply_receive", "read", "request_receive", "icmp",
+     "reply", "reply_xmit"}
 )  # fmt: skip
 #: Side -> name of an interval -> its two times.
 _SPANS: Mapping[Observer, Mapping[str, tuple[str, str]]] = {
@@ -87,9 +90,11 @@ class RoundTrip:
     ends: tuple[str, str]
     observer: Observer
     interface: Optional[str]
-    tgid: int = 0
+    tgid: int = UNKNOWN
     comm: str = ""
     times_ns: dict[str, int] = field(default_factory=dict)
+    #: This guest is a router on the way.
+    forwarded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The ``echo`` frame."""
@@ -163,43 +168,41 @@ class Joiner:
         key = (*seen.ends, seen.echo.id, seen.echo.sequence)
         trip = self._open.get(key)
         if trip is None:
-            if seen.echo.request and seen.point in (Point.XMIT, Point.RECEIVE):
-                self._open[key] = self._begin(seen)
+            if seen.echo.request and seen.point in (Point.QUEUE, Point.RECEIVE):
+                self._open[key] = _begin(seen)
             return None
         if trip.observer is Observer.SENDER_GUEST:
             _at_sender(trip, seen)
-        elif seen.echo.request and seen.point is Point.XMIT:
-            # Forwarded: this guest is a router on the way.
-            del self._open[key]
-            return None
+        elif seen.echo.request and seen.point is Point.QUEUE:
+            trip.forwarded = True
         else:
             _at_receiver(trip, seen)
-        return self._open.pop(key) if trip.complete else None
+        return self._open.pop(key) if trip.complete and not trip.forwarded else None
 
     def give_up(self, now_ns: int) -> list[RoundTrip]:
         """Those that nothing came of, in their order."""
         late = [k for k, trip in self._open.items() if now_ns - trip.start_ns >= self._timeout_ns]
-        return sorted((self._open.pop(key) for key in late), key=lambda trip: trip.start_ns)
+        trips = (self._open.pop(key) for key in late)
+        return sorted((t for t in trips if not t.forwarded), key=lambda trip: trip.start_ns)
 
     @property
     def waiting(self) -> int:
         """Round trips that are not over."""
-        return len(self._open)
+        return sum(not trip.forwarded for trip in self._open.values())
 
-    def _begin(self, seen: Sighting) -> RoundTrip:
-        sends = seen.point is Point.XMIT
-        trip = RoundTrip(
-            Packet(seen.echo.id, seen.echo.sequence),
-            seen.ends,
-            Observer.SENDER_GUEST if sends else Observer.RECEIVER_GUEST,
-            seen.interface,
-        )
-        if sends:
-            trip.tgid, trip.comm = seen.tgid, seen.comm
-            if seen.since_ns is not None:
-                trip.times_ns["send"] = seen.since_ns
-        trip.times_ns["request_xmit" if sends else "request_receive"] = seen.t_ns
-        return trip
+
+def _begin(seen: Sighting) -> RoundTrip:
+    packet = Packet(seen.echo.id, seen.echo.sequence)
+    if seen.point is Point.RECEIVE:
+        times = {"request_receive": seen.t_ns}
+        return RoundTrip(packet, seen.ends, Observer.RECEIVER_GUEST, seen.interface, times_ns=times)
+    trip = RoundTrip(packet, seen.ends, Observer.SENDER_GUEST, seen.interface)
+    trip.times_ns["request_queue"] = seen.t_ns
+    # Outside a send call it was kept back until now (for ARP), and this is not its sender.
+    if seen.since_ns is not None:
+        trip.tgid, trip.comm = seen.tgid, seen.comm
+        trip.times_ns["send"] = seen.since_ns
+    return trip
 
 
 def _at_sender(trip: RoundTrip, seen: Sighting) -> None:
@@ -210,7 +213,11 @@ def _at_sender(trip: RoundTrip, seen: Sighting) -> None:
             times["request_xmit"], trip.interface = seen.t_ns, seen.interface
     elif seen.point is Point.RECEIVE:
         times.setdefault("reply_receive", seen.t_ns)
-    elif seen.point is Point.READ and seen.tgid == trip.tgid and "reply_receive" in times:
+    elif (
+        seen.point is Point.READ and trip.tgid in (UNKNOWN, seen.tgid) and "reply_receive" in times
+    ):
+        # Every socket that waits for echo replies gets a copy: another ping's is not of interest.
+        trip.tgid, trip.comm = seen.tgid, seen.comm
         times["read"] = seen.t_ns
 
 

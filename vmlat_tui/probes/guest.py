@@ -23,7 +23,8 @@ _ZERO = bytes(4)
 SIGHTING = struct.Struct(f"<QQ{layout.FLOW}6I16s")
 #: Points that nothing can be measured without, and their tracepoints.
 _TRACEPOINTS = (
-    "sys_enter", "sys_exit", "net_dev_start_xmit", "netif_receive_skb", "skb_copy_datagram_iovec",
+    "sys_enter", "sys_exit", "net_dev_queue", "net_dev_start_xmit", "netif_receive_skb",
+    "skb_copy_datagram_iovec",
 )  # fmt: skip
 #: A kernel without it has GRO elsewhere; the next point is a little later.
 _EARLIER = "napi_gro_receive_entry"

@@ -147,7 +147,7 @@ class _Watching(Run):
             return
         self._figures.add(trip)
         total_ns = trip.total_ns
-        if trip.complete and (total_ns is None or total_ns < self._request.least_ns):
+        if trip.complete and total_ns is not None and total_ns < self._request.least_ns:
             return
         self._printed += 1
         if self._request.stats_only:

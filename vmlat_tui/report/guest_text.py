@@ -86,6 +86,8 @@ def _path_lines(trip: RoundTrip, number: int, ns: Optional[int]) -> list[str]:
 def _missing(trip: RoundTrip) -> str:
     if trip.observer is Observer.RECEIVER_GUEST:
         return "not answered by this guest"
+    if "request_xmit" not in trip.times_ns:
+        return f"it did not leave this guest; it was queued on {clean(trip.interface)}"
     if "reply_receive" in trip.times_ns:
         return "its reply was received and not read by a socket of the sender"
     return f"no reply; it left from {clean(trip.interface)}"
