@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,11 +236,21 @@ def test_it_ends_after_so_many(guests: Guests, watch: Any) -> None:
     assert kinds == ["capture", "reading", "reading", "reading", "summary"]
 
 
-def test_the_programs_of_functions_pass_the_verifier_here_too(kernel: Kernel) -> None:
-    """They are attached only where there are kprobes."""
-    engine = GuestEngine(kernel)
-    try:
-        for function in ("kp_icmp", "kp_local_out"):
-            os.close(engine._program.load(function, syscalls.PROG_TYPE_KPROBE))
-    finally:
-        engine.close()
+def test_where_there_are_kprobes_each_function_gets_one_or_its_alternative(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This kernel has none: the programs pass its verifier, attaching them is played."""
+    asked: list[str] = []
+
+    def open_kprobe(function: str, program: int) -> int:
+        asked.append(function)
+        if function == "ip_local_out":
+            raise FileNotFoundError(2, "No such file or directory")
+        return os.open("/dev/null", os.O_RDONLY)
+
+    monkeypatch.setattr(syscalls, "open_kprobe", open_kprobe)
+    engine = GuestEngine(replace(kernel, kprobes=True))
+    undivided = engine.undivided
+    engine.close()
+    assert asked == ["icmp_rcv", "icmpv6_rcv", "ip_local_out", "__ip_local_out", "ip6_local_out"]
+    assert not undivided

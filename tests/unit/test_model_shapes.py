@@ -19,12 +19,15 @@ from vmlat_tui.model import frames
 from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.pings import Crossing, Outcome, Ping, unseen
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.report import doctor
+from vmlat_tui.report import doctor, icmp_summary
 from vmlat_tui.report.chain import IRQ, KICK
 from vmlat_tui.report.chain_view import ChainView
 from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
+from vmlat_tui.report.icmp_summary import Tally
+from vmlat_tui.report.icmp_text import ping_json, ping_text
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 from vmlat_tui.report.words import clean
@@ -113,7 +116,17 @@ def readers(frame: Frame) -> None:
                 shown = view.text(frame, 0)
                 assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
                 view.json(frame, 0)
+        crossing = Crossing.of(frame)
+        for ping in [Ping(crossing, crossing, outcome) for outcome in Outcome] if crossing else ():
+            tally = Tally()
+            tally.add(ping)
+            shown = ping_text(ping, 0)
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+            json.dumps(ping_json(ping, 0))
     elif kind == "stats":
+        assert unseen(frame) >= 0
+        icmp_summary.summary_text(Tally(), 0, 0, frame, 10**9, "")
+        icmp_summary.summary_json(Tally(), 0, 0, frame, 10**9)
         summary_text(frame, 10**9)
         summary_json(frame, 10**9)
         ChainView(IRQ, 0).summary_text(frame, 10**9, "")

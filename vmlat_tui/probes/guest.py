@@ -84,10 +84,10 @@ class GuestEngine:
         if not kernel.kprobes:
             self.undivided = "this kernel has no kprobes"
             return
-        for program, versions in _FUNCTIONS.values():
-            for names in versions:
-                problem = self._function(program, names)
-                self.undivided = self.undivided or problem
+        for program, (ipv4, ipv6) in _FUNCTIONS.values():
+            problem = self._function(program, ipv4)
+            self._function(program, ipv6)  # a kernel may do without IPv6
+            self.undivided = self.undivided or problem
 
     def _tracepoint(self, name: str) -> None:
         kind = syscalls.PROG_TYPE_RAW_TRACEPOINT
