@@ -193,6 +193,16 @@ def test_a_reply_that_finds_the_tap_full_is_lost_inside(icmp: Any, bed: Bed) -> 
     assert summary["pings"]["reply_inside"] == 4
 
 
+def test_a_reply_that_the_guest_does_not_take_is_in_the_host(icmp: Any, bed: Bed) -> None:
+    """Until the agent gives it up, nobody knows; it is never said to be lost outside."""
+    command = icmp("--count", "1")
+    bed.tap.send(PING.frame(1))
+    bed.deliver(PING.mirrored().frame(1))
+    out, _ = command.end(None)
+    assert "Drop Location: Reply dropped INTERNALLY\n" in out
+    assert "Still in tun's ring: the guest has not taken it\n" in out
+
+
 def test_between_two_vms_of_one_host(icmp: Any, bed: Bed) -> None:
     other = bytes.fromhex("525400aa0002")
     bed.learn(other, bed.taps[1].name)

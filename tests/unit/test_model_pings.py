@@ -141,7 +141,7 @@ def lost(*halves: Frame, after_ns: int = TIMEOUT_NS, unseen_by_then: int = 0) ->
     joiner = Joiner(TIMEOUT_NS)
     for frame in halves:
         assert take(joiner, frame) is None
-    return joiner.settle(1_000_000 + after_ns, unseen_by_then)
+    return joiner.settle(stats(1_000_000 + after_ns, lost=unseen_by_then))
 
 
 def test_without_a_reply_it_is_lost_outside_when_the_time_is_over() -> None:
@@ -169,16 +169,30 @@ def test_nobody_says_lost_where_packets_were_not_looked_at() -> None:
 
 def test_what_was_not_looked_at_before_a_ping_began_is_no_excuse() -> None:
     joiner = Joiner(TIMEOUT_NS)
-    joiner.settle(0, 5)
+    joiner.settle(stats(0, suppressed=5))
     take(joiner, request(TX))
-    (ping,) = joiner.settle(1_000_000 + TIMEOUT_NS, 5)
+    (ping,) = joiner.settle(stats(1_000_000 + TIMEOUT_NS, suppressed=5))
     assert ping.outcome is Outcome.OUTSIDE
+
+
+def test_while_something_is_stuck_in_the_host_it_may_be_the_reply() -> None:
+    """The guest is stopped: its packet has no frame until it expires."""
+    joiner = Joiner(TIMEOUT_NS)
+    take(joiner, request(TX))
+    stuck = stats(1_000_000 + TIMEOUT_NS)
+    stuck["bins"]["rx"]["in_flight"] = 1
+    assert not joiner.settle(stuck) and joiner.waiting == 1
+    ping = take(joiner, dropped(reply(RX), "tun_out", "expired"))
+    assert ping is not None and ping.outcome is Outcome.REPLY_INSIDE
+    take(joiner, request(TX, sequence=2))
+    (late,) = joiner.settle({**stuck, "t_ns": 10 * TIMEOUT_NS})
+    assert late.outcome is Outcome.OUTSIDE, "but not for ever"
 
 
 def test_a_reply_without_a_request_is_counted() -> None:
     joiner = Joiner(TIMEOUT_NS)
     take(joiner, reply(RX))
-    assert not joiner.settle(1_200_000 + TIMEOUT_NS, 0)
+    assert not joiner.settle(stats(1_200_000 + TIMEOUT_NS))
     assert (joiner.unmatched, joiner.waiting) == (1, 0)
 
 
@@ -186,7 +200,7 @@ def test_at_the_end_what_is_known_is_said_and_the_rest_is_on_its_way() -> None:
     joiner = Joiner(TIMEOUT_NS)
     take(joiner, request(TX))
     take(joiner, dropped(request(TX, sequence=2), "vnet_rx", "dropped"))
-    (ping,) = joiner.settle(1_300_000, 0, final=True)
+    (ping,) = joiner.settle(stats(1_300_000, final=True))
     assert ping.packet.sequence == 2 and joiner.waiting == 1
 
 
@@ -194,7 +208,7 @@ def test_losses_come_in_the_order_in_which_they_began() -> None:
     joiner = Joiner(TIMEOUT_NS)
     for sequence, t_ns in ((3, 3_000), (1, 1_000), (2, 2_000)):
         take(joiner, half(TX, True, t_ns, sequence))
-    assert [p.packet.sequence for p in joiner.settle(2 * TIMEOUT_NS, 0)] == [1, 2, 3]
+    assert [p.packet.sequence for p in joiner.settle(stats(2 * TIMEOUT_NS))] == [1, 2, 3]
     assert not joiner.waiting
 
 

@@ -79,7 +79,7 @@ def read_recording(intake: Intake) -> None:
     for frame in _frames(intake):
         source.text.lines += 1
         if frame["type"] == "stats":
-            joiner.settle(frame["t_ns"], 0)
+            joiner.settle(frame)
         if frame["type"] not in ("packet", "drop"):
             continue
         if frame["flow"]["protocol"] != "icmp":

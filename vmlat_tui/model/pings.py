@@ -18,6 +18,9 @@ from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_VIEW, Observer
 
+#: What does not go on in the host is given up by the agent within this time.
+_STUCK_NS = 7_000_000_000
+_UNSEEN = ("lost", "suppressed")
 _Span = tuple[str, str]
 #: The parts of the path on the guest's side of the tap: suffix of the quantity -> its two points.
 _SENT: Mapping[str, _Span] = {
@@ -194,10 +197,16 @@ class Ping:
 
 
 def unseen(stats: Frame) -> int:
-    """How many packets so far had no frame of their own though they should."""
-    counters, bins = stats["counters"], stats["bins"].values()
-    evicted = sum(int(row[Bin.EVICTED.id]) for row in bins)
-    return evicted + sum(int(counters.get(name, 0)) for name in ("lost", "suppressed"))
+    """How many packets so far had no frame of their own though they should.
+
+    A ping that began before the last of them may have had its reply.
+    """
+    counters = stats["counters"]
+    return _count(stats, Bin.EVICTED) + sum(int(counters.get(n, 0)) for n in _UNSEEN)
+
+
+def _count(stats: Frame, which: Bin) -> int:
+    return sum(int(row[which.id]) for row in stats["bins"].values())
 
 
 @dataclass(frozen=True)
@@ -238,29 +247,31 @@ class Joiner:
         rows.append(_Waiting(crossing, self._unseen))
         return None
 
-    def settle(self, now_ns: int, unseen: int, final: bool = False) -> list[Ping]:
-        """Those that nothing can be waited for any more, in their order.
+    def settle(self, stats: Frame) -> list[Ping]:
+        """Those that nothing can be waited for any more at a ``stats`` frame, in their order.
 
-        ``unseen`` is what :func:`unseen` says: a ping that began before the last of them may have
-        had its reply.  ``final``: nothing will come any more.
+        A packet that is stuck in the host has no frame until it expires.  So as long as any is in
+        flight, a ping without a reply is waited for somewhat longer.
         """
         found: list[Ping] = []
+        limit_ns = self._timeout_ns + (_STUCK_NS if _count(stats, Bin.IN_FLIGHT) else 0)
+        now_unseen = unseen(stats)
         for key, rows in list(self._waiting.items()):
             left = []
             for row in rows:
                 crossing = row.crossing
-                late = now_ns - crossing.start_ns >= self._timeout_ns
-                if not late and not (final and crossing.dropped):
+                late = stats["t_ns"] - crossing.start_ns >= limit_ns
+                if not late and not (stats["final"] and crossing.dropped):
                     left.append(row)
                 elif crossing.echo.request:
-                    found.append(Ping(crossing, None, _lost(row, unseen)))
+                    found.append(Ping(crossing, None, _lost(row, now_unseen)))
                 else:
                     self.unmatched += 1
             if left:
                 self._waiting[key] = left
             else:
                 del self._waiting[key]
-        self._unseen = unseen
+        self._unseen = now_unseen
         return sorted(found, key=lambda ping: ping.request.start_ns)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmlat_tui.model import captures
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import Crossing, Joiner, Outcome, Ping, unseen
+from vmlat_tui.model.pings import Crossing, Joiner, Outcome, Ping
 from vmlat_tui.report import icmp_summary
 from vmlat_tui.report.driver import Command, View
 from vmlat_tui.report.icmp_summary import Tally
@@ -33,7 +33,7 @@ class PingView(View):
     def entries(self, frame: Frame) -> Sequence[Ping]:
         """The pings whose outcome is known now."""
         if frame["type"] == "stats":
-            final = self._joiner.settle(frame["t_ns"], unseen(frame), frame["final"])
+            final = self._joiner.settle(frame)
         else:
             crossing = Crossing.of(frame)
             ping = self._joiner.add(crossing) if crossing and self._asked(crossing) else None
