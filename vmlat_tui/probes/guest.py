@@ -9,7 +9,6 @@ import os
 import struct
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model.flows import Protocol
 from vmlat_tui.model.guest import Point, Sighting
 from vmlat_tui.probes import ladder, layout, offsets, syscalls
 from vmlat_tui.probes.ladder import Kernel
@@ -20,7 +19,7 @@ _SOURCE = "guest.c"
 _RING_BYTES, _THREADS = 1 << 20, 4096
 _ZERO = bytes(4)
 #: ``struct sighting``.
-SIGHTING = struct.Struct(f"<QQ{layout.FLOW}6I16s")
+SIGHTING = struct.Struct(f"<QQ{layout.FLOW_SIZE}s6I16s")
 #: Points that nothing can be measured without, and their tracepoints.
 _TRACEPOINTS = (
     "sys_enter", "sys_exit", "net_dev_queue", "net_dev_start_xmit", "netif_receive_skb",
@@ -126,12 +125,13 @@ class GuestEngine:
 
 def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
     """Decode ``struct sighting``."""
-    v = SIGHTING.unpack(data[: SIGHTING.size])
-    flow = layout.flow_of(v[2:8])
-    id1, id2, ifindex, tgid, _, point, comm = v[9:16]
+    t_ns, since_ns, raw, id1, id2, ifindex, tgid, _, point, comm = SIGHTING.unpack(
+        data[: SIGHTING.size]
+    )
+    flow = layout.flow_of(raw)
     echo = layout.echo_of(flow, id1, id2)
-    assert echo is not None and flow.protocol == Protocol.ICMP.value
+    assert echo is not None, "the program tells of echo packets only"
     name = comm.split(b"\0")[0].decode(errors="replace")
     return Sighting(
-        Point(point), v[0], v[1] or None, flow, echo, interfaces.get(ifindex), tgid, name
+        Point(point), t_ns, since_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
     )

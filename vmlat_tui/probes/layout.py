@@ -37,12 +37,12 @@ ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
 #: The bins that the kernel counts; what is in flight is found by looking at the states.
 KERNEL_BINS = tuple(b for b in Bin if b is not Bin.IN_FLIGHT)
 
-FLOW = "16s16s2s2sBBH"
+_FLOW = "16s16s2s2sBBH"
 _PACKET = struct.Struct(
-    f"<Q{FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxI3I2B2x2Q{DROP_FRAMES}Q"
+    f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxI3I2B2x2Q{DROP_FRAMES}Q"
 )
 _ROLE = struct.Struct("<IBBBxI")
-_RULE = struct.Struct(f"<{FLOW}II")
+_RULE = struct.Struct(f"<{_FLOW}II")
 _CONTROL = struct.Struct("<8IQQ")
 _COUNTERS = (
     "fragments",
@@ -65,7 +65,7 @@ _LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
 _VCPU = struct.Struct(f"<3Q4I{LANES * _LANE.size}s")
 _AHEAD = struct.Struct("<II16s")
 _WAKE = struct.Struct(f"<QII{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s")
-_FLOW_KEY = struct.Struct(f"<{FLOW}BB6x")
+_FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
 _FLOW_VALUE = struct.Struct("<4Q")
 _DROP_KEY = struct.Struct("<QIBBBB")
 
@@ -182,8 +182,7 @@ class PacketRecord:
         return self.tid if step.number in _IN_FIRST_TASK else None
 
 
-def flow_of(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
-    """The fields of a ``struct flow``."""
+def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
     src, dst, sport, dport, proto, version = raw
 
     def address(data: bytes) -> str:
@@ -196,6 +195,15 @@ def flow_of(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
         int.from_bytes(dport, "big"),
         protocol_of(proto).value,
     )
+
+
+FLOW_SIZE = struct.calcsize(f"<{_FLOW}")
+
+
+def flow_of(data: bytes) -> Flow:
+    """Decode ``struct flow``."""
+    src, dst, sport, dport, proto, version, _ = struct.unpack(f"<{_FLOW}", data)
+    return _flow((src, dst, sport, dport, proto, version))
 
 
 #: Types of ICMP and ICMPv6.
@@ -221,7 +229,7 @@ def packet(data: bytes) -> PacketRecord:
     kicker, worker, vcpu, *absent = v[at + 18 : at + 23]
     location, *stack = v[at + 24 : at + 25 + DROP_FRAMES]
     passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
-    flow = flow_of((v[1], v[2], v[3], v[4], v[5], v[6]))
+    flow = _flow((v[1], v[2], v[3], v[4], v[5], v[6]))
     return PacketRecord(
         flow,
         {s: times[s] for s in passed},
@@ -255,7 +263,7 @@ def packet_state(data: bytes) -> tuple[bool, int, int]:
     return bool(active), data[_DIRECTION], int(struct.unpack_from("<Q", data, _TIMES + 8 * last)[0])
 
 
-_TIMES = 8 + struct.calcsize(f"<{FLOW}")
+_TIMES = 8 + struct.calcsize(f"<{_FLOW}")
 _DIRECTION = _TIMES + STEP_ROOM * 11 + 8 * 4 + 16 + 4
 _LAST, _ACTIVE = _DIRECTION + 2, _DIRECTION + 3
 
@@ -394,7 +402,7 @@ NEW_VCPU, NEW_WAKE = bytes(_VCPU.size), bytes(_WAKE.size)
 def flow_entry(key: bytes, value: bytes) -> tuple[Flow, int, int, tuple[int, int, int, int]]:
     """(flow, direction, slot, (packets, bytes, first_ns, last_ns))."""
     k = _FLOW_KEY.unpack(key)
-    return flow_of((k[0], k[1], k[2], k[3], k[4], k[5])), k[7], k[8], _FLOW_VALUE.unpack(value)
+    return _flow((k[0], k[1], k[2], k[3], k[4], k[5])), k[7], k[8], _FLOW_VALUE.unpack(value)
 
 
 def flow_last_ns(value: bytes) -> int:
