@@ -20,23 +20,9 @@
  */
 #include <vmlat/record.h>
 
-#define INLINE static __attribute__((always_inline)) inline
 #define TX 0
 #define RX 1
 #define BOTH 2
-
-/* Ethernet and IP, in host order on little endian. */
-#define P_IP 0x0008
-#define P_IPV6 0xdd86
-#define P_8021Q 0x0081
-#define P_8021AD 0xa888
-#define IP_OFFSET_MASK 0xff1f
-#define IP6_OFFSET_MASK 0xf8ff
-#define PROTO_ICMP 1
-#define PROTO_TCP 6
-#define PROTO_UDP 17
-#define PROTO_FRAGMENT 44
-#define PROTO_ICMPV6 58
 
 #define PACKET_HOST 0
 
@@ -82,6 +68,7 @@ BPF_ARRAY(blank_worker, struct worker, 1);
 BPF_ARRAY(blank_wake, struct wake, 1);
 BPF_PERCPU_ARRAY(contexts, struct context, 1);
 
+#include "path/identify.h"
 #include "path/content.h"
 #include "path/filter.h"
 #include "path/booking.h"

@@ -21,6 +21,8 @@ COMMANDS = {
     "trace": ("vmlat_tui.report.trace", "packets and statistics of a VM's traffic"),
     "irq": ("vmlat_tui.report.irq", "from the tap to the guest's interrupt, stage by stage"),
     "kick": ("vmlat_tui.report.kick", "from the guest's kick to the tap, stage by stage"),
+    "icmp": ("vmlat_tui.report.icmp", "a ping, inside and outside this host, and where it is lost"),
+    "guest": ("vmlat_tui.report.guest", "a ping inside a guest, its stack and the rest"),
     "topology": ("vmlat_tui.report.topology", "what was discovered on this host"),
     "doctor": ("vmlat_tui.report.doctor", "what this host can measure, and what is missing"),
     "record": ("vmlat_tui.report.record", "a session of this host into a file"),

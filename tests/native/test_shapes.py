@@ -23,6 +23,7 @@ from tests.native.meter import (
 from tests.native.net import Bed, interface_counters, run, wait_until
 from tests.native.wire import HEADER, ICMP, ICMPV6, TCP, V4, V6, Packet, filler
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.flows import Echo
 from vmlat_tui.probes.engine import PathEngine, Settings
 
 SHAPES = {
@@ -62,6 +63,8 @@ def test_a_frame_is_measured_both_ways_whatever_its_shape(
         expected = sent.sport if "icmp" in shape else sent.dport
         assert flow.dst_port == expected
         assert flow.protocol == shape[:4].strip("6") if "icmp" in shape else True
+        echo = Echo(sent.sport, 1 + direction, request=direction is TX)
+        assert by_direction[direction].echo == (echo if "icmp" in shape else None)
         # The outer tag has gone into the socket buffer's own field on some paths.
         assert abs(by_direction[direction].bytes - len(sent.frame())) <= 4
     assert sorted(by_direction[TX].times) == [VNET_RX, PHY_QUEUE, PHY_XMIT]

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.tui import streams
+from tests.tui.streams import Stream
+from tests.unit import echoes
+from tests.unit.chains import dropped
 from tests.unit.pings import Ping, chain, echo, guest, host, host_banner, logs, pings, write
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.importers.intake import Side, Source, Trouble
+from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet, Reading, to_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -461,6 +466,22 @@ def test_a_capture_is_read_back(tmp_path: Path) -> None:
     assert row(collection) == {"rtt": 226_800, "A": 18_200, "B": 13_500, "U1": 7_000}
     assert source.label == "live"
     assert source.troubles == {Trouble.DAMAGED: 3, Trouble.FOREIGN: 1}
+
+
+def test_a_recorded_session_s_pings_join_others(tmp_path: Path) -> None:
+    stream = Stream()
+    asked, answered = echoes.request(Direction.TX), echoes.reply(Direction.RX)
+    lost = dropped(echoes.reply(Direction.TX, sequence=3), "vnet_rx", "dropped")
+    frames = [stream.hello(), answered, asked, echoes.stats(2_000_000),
+              echoes.request(Direction.RX, sequence=2), lost]  # fmt: skip
+    path = streams.write(tmp_path / "a.vmlat", iter(frames))
+    collection = Collection()
+    (source,) = directory.read([path], collection, Ends()).sources
+    expected = {"B": 13_500, "K": 8_300, "sender_external": 186_500, "sender_total": 208_300}
+    assert {name: row(collection)[name] for name in expected} == expected
+    assert collection.packet(0) == Packet(7, 1)
+    assert collection.value("D", 1) == 8_300 and source.records["receiver_external"] == 0
+    assert source.drops == {"reply, inside the host": 1} and not source.troubles
 
 
 def test_a_recording_gives_what_it_can(tmp_path: Path) -> None:

@@ -16,10 +16,18 @@ from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
+from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame, FrameError
-from vmlat_tui.report import doctor
+from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.pings import Crossing, Outcome, Ping, unseen
+from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.segments import Observer
+from vmlat_tui.report import doctor, icmp_summary
 from vmlat_tui.report.chain import IRQ, KICK
 from vmlat_tui.report.chain_view import ChainView
+from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
+from vmlat_tui.report.icmp_summary import Tally
+from vmlat_tui.report.icmp_text import ping_json, ping_text
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 from vmlat_tui.report.words import clean
@@ -40,9 +48,16 @@ def good() -> list[Frame]:
     every = [*stream.whole(2, 1), {"type": "ack", "id": 1, "command": "filter", "took_ns": 3}]
     every += [{"type": "notice", "text": "x"}, {"type": "attaching", "t_ns": 4}, HOST]
     every += [frames.error_frame(VmlatError("a", "b", "c"))]
+    times = {"send": 5, "request_xmit": 7, "reply_receive": 9, "read": 12}
+    ends = ("10.0.0.5", "fd00::9")
+    every += [RoundTrip(Packet(7, 1), ends, Observer.SENDER_GUEST, "eth0", 9, "ping",
+                        times).to_json()]  # fmt: skip
     every += [{"type": "released", "t_ns": 5}]
     every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
     every += [Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()]
+    for frame in every:
+        if frame["type"] in ("packet", "drop"):
+            frame["icmp"] = Echo(7, 0xFFFF, request=False).to_json()
     every[0]["points"] = HOST["points"] = stream.measuring()["points"]
     return every
 
@@ -101,11 +116,28 @@ def readers(frame: Frame) -> None:
                 shown = view.text(frame, 0)
                 assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
                 view.json(frame, 0)
+        crossing = Crossing.of(frame)
+        for ping in [Ping(crossing, crossing, outcome) for outcome in Outcome] if crossing else ():
+            tally = Tally()
+            tally.add(ping)
+            shown = ping_text(ping, 0)
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+            json.dumps(ping_json(ping, 0))
     elif kind == "stats":
+        assert unseen(frame) >= 0
+        icmp_summary.summary_text(Tally(), 0, 0, frame, 10**9, "")
+        icmp_summary.summary_json(Tally(), 0, 0, frame, 10**9)
         summary_text(frame, 10**9)
         summary_json(frame, 10**9)
         ChainView(IRQ, 0).summary_text(frame, 10**9, "")
         ChainView(IRQ, 0).summary_json(frame, 10**9)
+    elif kind == "echo":
+        trip = RoundTrip.from_json(frame)
+        figures = Figures()
+        figures.add(trip)
+        text = trip_text(trip, 0) + figures.text({}, "")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+        json.dumps([trip_json(trip, 0), figures.json({})])
     elif kind == "host":
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
     elif kind == "error":
@@ -141,9 +173,21 @@ def packet() -> Frame:
     return next(frame for frame in good() if frame["type"] == "packet")
 
 
+@pytest.mark.parametrize(
+    ("field", "odd"),
+    [("id", -1), ("id", 1 << 16), ("seq", "1"), ("seq", True), ("kind", "echo"), ("kind", None)],
+)
+def test_an_echo_with_other_numbers_is_refused(field: str, odd: Any) -> None:
+    frame = packet()
+    frame["icmp"][field] = odd
+    with pytest.raises(FrameError, match=f"icmp: {field}"):
+        frames.decode(frames.encode(frame))
+
+
 def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() -> None:
     frame = packet()
     frame.pop("absent", None)
+    del frame["icmp"]
     for stage in frame["stages"]:
         stage.pop("tid", None)
         stage.pop("comm", None)

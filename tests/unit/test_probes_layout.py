@@ -11,7 +11,7 @@ from typing import Optional
 import pytest
 
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.flows import Filter, Protocol
+from vmlat_tui.model.flows import Echo, Filter, Protocol
 from vmlat_tui.model.histogram import BUCKETS
 from vmlat_tui.model.points import STEPS, Direction, step
 from vmlat_tui.probes import layout
@@ -178,6 +178,29 @@ def test_a_packet_decodes() -> None:
     assert (record.tgid, record.tid, record.comm) == (100, 101, "vhost-100")
     assert (record.reason, record.location) == (5, 0xFFFFFFFF81000000)
     assert record.stack == (0xFFFFFFFF81000010, 0xFFFFFFFF81000020)
+
+
+@pytest.mark.parametrize(
+    ("src", "dst", "protocol", "kind", "request_"),
+    [
+        ("192.0.2.1", "192.0.2.2", 1, 8, True),
+        ("192.0.2.1", "192.0.2.2", 1, 0, False),
+        ("2001:db8::1", "2001:db8::2", 58, 128, True),
+        ("2001:db8::1", "2001:db8::2", 58, 129, False),
+    ],
+)
+def test_an_echo_packet_has_its_number_and_sequence(
+    src: str, dst: str, protocol: int, kind: int, request_: bool
+) -> None:
+    place = Struct("packet").offsets
+    data = bytearray(_record())
+    flow = _flow(src, dst, 4711, 4711, protocol)
+    data[place["flow"] : place["flow"] + len(flow)] = flow
+    # As the wire has them, and behind an IP id.
+    struct.pack_into("!HH", data, place["id1"], 4711, 258)
+    struct.pack_into("<I", data, place["id2"], 0xBEEF << 8 | kind)
+    assert layout.packet(bytes(data)).echo == Echo(4711, 258, request_)
+    assert layout.packet(_record()).echo is None, "TCP has none"
 
 
 def test_the_short_look_at_a_state_agrees_with_the_decoder() -> None:

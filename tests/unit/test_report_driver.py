@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vmlat_tui.errors import UsageError
-from vmlat_tui.report import driver, irq, kick
+from vmlat_tui.report import irq, kick, request
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A command with another agent; argv: log of the agent, the command and its arguments.
@@ -90,7 +90,7 @@ def parser_of(command: Any) -> argparse.ArgumentParser:
 @pytest.mark.parametrize(("command", "direction"), [(irq, "rx"), (kick, "tx")])
 def test_the_direction_is_fixed_and_not_offered(command: Any, direction: str) -> None:
     parser = parser_of(command)
-    assert driver.parse(parser.parse_args([])).packets.directions == (direction,)
+    assert request.parse(parser.parse_args([])).packets.directions == (direction,)
     assert "--direction" not in parser.format_help()
 
 
@@ -100,4 +100,4 @@ def test_the_help_says_what_the_threshold_is_of() -> None:
 
 def test_options_are_checked_as_those_of_trace() -> None:
     with pytest.raises(UsageError, match="has no ports"):
-        driver.parse(parser_of(irq).parse_args(["--protocol", "icmp", "--src-port", "7"]))
+        request.parse(parser_of(irq).parse_args(["--protocol", "icmp", "--src-port", "7"]))

@@ -144,14 +144,14 @@ def test_a_vm_that_is_not_there_is_said_with_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vmlat_tui.errors import UsageError
-    from vmlat_tui.report import record
+    from vmlat_tui.report import record, vms
     from vmlat_tui.session import hosts
     from vmlat_tui.session.hosts import Host
 
     log, path = str(tmp_path / "commands"), tmp_path / "x.vmlat"
     argv = (sys.executable, "-m", "tests.unit.agents", log)
     monkeypatch.setattr(hosts, "here", lambda: Host("this host", argv))
-    monkeypatch.setattr(record, "_FIND_S", 1.5)
+    monkeypatch.setattr(vms, "_FIND_S", 1.5)
     request = record.parse(arguments(str(path), "--vm", "web-9"))
     with pytest.raises(UsageError, match=r"there is no VM 'web-9': on this host: web-1, db-1"):
         record._Recorder(request).run()

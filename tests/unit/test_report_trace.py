@@ -8,13 +8,13 @@ import pytest
 
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.flows import Protocol
-from vmlat_tui.report import trace
+from vmlat_tui.report import request, trace
 
 
-def parsed(*words: str) -> trace.Request:
+def parsed(*words: str) -> request.Request:
     parser = argparse.ArgumentParser()
     trace.configure(parser)
-    return trace.parse(parser.parse_args(words))
+    return request.parse(parser.parse_args(words))
 
 
 def test_without_options_everything_is_watched_both_ways() -> None:

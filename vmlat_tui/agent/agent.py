@@ -15,11 +15,12 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from vmlat_tui import __version__
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
+from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.measurement import Measurement, prepare
 from vmlat_tui.discover.links import LinkMonitor
 from vmlat_tui.discover.watch import Watch
@@ -46,7 +47,7 @@ class Agent:
         self._ended = False
         self._interval_s = 1.0
         self._monitor: Optional[LinkMonitor] = None
-        self._measurement: Optional[Measurement] = None
+        self._measurement: Union[Measurement, GuestMeasurement, None] = None
         self._watch: Optional[Watch] = None
         #: What takes long, by the command that wants it.
         self._errands: dict[str, Errand[Any]] = {}
@@ -147,6 +148,8 @@ class Agent:
     def _measuring(self) -> Measurement:
         if self._measurement is None:
             raise UsageError("nothing is measured yet", "", "give the command `measure` first")
+        if isinstance(self._measurement, GuestMeasurement):
+            raise UsageError("a measurement in a guest cannot be changed")
         return self._measurement
 
     def _refuse(self, command: dict[str, Any], error: VmlatError) -> None:
@@ -185,14 +188,15 @@ class Agent:
         if measurement:
             measurement.start()
 
-    def _attach(self, command: dict[str, Any]) -> Measurement:
+    def _attach(self, command: dict[str, Any]) -> Union[Measurement, GuestMeasurement]:
         if os.geteuid() != 0:
             raise UsageError(
                 "measuring needs root",
                 "BPF programs and perf events",
                 "run as root (with --host: --sudo)",
             )
-        self._measurement = Measurement(command, self._send)
+        kind = GuestMeasurement if command.get("guest", False) else Measurement
+        self._measurement = kind(command, self._send)
         return self._measurement
 
     def _describe(self) -> None:

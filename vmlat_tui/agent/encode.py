@@ -92,6 +92,8 @@ class Encoder:
             ],
             "total_ns": times[-1] - times[0],
         }
+        if record.echo is not None:
+            frame["icmp"] = record.echo.to_json()
         if where is not Bin.COMPLETED:
             frame["bin"] = where.id
             frame["drop"] = {

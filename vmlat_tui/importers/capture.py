@@ -1,7 +1,6 @@
 """What vmlat itself has written: captures of readings, and recorded sessions.
 
-A capture is JSON lines: ``{"type": "capture", "schema": 1, "name": ...}`` first, then one
-:func:`vmlat_tui.model.readings.to_json` per line, in any order.
+The lines of a capture are those of :mod:`vmlat_tui.model.captures`.
 """
 
 from __future__ import annotations
@@ -13,12 +12,18 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.importers import lines
 from vmlat_tui.importers.intake import Intake, Side, Trouble
-from vmlat_tui.importers.parser import HOST_LEGS
-from vmlat_tui.model import readings
+from vmlat_tui.model import captures, readings
+from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.pings import LOSSES, Crossing, Joiner, Outcome
+from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.segments import Observer
 from vmlat_tui.session import recording
 
-SCHEMA = 1
+#: So long the halves of a ping are kept.
+_WAIT_NS = 10_000_000_000
+_SIDES = {Observer.SENDER_HOST: Side.SENDER, Observer.RECEIVER_HOST: Side.RECEIVER}
+_LOSSES = {outcome.value: words for outcome, words in LOSSES.items()}
 
 
 def recognised(head: str) -> Optional[str]:
@@ -44,17 +49,19 @@ def read_capture(intake: Intake) -> None:
             elif value.get("type") == "reading":
                 reading = readings.from_json(value)
                 intake.add(reading.packet, reading.intervals_ns)
-            else:
+            elif value.get("type") == "loss":
+                source.drops[_LOSSES[value["outcome"]]] += 1
+            elif value.get("type") not in captures.VOID:
                 source.trouble(Trouble.FOREIGN, line)
-        except (ValueError, RecursionError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             source.trouble(Trouble.DAMAGED, line)
 
 
 def _head(intake: Intake, value: dict[str, Any]) -> None:
-    if value.get("schema") != SCHEMA:
+    if value.get("schema") != captures.SCHEMA:
         raise UsageError(
             f"{intake.source.text.path.name} has schema {value.get('schema')!r}",
-            f"this program reads {SCHEMA}",
+            f"this program reads {captures.SCHEMA}",
         )
     intake.tool("vmlat capture")
     name = value.get("name")
@@ -62,37 +69,61 @@ def _head(intake: Intake, value: dict[str, Any]) -> None:
 
 
 def read_recording(intake: Intake) -> None:
-    """Echo packets of a recorded session; frames have no sequence number, so they join nothing."""
+    """Echo packets of a recorded session.
+
+    Of pings without a reply it does not say why: it may hold only slow packets, or some of them.
+    """
     source = intake.source
     source.text.size = source.text.path.stat().st_size
-    initiators: dict[tuple[str, int], bool] = {}
+    joiner, initiators = Joiner(_WAIT_NS), _Initiators(source.side)
     for frame in _frames(intake):
         source.text.lines += 1
-        if frame["type"] != "packet":
+        if frame["type"] == "stats":
+            joiner.settle(frame)
+        if frame["type"] not in ("packet", "drop"):
             continue
-        try:
-            leaves, other = frame["direction"] == "tx", frame["flow"]["protocol"] != "icmp"
-            total_ns = int(frame["total_ns"])
-            flow = frame["flow"]
-            ends = sorted((str(flow["src"]), str(flow["dst"])))
-            key = (" ".join(ends), int(flow["src_port"]))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            source.trouble(Trouble.DAMAGED, str(frame.get("type")))
+        if frame["flow"]["protocol"] != "icmp":
+            source.trouble(Trouble.OTHER, f"packet of {frame['flow']['protocol']}")
             continue
-        if other:
-            source.trouble(Trouble.OTHER, f"packet of {flow['protocol']}")
+        numbered = "icmp" in frame
+        crossing = Crossing.of(frame, None if numbered else initiators.echo(frame))
+        if crossing is None or crossing.observer is None:
             continue
-        # Who sent the first packet of a flow began the ping, unless the user knows better.
-        if source.side is not None:
-            request = leaves == (source.side is Side.SENDER)
-        else:
-            request = leaves == initiators.setdefault(key, leaves)
-        side, segment = HOST_LEGS[leaves, 8 if request else 0]
+        side = _SIDES[crossing.observer]
         source.banner_side = source.banner_side or side
         intake.tool("vmlat recording")
-        intake.add(None, {segment: total_ns})
-    if source.records:
-        source.note("a recording has no sequence numbers: its packets join no others")
+        if crossing.dropped:
+            request = crossing.echo.request
+            lost = Outcome.REQUEST_INSIDE if request else Outcome.REPLY_INSIDE
+            source.drops[LOSSES[lost]] += 1
+            continue
+        packet = Packet(crossing.echo.id, crossing.echo.sequence) if numbered else None
+        intake.add(packet, crossing.intervals_ns)
+        ping = joiner.add(crossing) if numbered else None
+        if ping is not None:
+            intake.add(packet, ping.joined_ns)
+        elif not numbered:
+            source.note("a recording of an older version has no sequence numbers: "
+                        "its packets join no others")  # fmt: skip
+
+
+class _Initiators:
+    """Which packets are requests, in sessions that do not say it.
+
+    Who sent the first packet of a flow began the ping, unless the user knows the host's end.
+    """
+
+    def __init__(self, side: Optional[Side]) -> None:
+        self._side = side
+        self._leaves: dict[tuple[str, ...], bool] = {}
+
+    def echo(self, frame: Frame) -> Echo:
+        """The sequence is made up."""
+        flow, leaves = frame["flow"], frame["direction"] == "tx"
+        if self._side is not None:
+            return Echo(flow["src_port"], 0, leaves == (self._side is Side.SENDER))
+        key = (*sorted((flow["src"], flow["dst"])), str(flow["src_port"]))
+        return Echo(flow["src_port"], 0, leaves == self._leaves.setdefault(key, leaves))
 
 
 def _frames(intake: Intake) -> Iterator[Frame]:

@@ -7,7 +7,9 @@ from typing import Optional
 
 from vmlat_tui.importers.intake import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.importers.parser import Parser, packet_of
+from vmlat_tui.model.pings import LOSSES, Outcome
 from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.segments import HOST_PARTS, HOST_VIEW, Observer
 
 _EVENT = re.compile(r"\S+ \S+ (?:\[(\w+)\] )?ID=(\d+) Seq=(\d+)\s+ReqRX:")
 _OTHER = re.compile(r"\S+ \S+ (?:\[\w+\])+ (?:seq=|IP_ID=)")
@@ -16,15 +18,16 @@ _INTERFACES = re.compile(r"(RX|TX) Interface\(s\): (.*)")
 #: Devices to which a hypervisor connects guests, by the names that they usually get.
 _TAP = re.compile(r"(vnet|tap|macvtap|tun|veth|vif|qvo|qvb|fe)[\d.-]")
 _NAMES = {
-    Side.SENDER: {"ReqInternal": "B", "External": "sender_external", "RepInternal": "K",
-                  "Total": "sender_total"},
-    Side.RECEIVER: {"ReqInternal": "D", "External": "receiver_external", "RepInternal": "I",
-                    "Total": "receiver_total"},
-}  # fmt: skip
+    Side.SENDER: dict(zip(HOST_PARTS, HOST_VIEW[Observer.SENDER_HOST])),
+    Side.RECEIVER: dict(zip(HOST_PARTS, HOST_VIEW[Observer.RECEIVER_HOST])),
+}
+#: ``vmlat icmp`` says on each line which end the host is of that ping.
+_SIDE = re.compile(r" Side=(sender|receiver|both)\b")
+_SIDES = {side.value: side for side in Side}
 _PLACES = {
-    "Request dropped INTERNALLY": "request, inside the host",
-    "EXTERNAL": "outside the host",
-    "Reply dropped INTERNALLY": "reply, inside the host",
+    "Request dropped INTERNALLY": LOSSES[Outcome.REQUEST_INSIDE],
+    "EXTERNAL": LOSSES[Outcome.OUTSIDE],
+    "Reply dropped INTERNALLY": LOSSES[Outcome.REPLY_INSIDE],
 }
 
 
@@ -39,7 +42,8 @@ class DropDetector(Parser):
         super().__init__(intake)
         self._event: Optional[Packet] = None
         self._complete = False
-        self._mixed = self._other = self._dropping = False
+        self._mixed = self._other = self._dropping = self._block = False
+        self._said = ""
         self._line = ""
         self._facing: dict[str, bool] = {}
 
@@ -52,7 +56,8 @@ class DropDetector(Parser):
         if line.startswith("==="):
             self._forget()
             self._dropping = line.startswith("=== ICMP Drop Detected")
-            return self._dropping
+            self._block = self._dropping or line.startswith("=== ICMP Flow Statistics")
+            return self._block
         if line.startswith("Drop Location:"):
             self._dropping = False
             place = next((p for words, p in _PLACES.items() if words in line), None)
@@ -64,6 +69,10 @@ class DropDetector(Parser):
             return self._dropping
         return self._interface(line)
 
+    def body(self, line: str) -> bool:
+        """The rest of a drop, and statistics."""
+        return self._block
+
     def end(self) -> None:
         """An event without its latencies is not complete."""
         self._forget()
@@ -74,7 +83,8 @@ class DropDetector(Parser):
             # Two events in a row are of two writers: whose latencies follow, nobody can say.
             self._mixed = self._event is not None
             self._forget()
-            self._other = False
+            self._other = self._block = False
+            self._say_side(line)
             self._event = packet_of(found[2], found[3])
             self._complete = found[1] in ("complete", None)
             self._line = line
@@ -85,6 +95,15 @@ class DropDetector(Parser):
             self.source.trouble(Trouble.OTHER, line)
             return True
         return self.damaged(line) if "ReqRX:" in line else False
+
+    def _say_side(self, line: str) -> None:
+        found = _SIDE.search(line)
+        self._said = found[1] if found else ""
+        if self._said in _SIDES:
+            self.source.banner_side = self.source.banner_side or _SIDES[self._said]
+
+    def _side(self) -> Optional[Side]:
+        return _SIDES.get(self._said) if self._said else self.source.side
 
     def _forget(self) -> None:
         if self._event and self._complete:
@@ -110,10 +129,11 @@ class DropDetector(Parser):
         if total is not None:
             count, summed = self.source.totals_ns
             self.source.totals_ns = (count + 1, summed + total)
-        if self.source.side is None:
+        side = self._side()
+        if side is None:
             self.source.trouble(Trouble.SIDELESS, self._line)
         else:
-            names = _NAMES[self.source.side]
+            names = _NAMES[side]
             self.intake.add(packet, {names[name]: value for name, value in known.items()})
         return True
 

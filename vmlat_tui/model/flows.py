@@ -75,6 +75,25 @@ class Flow:
         )
 
 
+@dataclass(frozen=True)
+class Echo:
+    """What an ICMP or ICMPv6 echo packet says of itself: 16 bits each, and which way it goes."""
+
+    id: int
+    sequence: int
+    request: bool
+
+    def to_json(self) -> dict[str, object]:
+        """The ``icmp`` object of packet JSON."""
+        kind = "request" if self.request else "reply"
+        return {"id": self.id, "seq": self.sequence, "kind": kind}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Echo:
+        """Inverse of :meth:`to_json`, of a frame that was looked at."""
+        return cls(value["id"], value["seq"], value["kind"] == "request")
+
+
 def row_key(row: dict[str, Any]) -> tuple[str, str, Flow]:
     """What identifies a row of ``flows`` in a ``stats`` frame: direction, vNIC, flow."""
     return row["direction"], row["vm_interface"] or "", Flow.from_json(row["flow"])

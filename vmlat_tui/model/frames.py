@@ -12,8 +12,13 @@ Frames (``type``):
 ``measuring``  a measurement began after ``hello``: t_ns, rung, offsets, points
 ``released`` nothing is measured any more: t_ns; the final ``stats`` came before
 ``links``    vm_interfaces [{name, ifindex}], uplinks, leaves; ifindex null while it is absent
-``packet``   one completed packet (see :func:`vmlat_tui.agent.encode.packet_frame`)
+``packet``   one completed packet (see :func:`vmlat_tui.agent.encode.packet_frame`); of an echo
+             packet, ``icmp`` {id, seq, kind: request or reply}, for ICMPv6 too
 ``drop``     one packet that did not complete: the same, with ``bin`` and ``drop``
+``echo``     a ping as a guest sees it, once it is over (:class:`.guest.RoundTrip`): side, icmp
+             {id, seq}, src, dst, interface, process {pid, comm}, times by name; only of an agent
+             whose ``configure`` has ``guest`` true (and ``timeout_ns``), which sends no ``packet``,
+             and in ``stats`` only counters {lost, waiting}
 ``topology`` the host's VMs, interfaces, switches: :meth:`.topology.Topology.to_json`; on change
 ``vitals``   its fast counters: :meth:`.topology.Vitals.to_json`; about once a second
 ``stats``    everything counted since the start; ``flows`` has those with traffic since the last
@@ -60,8 +65,8 @@ Migration = Callable[[Frame], Frame]
 MIGRATIONS: dict[int, Migration] = {}
 
 TYPES = frozenset(
-    {"hello", "attaching", "measuring", "released", "links", "packet", "drop", "topology", "vitals",
-     "stats", "notice", "ack", "error", "host", "lost"}
+    {"hello", "attaching", "measuring", "released", "links", "packet", "drop", "echo", "topology",
+     "vitals", "stats", "notice", "ack", "error", "host", "lost"}
 )  # fmt: skip
 #: What an agent may not send.
 OURS = frozenset({"lost"})

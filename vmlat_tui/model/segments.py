@@ -103,6 +103,15 @@ QUANTITIES: Mapping[str, Quantity] = {
     )
 }
 
+#: What a host's tools print of a ping: the request's way through the host, the time outside, the
+#: reply's way, and the sum.
+HOST_PARTS = ("ReqInternal", "External", "RepInternal", "Total")
+#: Host -> the quantities of these parts.
+HOST_VIEW: Mapping[Observer, tuple[str, str, str, str]] = {
+    _SH: ("B", "sender_external", "K", "sender_total"),
+    _RH: ("D", "receiver_external", "I", "receiver_total"),
+}
+
 #: All segments in the order in which one round trip passes them.
 ORDER = ("A", "U1", "B", "C", "D", "E", "U2", "F", "G", "H", "U3", "I", "J", "K", "L", "U4", "M")
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.guest import TIMES
 from vmlat_tui.model.histogram import BUCKETS
 
 #: Raises ``ValueError``, ``TypeError`` or ``KeyError`` for a value of another shape.
@@ -132,6 +133,14 @@ def _buckets(value: Any) -> None:
         raise ValueError("these are no buckets")
 
 
+def _times(value: Any) -> None:
+    """Of a round trip: at least one."""
+    if type(value) is not dict or not value or not value.keys() <= TIMES:
+        raise ValueError("these are no times")
+    for time in value.values():
+        _TIME(time)
+
+
 _TEXT = _word(r"(?s:.{0,8192})")
 _FLAG = _exactly(bool)
 _COUNT = _number(0, 1 << 48)
@@ -170,6 +179,8 @@ _PACKET = {
 }  # fmt: skip
 #: Why points are not among the stages; sessions recorded before they were measured have none.
 _ABSENT = _each(_object(reason=_NAME, points=_each(_NAME, most=64)), most=16)
+#: Sessions recorded before echo packets were told apart have none.
+_ICMP = _object(id=_number(0, 1 << 16), seq=_number(0, 1 << 16), kind=_word("request|reply"))
 _DROP = _object(point=_NAME, reason=_or_none(_TEXT), function=_or_none(_TEXT))
 _LEG = _object(
     vm_interface=_or_none(_TEXT), leg=_NAME, direction=_DIRECTION, title=_NAME, count=_COUNT,
@@ -209,8 +220,14 @@ _FRAMES: dict[str, Check] = {
         uplinks=_each(_TEXT),
         leaves=_each(_TEXT),
     ),
-    "packet": _also(_object(**_PACKET), absent=_ABSENT),
-    "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT),
+    "packet": _also(_object(**_PACKET), absent=_ABSENT, icmp=_ICMP),
+    "drop": _also(_object(**_PACKET, bin=_NAME, drop=_DROP), absent=_ABSENT, icmp=_ICMP),
+    "echo": _object(
+        side=_word("sender_guest|receiver_guest"),
+        icmp=_object(id=_number(0, 1 << 16), seq=_number(0, 1 << 16)),
+        src=_ADDRESS, dst=_ADDRESS, interface=_or_none(_TEXT),
+        process=_object(pid=_WHOLE, comm=_TEXT), times=_times,
+    ),
     "stats": _also(_object(
         final=_FLAG,
         t_ns=_TIME,

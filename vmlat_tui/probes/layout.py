@@ -9,7 +9,7 @@ from typing import Optional
 
 from vmlat_tui.model.absences import ABSENCE_ROOM, ABSENCES, Absence
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.flows import Filter, Flow, protocol_of
+from vmlat_tui.model.flows import Echo, Filter, Flow, Protocol, protocol_of
 from vmlat_tui.model.histogram import BUCKETS, Histogram
 from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
 from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step
@@ -164,6 +164,8 @@ class PacketRecord:
     worker: int
     vcpu: int
     absences: tuple[Absence, ...]
+    #: Of an echo packet.
+    echo: Optional[Echo]
     location: int
     stack: tuple[int, ...]
 
@@ -195,19 +197,41 @@ def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
     )
 
 
+FLOW_SIZE = struct.calcsize(f"<{_FLOW}")
+
+
+def flow_of(data: bytes) -> Flow:
+    """Decode ``struct flow``."""
+    src, dst, sport, dport, proto, version, _ = struct.unpack(f"<{_FLOW}", data)
+    return _flow((src, dst, sport, dport, proto, version))
+
+
+#: Types of ICMP and ICMPv6.
+_ECHO_REQUESTS = (8, 128)
+
+
+def echo_of(flow: Flow, id1: int, id2: int) -> Optional[Echo]:
+    """From the content identity (``identify()``): number and sequence as sent, and the type."""
+    if flow.protocol != Protocol.ICMP.value:
+        return None
+    number, sequence = struct.unpack("!HH", id1.to_bytes(4, "little"))
+    return Echo(number, sequence, id2 & 0xFF in _ECHO_REQUESTS)
+
+
 def packet(data: bytes) -> PacketRecord:
     """Decode ``struct packet``."""
     v = _PACKET.unpack(data[: _PACKET.size])
     at = 8
     times, processors, hooks = (v[at + i * STEP_ROOM : at + (i + 1) * STEP_ROOM] for i in range(3))
     at += 3 * STEP_ROOM
-    seen, _, _, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
+    seen, id1, id2, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
     direction, slot, last, active, bin_, _, _, _ = v[at + 10 : at + 18]
     kicker, worker, vcpu, *absent = v[at + 18 : at + 23]
     location, *stack = v[at + 24 : at + 25 + DROP_FRAMES]
     passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
+    flow = _flow((v[1], v[2], v[3], v[4], v[5], v[6]))
     return PacketRecord(
-        _flow((v[1], v[2], v[3], v[4], v[5], v[6])),
+        flow,
         {s: times[s] for s in passed},
         {s: hooks[s] for s in passed},
         {s: processors[s] for s in passed},
@@ -227,6 +251,7 @@ def packet(data: bytes) -> PacketRecord:
         worker,
         vcpu,
         tuple(ABSENCES[number - 1] for number in absent if number),
+        echo_of(flow, id1, id2),
         location,
         tuple(a for a in stack if a),
     )

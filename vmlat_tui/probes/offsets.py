@@ -28,6 +28,7 @@ MEMBERS: dict[str, tuple[str, str]] = {
     "SKB_DATA": ("sk_buff", "data"),
     "SKB_END": ("sk_buff", "end"),
     "SKB_MAC_HEADER": ("sk_buff", "mac_header"),
+    "SKB_NETWORK_HEADER": ("sk_buff", "network_header"),
     "SKB_PKT_TYPE": ("sk_buff", "pkt_type"),
     "SKB_CLONED": ("sk_buff", "cloned"),
     "NETDEV_IFINDEX": ("net_device", "ifindex"),

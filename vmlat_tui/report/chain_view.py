@@ -10,7 +10,8 @@ from vmlat_tui.report import chain_summary
 from vmlat_tui.report.chain import Chain, Passed
 from vmlat_tui.report.chain_stats import Singles
 from vmlat_tui.report.chain_text import packet_json, packet_text
-from vmlat_tui.report.driver import Command, Request
+from vmlat_tui.report.driver import Command, View
+from vmlat_tui.report.request import Request
 
 _THRESHOLD = (
     "print only packets whose last printed total is at least this long, not those whose "
@@ -18,8 +19,8 @@ _THRESHOLD = (
 )
 
 
-class ChainView:
-    """A view of one chain; see :class:`vmlat_tui.report.driver.View`."""
+class ChainView(View):
+    """A view of one chain."""
 
     def __init__(self, chain: Chain, threshold_ns: int) -> None:
         """``threshold_ns`` is the least total of a packet that is printed."""
@@ -40,13 +41,13 @@ class ChainView:
             self._singles.add(passed)
         return True
 
-    def text(self, frame: Frame, wall_offset_ns: int) -> str:
+    def text(self, entry: Frame, wall_offset_ns: int) -> str:
         """One block."""
-        return packet_text(Passed.of(self._chain, frame), wall_offset_ns, self._topology)
+        return packet_text(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
 
-    def json(self, frame: Frame, wall_offset_ns: int) -> Frame:
+    def json(self, entry: Frame, wall_offset_ns: int) -> Frame:
         """Stages, legs with their parts, what is absent, totals."""
-        return packet_json(Passed.of(self._chain, frame), wall_offset_ns, self._topology)
+        return packet_json(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
 
     def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
         """Stages and legs, absent points, wake-ups."""

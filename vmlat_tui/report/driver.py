@@ -1,4 +1,4 @@
-"""What ``trace``, ``irq`` and ``kick`` have in common: options, the agent, packets, statistics.
+"""What ``trace``, ``irq``, ``kick`` and ``icmp`` have in common: the agent, packets, statistics.
 
 What they make of packets is a :class:`View`.
 """
@@ -10,20 +10,19 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.flows import Flow, row_key
-from vmlat_tui.model.frames import Frame, FrameError, check_hello
+from vmlat_tui.model.frames import Frame, FrameError, check_hello, error_of
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.report import selection
+from vmlat_tui.report import request
+from vmlat_tui.report.request import Request
 from vmlat_tui.report.run import Run
-from vmlat_tui.report.selection import Selection
+from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean
-from vmlat_tui.session import hosts
-from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
 #: The agent compiles, loads and attaches before its first frame.
@@ -32,34 +31,52 @@ _START_LIMIT_S = 180.0
 _LOOK_S = 6.0
 
 
-class View(Protocol):
-    """What a command shows of a measurement; made for each run."""
+class View:
+    """What a command shows of a measurement; made for each run.  An *entry* is what it prints."""
 
     def learn(self, topology: Topology) -> None:
         """What discovery found."""
 
+    def head_json(self, hello: Frame) -> Optional[Frame]:
+        """The first object, if there is one before the entries."""
+        return None
+
     def wants(self, frame: Frame) -> bool:
         """Look at a ``packet`` or ``drop`` frame: is it to be printed?"""
+        return True
 
-    def text(self, frame: Frame, wall_offset_ns: int) -> str:
+    def entries(self, frame: Frame) -> Sequence[Any]:
+        """What is to be printed now that a ``packet``, ``drop`` or ``stats`` frame has come."""
+        return [frame] if frame["type"] != "stats" and self.wants(frame) else []
+
+    def counts(self, entry: Any) -> bool:
+        """Whether it is one of those that ``--count`` is about."""
+        return bool(entry["type"] == "packet")
+
+    def text(self, entry: Any, wall_offset_ns: int) -> str:
         """One block; ``wall_offset_ns`` turns the frame's clock into wall time."""
+        raise NotImplementedError
 
-    def json(self, frame: Frame, wall_offset_ns: int) -> Frame:
+    def json(self, entry: Any, wall_offset_ns: int) -> Frame:
         """One object."""
+        raise NotImplementedError
 
     def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
         """The statistics; ``interrupted`` says why they are not the final ones."""
+        raise NotImplementedError
 
     def summary_json(self, stats: Frame, duration_ns: int) -> Frame:
         """The same as an object."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Command:
     """One of the commands.
 
-    ``direction`` is None where there is an option for it.  ``points`` are those that it is about,
-    none: all.  ``discover``: it needs to know the VMs of the host.
+    ``direction`` (tx, rx or both) is None where there is an option for it.  ``points`` are those
+    that it is about, none: all.  ``discover``: it needs to know the VMs of the host.  ``pings``:
+    its entries are pings, made of several packets, so it needs every one.
     """
 
     description: str
@@ -68,81 +85,19 @@ class Command:
     direction: Optional[str] = None
     points: tuple[str, ...] = ()
     discover: bool = False
+    pings: bool = False
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the options."""
         parser.description = self.description
-        selection.configure(parser, self.direction)
-        what = parser.add_argument_group("what to print")
-        what.add_argument("--latency-threshold", metavar="US", help=self.threshold)
-        what.add_argument("--duration", metavar="S", help="stop after this many seconds")
-        what.add_argument("--count", metavar="N", help="stop after this many packets")
-        what.add_argument("--format", choices=("text", "json"), default="text")
-        what.add_argument(
-            "--stats", action="store_true", help="print only the statistics at the end"
-        )
-        what.add_argument(
-            "--max-rate",
-            metavar="N",
-            default="1000",
-            help="print at most so many packets a second, 0: no limit (default 1000); "
-            "those left out are counted",
-        )
-        special = parser.add_argument_group("for tests of vmlat itself")
-        special.add_argument("--rung", choices=("full", "tracepoints"), default="full")
-        special.add_argument("--offsets", choices=("btf", "headers"), default="btf")
+        request.configure(parser, self.threshold, self.direction, self.pings)
 
     def run(self, args: argparse.Namespace) -> int:
         """Measure until told to stop; Ctrl-C ends it with the statistics."""
-        driver = Driver(self, parse(args))
+        driver = Driver(self, request.parse(args))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, driver.interrupt)
         return driver.run()
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked command line."""
-
-    host: Host
-    packets: Selection
-    threshold_ns: int
-    duration_s: Optional[float]
-    count: Optional[int]
-    max_rate: int
-    json: bool
-    stats_only: bool
-    rung: str
-    offsets: str
-
-
-def parse(args: argparse.Namespace) -> Request:
-    """Check the options against each other; raises :class:`UsageError`."""
-    wanted = selection.parse(args)
-    threshold = selection.number(
-        "--latency-threshold", args.latency_threshold, 0, 60_000_000, whole=False
-    )
-    duration = selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False)
-    count = selection.number("--count", args.count, 1, 1e15, whole=True)
-    max_rate = selection.number("--max-rate", args.max_rate, 0, 1_000_000, whole=True)
-    if args.stats and args.latency_threshold is not None:
-        raise UsageError(
-            "--stats prints no packets",
-            "--latency-threshold chooses which to print",
-            "leave one out",
-        )
-    return Request(
-        hosts.chosen(args),
-        wanted,
-        int((threshold or 0) * 1000),
-        duration,
-        int(count) if count else None,
-        int(max_rate or 0),
-        args.format == "json",
-        args.stats,
-        args.rung,
-        args.offsets,
-    )
 
 
 class Driver(Run):
@@ -154,37 +109,23 @@ class Driver(Run):
         self._command = command
         self._request = request
         self._view = command.view(request)
-        self._printed = 0
+        self._counted = 0
         self._points: list[Frame] = []
         self._offset_ns = 0
         self._latest: Optional[Frame] = None
         self._flows: dict[tuple[str, str, Flow], dict[str, Any]] = {}
         self._begin_ns = 0
         self._present: Optional[dict[str, int]] = None
+        self._measuring: Optional[Frame] = None
+        #: What discovery found.
+        self.topology: Optional[Topology] = None
         #: Packets that wait for what discovery finds; None: they do not.
         self._held: Optional[list[Frame]] = [] if command.discover else None
 
     def run(self) -> int:
         """From the agent's start to its end; returns the exit status."""
-        request = self._request
-        with AgentProcess(request.host) as agent:
-            agent.send(
-                "configure",
-                **request.packets.fields(),
-                threshold_ns=request.threshold_ns,
-                max_rate=request.max_rate,
-                emit=not request.stats_only,
-                detail=not request.stats_only,
-                rung=request.rung,
-                offsets=request.offsets,
-                interval_s=0.25 if request.count and request.stats_only else 1.0,
-                discover=self._command.discover,
-            )
-            hello = agent.next(_START_LIMIT_S)
-            if hello is None:
-                raise VmlatError("the agent did not start", f"no frame in {_START_LIMIT_S:.0f} s")
-            check_hello(hello)
-            self._begin(hello)
+        with AgentProcess(self._request.host) as agent:
+            self._begin(*self._start(agent))
             try:
                 self._look(agent)
                 self.watch(agent)
@@ -196,11 +137,51 @@ class Driver(Run):
         self._summary("")
         return 0
 
-    def _begin(self, hello: Frame) -> None:
+    def _start(self, agent: AgentProcess) -> tuple[Frame, Frame]:
+        """Have it measure; the ``hello``, and the frame that has the points."""
+        request = self._request
+        packets, every = request.packets, self._command.pings
+        fields: dict[str, Any] = {
+            **packets.fields(),
+            "threshold_ns": 0 if every else request.threshold_ns,
+            "max_rate": request.max_rate,
+            "emit": every or not request.stats_only,
+            "detail": not (every or request.stats_only),
+            "rung": request.rung,
+            "offsets": request.offsets,
+        }
+        look = {
+            "interval_s": 0.25 if request.count and request.stats_only else 1.0,
+            "discover": self._command.discover or bool(packets.vms),
+            **packets.discovery(),
+        }
+        if not packets.vms:
+            agent.send("configure", **fields, **look)
+            hello = self._hello(agent)
+            return hello, hello
+        agent.send("configure", measure=False, **look)
+        hello = self._hello(agent)
+        fields["vm_interfaces"] = taps_of(self, agent, packets.vms)
+        agent.send("measure", **fields)
+        deadline = time.monotonic() + _START_LIMIT_S
+        while time.monotonic() < deadline:
+            self.step(agent)
+            if self._measuring is not None:
+                return hello, self._measuring
+        raise VmlatError("the agent did not start", f"no probes in {_START_LIMIT_S:.0f} s")
+
+    def _hello(self, agent: AgentProcess) -> Frame:
+        hello = agent.next(_START_LIMIT_S)
+        if hello is None:
+            raise VmlatError("the agent did not start", f"no frame in {_START_LIMIT_S:.0f} s")
+        check_hello(hello)
+        return hello
+
+    def _begin(self, hello: Frame, measuring: Frame) -> None:
         self._offset_ns = hello["clock"]["wall_ns"] - hello["clock"]["mono_ns"]
-        self._begin_ns = hello["clock"]["mono_ns"]
+        self._begin_ns = measuring.get("t_ns", hello["clock"]["mono_ns"])
         ours = self._command.points
-        self._points = [p for p in hello["points"] if not ours or p["point"] in ours]
+        self._points = [p for p in measuring["points"] if not ours or p["point"] in ours]
         seen = [p for p in self._points if p["hooks"]]
         if ours and self._points and len(seen) < 2:
             missing = next(p for p in self._points if not p["hooks"])
@@ -209,6 +190,9 @@ class Driver(Run):
                 clean(missing["reason"]),
                 "run `vmlat doctor`",
             )
+        head = self._view.head_json(hello) if self._request.json else None
+        if head is not None:
+            print(json.dumps(head), flush=True)
 
     def _look(self, agent: AgentProcess) -> None:
         """Let packets wait until it is known whose they are."""
@@ -220,7 +204,7 @@ class Driver(Run):
     def _release(self) -> None:
         held, self._held = self._held, None
         for frame in held or ():
-            self._packet(frame)
+            self._show(frame)
 
     def _interfaces(self, links: Frame) -> None:
         """Say what is watched, and later what came and what went."""
@@ -254,8 +238,8 @@ class Driver(Run):
         count = self._request.count
         if count is None:
             return False
-        if not self._request.stats_only:
-            return self._printed >= count
+        if self._command.pings or not self._request.stats_only:
+            return self._counted >= count
         done = (self._latest or {"bins": {}})["bins"].values()
         return sum(int(row["completed"]) for row in done) >= count
 
@@ -266,27 +250,36 @@ class Driver(Run):
             if self._held is not None:
                 self._held.append(frame)
             else:
-                self._packet(frame)
+                self._show(frame)
         elif kind == "stats":
             self._flows.update({row_key(row): row for row in frame["flows"]})
             self._latest = {**frame, "flows": list(self._flows.values())}
+            if self._held is None:
+                self._show(frame)
         elif kind == "topology":
-            self._view.learn(_topology(frame))
+            self.topology = _topology(frame)
+            self._view.learn(self.topology)
             self._release()
+        elif kind == "measuring":
+            self._measuring = frame
         elif kind == "links":
             self._interfaces(frame)
         elif kind == "notice":
             _say(clean(frame["text"]))
+        elif kind == "error":
+            raise error_of(frame)
 
-    def _packet(self, frame: Frame) -> None:
-        if self._request.stats_only or self.enough() or not self._view.wants(frame):
+    def _show(self, frame: Frame) -> None:
+        if self._request.stats_only and not self._command.pings:
             return
-        if frame["type"] == "packet":
-            self._printed += 1
-        if self._request.json:
-            print(json.dumps(self._view.json(frame, self._offset_ns)), flush=True)
-        else:
-            print(self._view.text(frame, self._offset_ns), flush=True)
+        for entry in () if self.enough() else self._view.entries(frame):
+            self._counted += self._view.counts(entry)
+            if self._request.json and not self._request.stats_only:
+                print(json.dumps(self._view.json(entry, self._offset_ns)), flush=True)
+            elif not self._request.stats_only:
+                print(self._view.text(entry, self._offset_ns), flush=True)
+            if self.enough():
+                return
 
     def _summary(self, interrupted: str) -> None:
         stats = self._latest

@@ -16,15 +16,15 @@ from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
 from vmlat_tui.report.run import Run
 from vmlat_tui.report.selection import Selection
+from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.recording import Tee
 
-#: How long an agent may take to look around, and libvirt to name a VM after that; and probes to be
-#: put in place.
-_LOOK_S, _FIND_S, _START_S = 60.0, 6.0, 180.0
+#: How long probes may take to be put in place.
+_START_S = 180.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if there is one")
     parser.add_argument("--duration", metavar="S", help="stop after this many seconds")
-    where = selection.configure(parser)
-    where.add_argument("--vm", metavar="NAME[,NAME]", help="every tap of these VMs")
-    where.add_argument("--connect", metavar="URI", help="libvirt's connection URI")
+    selection.configure(parser)
     single = parser.add_argument_group("single packets (statistics count all)")
     single.add_argument(
         "--latency-threshold", metavar="US", help="record those that took at least this long"
@@ -61,8 +59,6 @@ class Request:
     path: Path
     force: bool
     packets: Selection
-    vms: tuple[str, ...]
-    uri: Optional[str]
     threshold_ns: int
     max_rate: int
     duration_s: Optional[float]
@@ -71,11 +67,6 @@ class Request:
 def parse(args: argparse.Namespace) -> Request:
     """Check the options against each other, and the place; raises :class:`UsageError`."""
     packets = selection.parse(args)
-    vms = selection.names("--vm", args.vm)
-    if vms and packets.vm_interfaces:
-        raise UsageError("--vm and --vm-interface say the same", "", "leave one out")
-    if args.connect is not None and not args.connect:
-        raise UsageError("--connect is empty", "", "give an URI such as qemu:///system")
     threshold = selection.number(
         "--latency-threshold", args.latency_threshold, 0, 60_000_000, whole=False
     )
@@ -88,8 +79,6 @@ def parse(args: argparse.Namespace) -> Request:
         path,
         args.force,
         packets,
-        vms,
-        args.connect,
         int((threshold or 0) * 1000),
         int(max_rate or 0),
         duration_s,
@@ -113,7 +102,7 @@ class _Recorder(Run):
         self._request = request
         self._host = ""
         self._taps: tuple[str, ...] = ()
-        self._topology: Optional[Topology] = None
+        self.topology: Optional[Topology] = None
         #: Since when there are figures, and the latest.
         self._begin_s: Optional[float] = None
         self._end_s = 0.0
@@ -139,11 +128,10 @@ class _Recorder(Run):
 
     def _start(self, tee: Tee) -> None:
         request = self._request
-        connect = {"connect": request.uri} if request.uri else {}
-        tee.send("configure", discover=True, measure=False, **connect)
+        tee.send("configure", discover=True, measure=False, **request.packets.discovery())
         fields = request.packets.fields()
-        if request.vms:
-            fields["vm_interfaces"] = self._find(tee)
+        if request.packets.vms:
+            fields["vm_interfaces"] = taps_of(self, tee, request.packets.vms)
         tee.send(
             "measure",
             **fields,
@@ -162,30 +150,6 @@ class _Recorder(Run):
             if time.monotonic() > deadline:
                 raise VmlatError("the agent did not start", f"no probes in {_START_S:.0f} s")
 
-    def _find(self, tee: Tee) -> list[str]:
-        """The taps of the VMs that were asked for."""
-        deadline = time.monotonic() + _LOOK_S
-        while True:
-            if self.step(tee) == "topology":
-                deadline = min(deadline, time.monotonic() + _FIND_S)
-            domains = self._topology.domains if self._topology else ()
-            found = {domain.name: domain for domain in domains}
-            taps = [v.tap for name in self._request.vms if name in found
-                    for v in found[name].vnics if v.tap]  # fmt: skip
-            missing = [name for name in self._request.vms if name not in found]
-            if self._topology is not None and not missing and taps:
-                return taps
-            if self._stop:
-                raise VmlatError("nothing was recorded", "stopped before the VM was found")
-            if time.monotonic() > deadline:
-                break
-        if self._topology is None:
-            raise VmlatError("the agent did not say which VMs there are", f"in {_LOOK_S:.0f} s")
-        if missing:
-            there = ", ".join(map(clean, found)) or "none"
-            raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
-        raise UsageError(f"{clean(self._request.vms[0])} has no device to measure", "is it running")
-
     def take(self, frame: Frame) -> None:
         """Learn what there is to say about it; the tee has written it down."""
         kind = str(frame["type"])
@@ -193,7 +157,7 @@ class _Recorder(Run):
             check_hello(frame)
             self._host = str(frame["host"])
         elif kind == "topology":
-            self._topology = Topology.from_json(frame)
+            self.topology = Topology.from_json(frame)
         elif kind == "measuring":
             self._begin_s = self._end_s = time.monotonic()
         elif kind == "links":

@@ -38,6 +38,11 @@ class Run:
         """End it as soon as possible, with the final statistics."""
         self._stop = True
 
+    @property
+    def stopped(self) -> bool:
+        """Somebody has interrupted it."""
+        return self._stop
+
     def take(self, frame: Frame) -> None:
         """Use a frame; override."""
 

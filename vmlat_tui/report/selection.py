@@ -1,4 +1,4 @@
-"""Which packets of which interfaces: the options that `trace`, `irq`, `kick` and `record` share."""
+"""Which packets of which interfaces: the options that all commands that measure share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ class Selection:
     directions: tuple[str, ...]
     vm_interfaces: tuple[str, ...]
     uplinks: tuple[str, ...]
+    #: Instead of interfaces: every tap of these VMs.
+    vms: tuple[str, ...] = ()
+    uri: Optional[str] = None
+
+    def discovery(self) -> dict[str, Any]:
+        """As an agent that discovers wants it."""
+        return {"connect": self.uri} if self.uri else {}
 
     def fields(self) -> dict[str, Any]:
         """As an agent wants them."""
@@ -32,18 +39,20 @@ class Selection:
 
 
 def configure(
-    parser: argparse.ArgumentParser, direction: Optional[str] = None
-) -> argparse._ArgumentGroup:
-    """Add the options; returns the group of those that say where.
-
-    ``direction`` is the only one that the command knows, if so.
-    """
+    parser: argparse.ArgumentParser,
+    direction: Optional[str] = None,
+    protocol: Optional[Protocol] = None,
+) -> None:
+    """Add the options.  ``direction``, ``protocol``: the only one that the command knows."""
     which = parser.add_argument_group("which packets")
     which.add_argument("--src-ip", metavar="ADDRESS", help="source address, IPv4 or IPv6")
     which.add_argument("--dst-ip", metavar="ADDRESS", help="destination address")
-    which.add_argument("--src-port", metavar="PORT", help="source port (tcp, udp)")
-    which.add_argument("--dst-port", metavar="PORT", help="destination port (tcp, udp)")
-    which.add_argument("--protocol", metavar="NAME", help="tcp, udp or icmp (echo)")
+    if protocol:
+        parser.set_defaults(protocol=protocol.value, src_port=None, dst_port=None)
+    else:
+        which.add_argument("--src-port", metavar="PORT", help="source port (tcp, udp)")
+        which.add_argument("--dst-port", metavar="PORT", help="destination port (tcp, udp)")
+        which.add_argument("--protocol", metavar="NAME", help="tcp, udp or icmp (echo)")
     if direction:
         parser.set_defaults(direction=direction)
     else:
@@ -65,7 +74,8 @@ def configure(
         help="the uplink; a bond or VLAN device stands for its members; "
         "default: the other ports of the VM's switch",
     )
-    return where
+    where.add_argument("--vm", metavar="NAME[,NAME]", help="every tap of these VMs")
+    where.add_argument("--connect", metavar="URI", help="libvirt's connection URI")
 
 
 def number(
@@ -131,9 +141,16 @@ def parse(args: argparse.Namespace) -> Selection:
     uplinks = names("--phy-interface", args.phy_interface)
     for name in set(vnets) & set(uplinks):
         raise UsageError(f"{name} cannot be both --vm-interface and --phy-interface")
+    vms = names("--vm", args.vm)
+    if vms and vnets:
+        raise UsageError("--vm and --vm-interface say the same", "", "leave one out")
+    if args.connect is not None and not args.connect:
+        raise UsageError("--connect is empty", "", "give an URI such as qemu:///system")
     return Selection(
         () if wanted.matches_all else (wanted,),
         ("tx", "rx") if args.direction == "both" else (args.direction,),
         vnets,
         uplinks,
+        vms,
+        args.connect,
     )

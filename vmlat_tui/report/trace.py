@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.topology import Topology
-from vmlat_tui.report.driver import Command, Request, parse
+from vmlat_tui.report.driver import Command, View
+from vmlat_tui.report.request import Request
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
 
-__all__ = ["Request", "configure", "parse", "run"]
 
-
-class _Whole:
+class _Whole(View):
     """The whole path of every packet: the agent has left out those that were not asked for."""
 
     def __init__(self, request: Request) -> None:
         """There is nothing to remember."""
 
-    def learn(self, topology: Topology) -> None:
-        """Not needed."""
-
-    def wants(self, frame: Frame) -> bool:
-        """All of them."""
-        return True
-
-    def text(self, frame: Frame, wall_offset_ns: int) -> str:
+    def text(self, entry: Frame, wall_offset_ns: int) -> str:
         """To the letter of the requirement."""
-        return packet_text(frame, wall_offset_ns)
+        return packet_text(entry, wall_offset_ns)
 
-    def json(self, frame: Frame, wall_offset_ns: int) -> Frame:
+    def json(self, entry: Frame, wall_offset_ns: int) -> Frame:
         """The frame itself."""
-        return {**frame, "wall_ns": frame["stages"][0]["t_ns"] + wall_offset_ns}
+        return {**entry, "wall_ns": entry["stages"][0]["t_ns"] + wall_offset_ns}
 
     def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
         """Every leg."""

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside a guest: where the kernel sees echo packets, between the socket and the driver.
+ *
+ * Nothing is kept here of a packet.  Each point that one passes is one record to user space, which
+ * joins them by the packet's own numbers (vmlat_tui/model/guest.py).  What belongs to a request's
+ * socket is the thread that queues it on the device inside sendto or sendmsg.
+ */
+#include <vmlat/record.h>
+
+#include "path/identify.h"
+
+#define SYS_SENDTO 44
+#define SYS_SENDMSG 46
+/* struct pt_regs: the number of the system call. */
+#define REGS_ORIG_AX 120
+
+struct arguments {
+	u64 a[6];
+};
+
+/* An echo packet at a point; see SIGHTING in vmlat_tui/probes/guest.py. */
+struct sighting {
+	u64 t;
+	u64 since;	   /* its thread is in a system call that sends, entered then; 0: it is not */
+	struct flow flow;
+	u32 id1;
+	u32 id2;
+	u32 ifindex;
+	u32 tgid;
+	u32 tid;
+	u32 point;
+	char comm[16];
+};
+
+BPF_HASH(sends, u32, u64, 1);
+BPF_ARRAY(guest_netns, u32, 1);
+BPF_ARRAY(guest_lost, u64, 1);
+BPF_RINGBUF_OUTPUT(sightings, 1);
+
+/* Is it one of this network namespace?  In sockets packets have no device. */
+INLINE int ours(u64 dev)
+{
+	u32 zero = 0, *netns = guest_netns.lookup(&zero);
+	u64 net = LOAD(u64, dev, NETDEV_ND_NET, 0);
+
+	return netns && LOAD(u32, net, NET_NS + NS_INUM, 0) == *netns;
+}
+
+/* By the IP header: beside the socket there is no other. */
+INLINE void identify_network(struct view *v, u64 skb)
+{
+	u8 b[104] __attribute__((aligned(8)));
+	u64 mac = LOAD(u64, skb, SKB_HEAD, 0) + LOAD(u16, skb, SKB_NETWORK_HEADER, 0) - 14;
+
+	if (!bpf_probe_read_kernel(b, sizeof(b), (void *)(mac - 2)))
+		identify_ip(v, b, b[16] >> 4 == 6 ? P_IPV6 : P_IP, mac);
+}
+
+INLINE void give(struct view *v, u32 point, u64 now, u64 since, u64 dev)
+{
+	struct sighting e = {.t = now, .since = since, .point = point};
+	u64 id = bpf_get_current_pid_tgid();
+	u32 zero = 0;
+	u64 *lost;
+
+	if (!v->known || (v->flow.proto != PROTO_ICMP && v->flow.proto != PROTO_ICMPV6))
+		return;
+	e.flow = v->flow;
+	e.id1 = v->id1;
+	e.id2 = v->id2;
+	e.ifindex = dev ? LOAD(u32, dev, NETDEV_IFINDEX, 0) : 0;
+	e.tgid = id >> 32;
+	e.tid = id;
+	bpf_get_current_comm(e.comm, sizeof(e.comm));
+	if (sightings.ringbuf_output(&e, sizeof(e), BPF_RB_NO_WAKEUP)) {
+		lost = guest_lost.lookup(&zero);
+		if (lost)
+			__sync_fetch_and_add(lost, 1);
+	}
+}
+
+/* The functions are compiled in three parts at the same time. */
+#if PART == 1
+
+int tp_sys_enter(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	u64 now;
+
+	if (ctx->a[1] != SYS_SENDTO && ctx->a[1] != SYS_SENDMSG)
+		return 0;
+	now = bpf_ktime_get_ns();
+	sends.update(&tid, &now);
+	return 0;
+}
+
+int tp_sys_exit(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	u64 number = LOAD(u64, ctx->a[0], REGS_ORIG_AX, 0);
+
+	if (number == SYS_SENDTO || number == SYS_SENDMSG)
+		sends.delete(&tid);
+	return 0;
+}
+
+#endif
+#if PART == 2
+
+/* Whoever sends it is here, and gone when a queue lets it out. */
+int tp_net_dev_queue(struct arguments *ctx)
+{
+	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = LOAD(u64, skb, SKB_DEV, 0), *since;
+	u32 tid = bpf_get_current_pid_tgid();
+	struct view v = {};
+
+	if (!ours(dev))
+		return 0;
+	identify(&v, mac_of(skb, 0, 0));
+	since = sends.lookup(&tid);
+	give(&v, POINT_QUEUE, now, since ? *since : 0, dev);
+	return 0;
+}
+
+int tp_net_dev_start_xmit(struct arguments *ctx)
+{
+	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = ctx->a[1];
+	struct view v = {};
+
+	if (!ours(dev))
+		return 0;
+	identify(&v, mac_of(skb, 0, 0));
+	give(&v, POINT_XMIT, now, 0, dev);
+	return 0;
+}
+
+INLINE int receive(u64 skb)
+{
+	u64 now = bpf_ktime_get_ns(), dev = LOAD(u64, skb, SKB_DEV, 0);
+	struct view v = {};
+
+	if (!ours(dev))
+		return 0;
+	identify(&v, mac_of(skb, 0, 0));
+	give(&v, POINT_RECEIVE, now, 0, dev);
+	return 0;
+}
+
+int tp_napi_gro_receive_entry(struct arguments *ctx)
+{
+	return receive(ctx->a[0]);
+}
+
+int tp_netif_receive_skb(struct arguments *ctx)
+{
+	return receive(ctx->a[0]);
+}
+
+#endif
+#if PART == 3
+
+int tp_skb_copy_datagram_iovec(struct arguments *ctx)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct view v = {};
+
+	identify_network(&v, ctx->a[0]);
+	give(&v, POINT_READ, now, 0, 0);
+	return 0;
+}
+
+/* icmp_rcv, icmpv6_rcv; the device is still known. */
+int kp_icmp(struct pt_regs *ctx)
+{
+	u64 now = bpf_ktime_get_ns(), skb = ctx->di, dev = LOAD(u64, skb, SKB_DEV, 0);
+	struct view v = {};
+
+	if (!ours(dev))
+		return 0;
+	identify_network(&v, skb);
+	give(&v, POINT_ICMP, now, 0, dev);
+	return 0;
+}
+
+/* ip_local_out, ip6_local_out and what they call. */
+int kp_local_out(struct pt_regs *ctx)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct view v = {};
+
+	identify_network(&v, ctx->dx);
+	give(&v, POINT_REPLY, now, 0, 0);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,81 @@
+"""The measurement inside a guest: round trips of pings, one frame each."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.guest import Joiner
+from vmlat_tui.probes import ladder
+from vmlat_tui.probes.guest import GuestEngine
+
+
+class GuestMeasurement:
+    """Probes in this guest, from the beginning to :meth:`close`."""
+
+    def __init__(self, command: dict[str, Any], send: Callable[[Frame], None]) -> None:
+        """Attach as a ``configure`` command says; raises as :class:`.measurement.Measurement`."""
+        self._send = send
+        timeout_ns = int(command.get("timeout_ns", 1_000_000_000))
+        if not 0 < timeout_ns < 1 << 62:
+            raise ValueError("timeout_ns is out of range")
+        self._joiner = Joiner(timeout_ns)
+        self._engine = GuestEngine(ladder.inspect())
+        self._interfaces: dict[int, str] = {}
+
+    def description(self) -> Frame:
+        """The part of ``hello`` that says what is measured."""
+        rung = ladder.TRACEPOINTS if self._engine.undivided else ladder.FULL
+        return {"rung": rung, "offsets": "btf", "points": []}
+
+    def start(self) -> None:
+        """Say what cannot be seen."""
+        self.apply_links()
+        if self._engine.undivided:
+            text = f"F, G and H are measured as one: {self._engine.undivided}"
+            self._send({"type": "notice", "text": text})
+
+    def apply_links(self) -> None:
+        """Learn the names of the interfaces."""
+        self._interfaces.update(socket.if_nameindex())
+
+    def send_packets(self) -> bool:
+        """Send the round trips that are over; say whether anything was seen."""
+        seen = self._engine.sightings(self._interfaces)
+        for one in seen:
+            trip = self._joiner.add(one)
+            if trip is not None:
+                self._send(trip.to_json())
+        return bool(seen)
+
+    def send_expired(self) -> None:
+        """Send those that nothing came of."""
+        for trip in self._joiner.give_up(time.monotonic_ns()):
+            self._send(trip.to_json())
+
+    def send_stats(self, final: bool) -> None:
+        """There are no statistics but those of the round trips."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._send(
+            {
+                "type": "stats", "final": final, "t_ns": time.monotonic_ns(), "bins": {},
+                "legs": [], "flows": [], "drops": [], "hooks": {},
+                "counters": {"lost": self._engine.lost, "waiting": self._joiner.waiting},
+                "cost": {"cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9)},
+            }
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Send what is left, last the final statistics."""
+        while self.send_packets():
+            pass
+        self.send_expired()
+        self.send_stats(final=True)
+
+    def close(self) -> None:
+        """Remove the probes."""
+        self._engine.close()

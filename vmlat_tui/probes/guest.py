@@ -1,0 +1,137 @@
+"""The probe inside a guest: echo packets at their points, by bpf/guest.c.
+
+For the agent's one thread.  Times are ``bpf_ktime_get_ns`` (CLOCK_MONOTONIC).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.guest import Point, Sighting
+from vmlat_tui.probes import ladder, layout, offsets, syscalls
+from vmlat_tui.probes.ladder import Kernel
+from vmlat_tui.probes.program import Program
+from vmlat_tui.probes.ring import Ring
+
+_SOURCE = "guest.c"
+_RING_BYTES, _THREADS = 1 << 20, 4096
+_ZERO = bytes(4)
+#: ``struct sighting``.
+SIGHTING = struct.Struct(f"<QQ{layout.FLOW_SIZE}s6I16s")
+#: Points that nothing can be measured without, and their tracepoints.
+_TRACEPOINTS = (
+    "sys_enter", "sys_exit", "net_dev_queue", "net_dev_start_xmit", "netif_receive_skb",
+    "skb_copy_datagram_iovec",
+)  # fmt: skip
+#: A kernel without it has GRO elsewhere; the next point is a little later.
+_EARLIER = "napi_gro_receive_entry"
+#: Point -> its program, and functions, best first, for each IP version.
+_FUNCTIONS = {
+    Point.ICMP: ("kp_icmp", (("icmp_rcv",), ("icmpv6_rcv",))),
+    Point.REPLY: (
+        "kp_local_out",
+        (("ip_local_out", "__ip_local_out"), ("ip6_local_out", "__ip6_local_out")),
+    ),
+}
+
+
+def macros() -> dict[str, int]:
+    """What the source uses besides what the path's does."""
+    return {**layout.macros(), **{point.macro: int(point) for point in Point}}
+
+
+class GuestEngine:
+    """Owns the program, its probes and its maps; they work from the beginning to :meth:`close`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        """Compile, load and attach.
+
+        Raises :class:`UsageError` where nothing can be measured, :class:`VmlatError` if loading
+        fails.
+        """
+        if kernel.rung == ladder.NONE:
+            raise UsageError(
+                "this kernel cannot be measured", kernel.btf_problem, "run `vmlat doctor`"
+            )
+        places = offsets.find(kernel.btf)
+        sizes = {"sightings": _RING_BYTES, "sends": _THREADS}
+        self._program = Program(_SOURCE, {**macros(), **places.macros}, sizes)
+        self._descriptors: list[int] = []
+        #: Why the time within the receiver's guest is not divided, if it is not.
+        self.undivided = ""
+        try:
+            netns = os.stat("/proc/self/ns/net").st_ino & 0xFFFFFFFF
+            self._program.map("guest_netns").put(_ZERO, struct.pack("<I", netns))
+            self._lost = self._program.map("guest_lost")
+            self._ring = Ring(self._program.map("sightings").descriptor, _RING_BYTES)
+            self._attach(kernel)
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self, kernel: Kernel) -> None:
+        for name in (*_TRACEPOINTS, _EARLIER):
+            try:
+                self._tracepoint(name)
+            except OSError as error:
+                if name != _EARLIER:
+                    raise VmlatError(
+                        f"{name} cannot be observed", str(error.strerror), "run `vmlat doctor`"
+                    ) from None
+        if not kernel.kprobes:
+            self.undivided = "this kernel has no kprobes"
+            return
+        for program, (ipv4, ipv6) in _FUNCTIONS.values():
+            problem = self._function(program, ipv4)
+            self._function(program, ipv6)  # a kernel may do without IPv6
+            self.undivided = self.undivided or problem
+
+    def _tracepoint(self, name: str) -> None:
+        kind = syscalls.PROG_TYPE_RAW_TRACEPOINT
+        self._descriptors.append(self._program.load(f"tp_{name}", kind))
+        self._descriptors.append(syscalls.open_raw_tracepoint(name, self._descriptors[-1]))
+
+    def _function(self, program: str, names: tuple[str, ...]) -> str:
+        """Attach the first that there is; returns why none is, empty if one is."""
+        problem = ""
+        self._descriptors.append(self._program.load(program, syscalls.PROG_TYPE_KPROBE))
+        for name in names:
+            try:
+                self._descriptors.append(syscalls.open_kprobe(name, self._descriptors[-1]))
+                return ""
+            except OSError as error:
+                problem = problem or f"{name}: {error.strerror}"
+        return problem
+
+    def sightings(self, interfaces: dict[int, str], limit: int = 4096) -> list[Sighting]:
+        """Those since the last call; ``interfaces`` are names by number.  Never waits."""
+        return [sighting(data, interfaces) for data in self._ring.records(limit)]
+
+    @property
+    def lost(self) -> int:
+        """Sightings for which the ring had no room."""
+        value = self._lost.get(_ZERO)
+        return int.from_bytes(value or b"", "little")
+
+    def close(self) -> None:
+        """Detach and free everything."""
+        for descriptor in reversed(self._descriptors):
+            os.close(descriptor)
+        self._descriptors.clear()
+        self._program.close()
+
+
+def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
+    """Decode ``struct sighting``."""
+    t_ns, since_ns, raw, id1, id2, ifindex, tgid, _, point, comm = SIGHTING.unpack(
+        data[: SIGHTING.size]
+    )
+    flow = layout.flow_of(raw)
+    echo = layout.echo_of(flow, id1, id2)
+    assert echo is not None, "the program tells of echo packets only"
+    name = comm.split(b"\0")[0].decode(errors="replace")
+    return Sighting(
+        Point(point), t_ns, since_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
+    )

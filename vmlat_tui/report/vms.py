@@ -1,0 +1,52 @@
+"""The taps of VMs that the user names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Optional, Protocol
+
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.report.run import Source
+from vmlat_tui.report.words import clean
+
+#: How long an agent may take to look around, and libvirt to name a VM after that.
+_LOOK_S, _FIND_S = 60.0, 6.0
+
+
+class Looking(Protocol):
+    """A run that keeps what discovery found."""
+
+    topology: Optional[Topology]
+
+    @property
+    def stopped(self) -> bool:
+        """Somebody wants it to end."""
+
+    def step(self, source: Source) -> str:
+        """Take one frame; its type."""
+
+
+def taps_of(run: Looking, source: Source, names: Sequence[str]) -> list[str]:
+    """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without."""
+    deadline = time.monotonic() + _LOOK_S
+    while True:
+        if run.step(source) == "topology":
+            deadline = min(deadline, time.monotonic() + _FIND_S)
+        domains = run.topology.domains if run.topology else ()
+        found = {domain.name: domain for domain in domains}
+        taps = [v.tap for name in names if name in found for v in found[name].vnics if v.tap]
+        missing = [name for name in names if name not in found]
+        if run.topology is not None and not missing and taps:
+            return taps
+        if run.stopped:
+            raise VmlatError("nothing was measured", "stopped before the VM was found")
+        if time.monotonic() > deadline:
+            break
+    if run.topology is None:
+        raise VmlatError("the agent did not say which VMs there are", f"in {_LOOK_S:.0f} s")
+    if missing:
+        there = ", ".join(map(clean, found)) or "none"
+        raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
+    raise UsageError(f"{clean(names[0])} has no device to measure", "is it running")
