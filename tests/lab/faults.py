@@ -93,7 +93,7 @@ def burning(cpu: int, pause_s: float = 0.0) -> Iterator[int]:
 def stopping(pid: int) -> Iterator[None]:
     """A process is stopped for :data:`STOP_S`, goes on for half as long, and so on.
 
-    So two of three readings see it: not even one of seven or more is what never happens.
+    So two of three readings find it stopped: that none of ten does is what never happens.
     """
     over = threading.Event()
 

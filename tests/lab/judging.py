@@ -29,7 +29,7 @@ from vmlat_tui.session.window import Span
 
 #: The lab binds vCPUs to the second one; workers are bound to the first one here.
 WORKER_CPU, VCPU_CPU = 0, 1
-TRAFFIC_S = 7.0
+TRAFFIC_S = 6.0
 #: No multiple or part of the period of what is stopped now and then: pings meet all of it.
 _PING_GAP_S = "0.047"
 
