@@ -54,6 +54,15 @@ def test_use_is_from_schedstat(proc: Proc) -> None:
     assert threads.read_use(5, proc.top) == ThreadUse(5, 1, 70, 30, 11, 2)
 
 
+@pytest.mark.parametrize(
+    ("state", "stopped"), [("T", True), ("t", True), ("S", False), ("D", False)]
+)
+def test_a_stopped_thread_is_seen(proc: Proc, state: str, stopped: bool) -> None:
+    proc.thread(5, 5, "a", state=state)
+    use = threads.read_use(5, proc.top)
+    assert use is not None and use.stopped is stopped
+
+
 def test_use_without_schedstat_counts_ticks(proc: Proc) -> None:
     proc.thread(6, 6, "b", schedstat="")
     use = threads.read_use(6, proc.top)

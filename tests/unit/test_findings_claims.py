@@ -32,7 +32,7 @@ from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import HaltPolling, Irq, Qdisc, Topology
 
 _EXTRA = ("rx:tun_out>vhost_take", "rx:ovs_upcall>ovs_reinject", "tx:ovs_upcall>ovs_reinject",
-          "rx:irq_accept>guest_entry")  # fmt: skip
+          "rx:irq_accept>guest_entry", "tx:guest_kick>vhost_tx")  # fmt: skip
 
 
 def some_host(chance: random.Random) -> Topology:
@@ -85,7 +85,10 @@ def some_evidence(seed: int) -> Evidence:
         drops=(Drop(Direction.RX, "tun_out", "FULL_RING", None, chance.randrange(count)),),
     )
     found = rates(
-        threads=busy(WORKER, chance.random(), chance.randrange(host.CPUS)),
+        threads={
+            tid: rate._replace(stopped=chance.choice((0.0, 0.5)))
+            for tid, rate in busy(WORKER, chance.random(), chance.randrange(host.CPUS)).items()
+        },
         neighbours={cpu: neighbour("{cpu}", chance.random()) for cpu in range(host.CPUS)},
         halt={"web-1": halt},
         idle={str(cpu): {"C6": chance.random()} for cpu in range(host.CPUS)},

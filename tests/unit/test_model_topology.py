@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,14 @@ VITALS = Vitals(
     9, (ThreadUse(11, 3, 100, None, 1, 2),), (Neighbour(3, 12, "x", 5),),
     {"vm": {"halt_wakeup": 3}}, {"vnet0": {"rx_packets": 1}}, {"0": {"C1": 4}},
 )  # fmt: skip
+
+
+def test_what_an_older_version_did_not_write_has_its_default() -> None:
+    stopped = replace(VITALS, threads=(replace(VITALS.threads[0], stopped=True),))
+    written = stopped.to_json()
+    assert Vitals.from_json(written) == stopped
+    del written["threads"][0]["stopped"]
+    assert Vitals.from_json(written) == VITALS
 
 
 def test_both_come_back_from_json_unchanged() -> None:

@@ -223,6 +223,19 @@ def test_a_counter_that_began_anew_is_no_negative_rate() -> None:
     assert found.threads[1].waited_share is None and rates.between(before, before) is None
 
 
+def test_a_thread_is_stopped_in_a_share_of_the_readings() -> None:
+    empty: dict[str, dict[str, int]] = {}
+    intervals = []
+    for number, stopped in enumerate((True, False, False, True)):
+        before = Vitals(number * 10**9, (ThreadUse(1, 0, 0, None, None, None),), (), *[empty] * 3)
+        use = replace(before.threads[0], stopped=stopped)
+        found = rates.between(before, replace(before, t_ns=before.t_ns + 10**9, threads=(use,)))
+        assert found and found.threads[1].stopped == stopped
+        intervals.append(found)
+    whole = rates.pooled(intervals)
+    assert whole and whole.threads[1].stopped == 0.5
+
+
 def test_the_slowest_packets_of_every_vnic_and_direction_are_kept() -> None:
     heap = Slowest(room=2)
     for vnic, total in (("a", 5), ("a", 9), ("a", 7), ("b", 1)):

@@ -27,12 +27,13 @@ def stat(
     nice: int = 0,
     started: int = 100,
     ticks: tuple[int, int] = (3, 4),
+    state: str = "S",
 ) -> str:
     """The text of a ``stat`` file."""
     f = [0] * 50
     f[0], f[10], f[11], f[15] = parent, ticks[0], ticks[1], nice
     f[18], f[35], f[36], f[37] = started, cpu, rt, policy
-    return f"{tid} ({name}) S " + " ".join(map(str, f)) + "\n"
+    return f"{tid} ({name}) {state} " + " ".join(map(str, f)) + "\n"
 
 
 class Proc:
@@ -50,7 +51,7 @@ class Proc:
         name: str,
         cpus: str = "0-3",
         schedstat: str = "70 30 5",
-        **fields: int,
+        **fields: object,
     ) -> None:
         """One thread; that with the number of its process is the process."""
         text = stat(tid, name, **fields)  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ KTHREADD = 2
 
 _POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
 _REAL_TIME = (1, 2)
+#: States of a thread that a signal, or a debugger, has stopped.
+_STOPPED = ("T", "t")
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -27,6 +29,7 @@ class Stat:
 
     tid: int
     name: str
+    state: str
     parent: int
     ticks: int
     nice: int
@@ -43,8 +46,8 @@ def parse_stat(text: str) -> Optional[Stat]:
     try:
         f = rest.split()
         # Numbers of the fields in proc(5), less the three that are gone.
-        return Stat(int(tid), name, int(f[1]), int(f[11]) + int(f[12]), int(f[16]), int(f[19]),
-                    int(f[36]), int(f[37]), int(f[38])) if end else None  # fmt: skip
+        return Stat(int(tid), name, f[0], int(f[1]), int(f[11]) + int(f[12]), int(f[16]),
+                    int(f[19]), int(f[36]), int(f[37]), int(f[38])) if end else None  # fmt: skip
     except (ValueError, IndexError):
         return None
 
@@ -107,7 +110,8 @@ def read_use(tid: int, proc: Path = PROC) -> Optional[ThreadUse]:
         for k in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
     ]
     run, waited = times if times else (stat.ticks * _TICK_NS, None)
-    return ThreadUse(tid, stat.cpu, run, waited, switches[0], switches[1])
+    stopped = stat.state in _STOPPED
+    return ThreadUse(tid, stat.cpu, run, waited, switches[0], switches[1], stopped)
 
 
 class Neighbourhood:

@@ -1,7 +1,8 @@
 """Frozen dataclasses to JSON and back, by the types of their fields.
 
 A field is a number, a text, a truth value, an enum (by its value), another such dataclass, a tuple
-or a mapping of these, or one of several plain types; each may be optional.
+or a mapping of these, or one of several plain types; each may be optional.  One that has a default
+may be missing, as in what an older version wrote.
 """
 
 from __future__ import annotations
@@ -91,8 +92,17 @@ def _of_mapping(read_item: _Reader) -> _Reader:
 
 def _of_dataclass(kind: Any) -> _Reader:
     hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
-    fields = [(field.name, _reader(hints[field.name])) for field in dataclasses.fields(kind)]
-    return lambda value: kind(*[read(value[name]) for name, read in fields])
+    fields = [
+        (field.name, _reader(hints[field.name]), field.default)
+        for field in dataclasses.fields(kind)
+    ]
+    return lambda value: kind(
+        *[
+            default if default is not dataclasses.MISSING and name not in value
+            else read(value[name])
+            for name, read, default in fields
+        ]
+    )  # fmt: skip
 
 
 def _of_plain(kinds: tuple[type, ...]) -> _Reader:

@@ -8,13 +8,17 @@ from typing import NamedTuple, Optional
 
 
 class ThreadRate(NamedTuple):
-    """What a thread did: shares of one CPU's time, switches a second."""
+    """What a thread did: shares of one CPU's time, switches a second.
+
+    ``stopped`` is the share of readings that found it stopped.
+    """
 
     cpu: Optional[int]
     run_share: float
     waited_share: Optional[float]
     voluntary: Optional[float]
     involuntary: Optional[float]
+    stopped: float = 0.0
 
 
 class NeighbourRate(NamedTuple):

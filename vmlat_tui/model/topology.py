@@ -311,7 +311,8 @@ class Topology(Jsonable):
 class ThreadUse:
     """What a thread used since it began: CPU time, time waiting for a CPU, switches.
 
-    ``waited_ns`` and ``timeslices`` are of /proc/TID/schedstat, None where the kernel has none.
+    ``waited_ns`` is of /proc/TID/schedstat, None where the kernel has none.  ``stopped``: at this
+    moment a signal or a debugger kept it from running.
     """
 
     tid: int
@@ -320,6 +321,7 @@ class ThreadUse:
     waited_ns: Optional[int]
     voluntary: Optional[int]
     involuntary: Optional[int]
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def _threads(before: Vitals, after: Vitals, seconds: float) -> dict[int, ThreadR
             _per_second(_rise(old.waited_ns, use.waited_ns), seconds * 1e9),
             _per_second(_rise(old.voluntary, use.voluntary), seconds),
             _per_second(_rise(old.involuntary, use.involuntary), seconds),
+            float(use.stopped),
         )
         for use in after.threads
         for old in (known.get(use.tid),)
@@ -156,6 +157,7 @@ def _thread(intervals: Sequence[Rates], tid: int, last: ThreadRate) -> ThreadRat
         mean(last.waited_share, "waited_share"),
         mean(last.voluntary, "voluntary"),
         mean(last.involuntary, "involuntary"),
+        sum(rate.stopped for _, rate in seen) / len(seen),
     )
 
 

@@ -16,6 +16,7 @@ from vmlat_tui.analysis.findings import (
     migrating,
     queues,
     slowness,
+    stopped,
     waits,
     wire,
 )
@@ -24,6 +25,7 @@ from vmlat_tui.analysis.findings.finding import Finding, Sureness
 
 RULES: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
     waits.run_queue,
+    stopped.stopped,
     idle.deep_idle,
     idle.vhost_polling,
     halting.halt_polling,

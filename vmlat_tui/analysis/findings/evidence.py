@@ -120,6 +120,11 @@ class Evidence:
         rate = self.rates.threads.get(tid) if self.rates else None
         return rate.run_share if rate else None
 
+    def stopped(self, tid: int) -> float:
+        """Share of the readings that found a thread stopped."""
+        rate = self.rates.threads.get(tid) if self.rates else None
+        return rate.stopped if rate else 0.0
+
     def neighbours(self, cpu: int) -> tuple[NeighbourRate, ...]:
         """Tasks on a CPU, the busiest first."""
         return self.rates.neighbours.get(cpu, ()) if self.rates else ()
