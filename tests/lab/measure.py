@@ -181,7 +181,7 @@ def check_unseen(result: Result, packets: list[Frame], unseen: list[Frame]) -> N
         return
     moments = sorted(packet["stages"][0]["t_ns"] for packet in unseen)
     interruptions = sum(b - a > 10_000_000 for a, b in zip([-(10**9), *moments], moments))
-    assert interruptions <= 1 + len(packets) // 25 and len(unseen) <= 2 + len(packets) // 4, (
+    assert interruptions <= 1 + len(packets) // 25 and len(unseen) <= len(packets) // 2, (
         len(packets),
         interruptions,
         [(stages(p), p["absent"]) for p in unseen[:20]],
