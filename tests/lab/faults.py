@@ -17,26 +17,19 @@ from tests.lab.measure import Guest
 
 #: What the busy loop is called: nothing else in the lab has this name.
 BURNER = "burner"
-#: A burst of the busy loop, and what is stopped now and then: so long at a time.
+#: What is stopped now and then: so long at a time.
 STOP_S = 0.05
 
 HALT_POLL = Path("/sys/module/kvm/parameters/halt_poll_ns")
 
 _BURN = f"""
-import os, sys, time
-cpu, pause = int(sys.argv[1]), float(sys.argv[2])
-os.sched_setaffinity(0, {{cpu}})
-if pause:
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+import os, sys
+os.sched_setaffinity(0, {{int(sys.argv[1])}})
 with open("/proc/self/comm", "w") as name:
     name.write("{BURNER}")
 print("burning", flush=True)
 while True:
-    end = time.monotonic() + {STOP_S}
-    while time.monotonic() < end:
-        pass
-    if pause:
-        time.sleep(pause)
+    pass
 """
 
 
@@ -71,13 +64,10 @@ def patient(tid: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def burning(cpu: int, pause_s: float = 0.0) -> Iterator[int]:
-    """A busy loop on a CPU; gives its pid.
-
-    With a pause it runs for :data:`STOP_S` at a time as a real-time task, which nobody preempts.
-    """
+def burning(cpu: int) -> Iterator[int]:
+    """A busy loop on a CPU; gives its pid."""
     loop = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BURN, str(cpu), str(pause_s)],
+        [sys.executable, "-I", "-S", "-c", _BURN, str(cpu)],
         stdout=subprocess.PIPE,
         start_new_session=True,  # else it shares its part of the CPU with who measures
     )
