@@ -19,6 +19,7 @@ from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.report import doctor
 from vmlat_tui.report.chain import IRQ, KICK
+from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.report.chain_view import ChainView
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
@@ -196,8 +197,9 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
     assert frames.decode(frames.encode(whole)) == whole
     row = copy.deepcopy(Wakeful(host.NAMES[:1], flows=2).stats()[name][0])
     for key in row:
+        # Earlier versions did not count halts.
         for odd in (
-            "missing",
+            *(("missing",) if key != "halts" else ()),
             *(o for o in ODD if o is not None and type(o) is not type(row[key])),
         ):
             wrong = {k: v for k, v in row.items() if k != key}
@@ -221,6 +223,9 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
         ("ahead", [[1, 1]]),
         ("queued", {"count": 1}),
         ("migrations", 1 << 70),
+        ("halts", {}),
+        ("halts", {**Halts().to_json(), "window_ns": -1}),
+        ("halts", {**Halts().to_json(), "slept": None}),
     ],
 )
 def test_a_wakeup_that_makes_no_sense_is_refused(field: str, odd: Any) -> None:
