@@ -17,9 +17,9 @@ from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame, FrameError
+from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.report import doctor
 from vmlat_tui.report.chain import IRQ, KICK
-from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.report.chain_view import ChainView
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text

@@ -366,8 +366,8 @@ def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wak
 
 def halts(value: bytes) -> Halts:
     """``struct halts``."""
-    *counts, window_ns, known = _HALTS.unpack(value)
-    return Halts(*counts, window_ns if known else None)
+    v = _HALTS.unpack(value)
+    return Halts(v[0], v[1], v[2], v[3], v[4], v[5], v[6] if v[7] else None)
 
 
 def worker_slot(value: bytes) -> int:

@@ -13,7 +13,7 @@ from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 
 #: Readings of the fast counters, at one a second.
-_INTERVALS = 60
+INTERVALS = 60
 
 
 def evidence(
@@ -57,7 +57,7 @@ def rates_over(
 
     Where nothing is measured, those of the last interval.
     """
-    seen = (m.rates for m in window.stretch(place, span, mark_ns)[-_INTERVALS:])
+    seen = (m.rates for m in window.stretch(place, span, mark_ns)[-INTERVALS:])
     intervals = list({id(one): one for one in seen if one is not None}.values())
     if not intervals and place.now.rates is not None:
         intervals = [place.now.rates]
