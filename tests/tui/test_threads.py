@@ -60,7 +60,7 @@ def test_a_session_without_wakeups_says_so_and_shows_no_figure() -> None:
     assert "≠" in drive(recorded(), walk(("enter", "2"))), "it runs far from its memory"
     assert "no wake-up was counted in this span" in text and "no wake-up waited for this" in text
     text = drive(recorded(), walk(("enter", "3")))
-    assert "window now: no change seen yet" in text and "to wake" not in text
+    assert "window now: not known" in text and "to wake" not in text
 
 
 def test_the_distributions_are_of_the_chosen_span() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.tui import host
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import halting, threads
+from vmlat_tui.report import halting, thread_columns, threads
 from vmlat_tui.report.threads import Look
 from vmlat_tui.report.waited import wait_rows
 from vmlat_tui.session.history import History
@@ -61,7 +61,7 @@ def test_packets_are_not_told_where_several_workers_may_have_taken_them() -> Non
 
 
 def test_waiting_in_the_run_queue_and_for_an_idle_exit_are_never_mixed() -> None:
-    values = {c.id: c.value for c in threads.WORKER_COLUMNS}
+    values = {c.id: c.value for c in thread_columns.WORKER_COLUMNS}
     (queued,) = threads.worker_rows(look(place(ahead="busyloop")))
     (idle,) = threads.worker_rows(look(place()))
     assert values["queued"](queued) > 30_000 and values["idle"](queued) is None
@@ -71,7 +71,7 @@ def test_waiting_in_the_run_queue_and_for_an_idle_exit_are_never_mixed() -> None
 
 
 def test_halts_of_the_vcpu_that_has_none_are_not_known() -> None:
-    values = {c.id: c.value for c in threads.VCPU_COLUMNS}
+    values = {c.id: c.value for c in thread_columns.VCPU_COLUMNS}
     first, second = threads.vcpu_rows(look(place()))
     assert values["hits"](first) == 3 * values["blocks"](first) > 0
     assert values["window"](first) == 50_000
@@ -96,6 +96,17 @@ def test_what_a_miss_costs_is_what_was_measured() -> None:
     titles = {row.title: row.mean_ns for row in halting.halt_rows(here, old)}
     assert "then wake" not in titles and titles["misses"] is titles["then sleep"] is None
     assert halting.halt_lines(here, old)[3] == "", "nothing is made up"
+
+
+def test_a_window_that_never_changed_is_not_known() -> None:
+    seen = look(place())
+    woken = {
+        tid: replace(row, halts=replace(row.halts, window_ns=None))
+        for tid, row in seen.woken.items()
+        if row.halts
+    }
+    assert halting.windows(replace(seen, woken=woken)) == "window now: no change seen yet"
+    assert halting.windows(replace(seen, woken={})) == "window now: not known"
 
 
 def test_what_was_waited_for_has_the_names_of_the_host() -> None:

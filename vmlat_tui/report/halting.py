@@ -100,12 +100,15 @@ def _hit_rate(halt: Optional[HaltRate]) -> str:
 
 def windows(seen: Look) -> str:
     """The windows of the vCPUs as they are now."""
+    halts = {row.title.partition(" ")[2]: row.halts for row in vcpu_rows(seen) if row.halts}
     known = [
-        f"{row.title.partition(' ')[2]}: {_us(row.halts.window_ns)}"
-        for row in vcpu_rows(seen)
-        if row.halts and row.halts.window_ns is not None
+        f"{number}: {_us(one.window_ns)}"
+        for number, one in halts.items()
+        if one.window_ns is not None
     ]
-    return f"window of vCPU {', '.join(known)}" if known else "window now: no change seen yet"
+    if known:
+        return f"window of vCPU {', '.join(known)}"
+    return "window now: no change seen yet" if halts else "window now: not known"
 
 
 def _miss(seen: Look, halt: Optional[HaltRate]) -> str:

@@ -11,7 +11,7 @@ from textual.containers import Container, Horizontal
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import findings, halting, legs, threads
+from vmlat_tui.report import findings, halting, legs, thread_columns, threads
 from vmlat_tui.report.findings import Verdict
 from vmlat_tui.report.threads import Look, ThreadRow
 from vmlat_tui.report.words import clean
@@ -88,12 +88,11 @@ class PathScreen(VmlatScreen):
                 )
         with Container(id="panes"):
             with Container(id="threads"):
-                yield Table(
-                    threads.WORKER_COLUMNS, lambda r: r.key, emphasis=threads.emphasis, id="workers"
-                )
-                yield Table(
-                    threads.VCPU_COLUMNS, lambda r: r.key, emphasis=threads.emphasis, id="vcpus"
-                )
+                for name, columns in (
+                    ("workers", thread_columns.WORKER_COLUMNS),
+                    ("vcpus", thread_columns.VCPU_COLUMNS),
+                ):
+                    yield Table(columns, lambda r: r.key, id=name, emphasis=thread_columns.emphasis)
                 yield Lines("threads-caption", classes="caption")
             with Container(id="halt-pane"):
                 yield Table(halting.HALT_COLUMNS, lambda r: r.key, id="halt")

@@ -80,7 +80,7 @@ class ThreadScreen(VmlatScreen):
         self.query_one("#waited", Table).show(
             self.kept(waited.wait_rows(topology, rows), waited.WAIT_COLUMNS) if topology else [],
             ((" waited for", "title"),),
-            "no wake-up was counted in this span (wake-ups need the full rung)",
+            "none in this span, or not counted by these probes (the full rung counts)",
         )
 
     def _rows(self, place: Place) -> list[ThreadRow]:
