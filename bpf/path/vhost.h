@@ -435,17 +435,46 @@ int tp_cpu_idle(struct arguments *ctx)
 
 /* ---- the vCPU ------------------------------------------------------------------------------ */
 
-/* a: how long, whether it slept, … */
+/* What is counted of the current task, if it is a vCPU. */
+INLINE struct wake *vcpu_here(u32 tid)
+{
+	return watched_as(tid) & WATCH_VCPU ? wakes.lookup(&tid) : 0;
+}
+
+/* A halt is over.  a: how long it was, whether the vCPU slept, … */
 int tp_kvm_vcpu_wakeup(struct arguments *ctx)
 {
 	u32 tid = bpf_get_current_pid_tgid();
+	struct wake *k = vcpu_here(tid);
 	struct vcpu *v;
 
-	if ((ctx->a[1] & 1) || !(watched_as(tid) & WATCH_VCPU))
+	if (!k)
 		return 0;
+	if (ctx->a[1] & 1) {
+		k->halts.slept += 1;
+		k->halts.slept_ns += ctx->a[0];
+		return 0;
+	}
+	k->halts.polled += 1;
+	k->halts.polled_ns += ctx->a[0];
 	v = vcpus.lookup(&tid);
 	if (v)
 		v->polled_t = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* KVM reconsiders the window in the vCPU's task.  a: whether to grow it, which vCPU, window, before */
+int tp_kvm_halt_poll_ns(struct arguments *ctx)
+{
+	struct wake *k = vcpu_here(bpf_get_current_pid_tgid());
+	u32 window_ns = ctx->a[2], before_ns = ctx->a[3];
+
+	if (!k)
+		return 0;
+	k->halts.window_ns = window_ns;
+	k->halts.window_known = 1;
+	k->halts.grown += window_ns > before_ns;
+	k->halts.shrunk += window_ns < before_ns;
 	return 0;
 }
 

@@ -100,10 +100,10 @@ def test_a_vm_without_a_device_cannot_be_measured() -> None:
 
 
 def test_everything_is_in_sight_at_120x40_and_a_key_apart_at_80x24() -> None:
-    parts = ("TX guest → wire", "RX wire → guest", "vhost workers", "halt polling")
+    parts = ("TX guest → wire", "RX wire → guest", "vhost workers", " vCPUs  ", "halt polling")
     text = drive(recorded(), walk(("enter",)), size=WIDE)
     assert all(part in text for part in parts)
-    for key, shown in (("1", parts[:2]), ("2", parts[2:3]), ("3", parts[3:])):
+    for key, shown in (("1", parts[:2]), ("2", parts[2:3]), ("3", parts[3:4]), ("4", parts[4:])):
         text = drive(recorded(), walk(("enter", key)), size=SMALL)
         assert [part for part in parts if part in text] == list(shown)
 

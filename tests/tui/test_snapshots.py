@@ -23,7 +23,8 @@ SCREENS = {
     "domains": (),
     "path": ("enter",),
     "path-workers": ("enter", "2"),
-    "path-halt": ("enter", "3"),
+    "path-vcpus": ("enter", "3"),
+    "path-halt": ("enter", "4"),
     "flows": ("enter", "f"),
     "leg": ("enter", "tab", *"jjjjjjjj", "enter"),
     "packets": ("enter", "p"),
@@ -40,6 +41,11 @@ WHOLE = {
     "findings": ("enter", "i"),
     "findings-second": ("enter", "i", "j"),
     "path-whole": ("enter",),
+    "path-whole-workers": ("enter", "2"),
+    "path-whole-vcpus": ("enter", "3"),
+    "path-whole-halt": ("enter", "4"),
+    "thread-worker": ("enter", "2", "enter"),
+    "thread-vcpu": ("enter", "3", "enter"),
 }
 SIZES = ((80, 24), (120, 40), (200, 50))
 

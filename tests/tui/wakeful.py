@@ -10,7 +10,7 @@ from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import Direction
-from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 
 WHOLE = {
     **PATHS,
@@ -69,9 +69,15 @@ class Wakeful(Stream):
                     idle_states={} if queued else {C6: waits.count},
                     ahead={self.ahead: waits.count} if queued else {},
                     vm_interface=tap if worker else None,
+                    halts=None if worker else self.halts(waits.count),
                 ).to_json()
             )
         return rows
+
+    def halts(self, slept: int) -> Halts:
+        """Three halts of four are polled for successfully; the window changes thrice a reading."""
+        grown, shrunk = 2 * self.tick, self.tick
+        return Halts(3 * slept, 3 * slept * 21_000, slept, slept * 1_900_000, grown, shrunk, 50_000)
 
     def absences(self) -> list[dict[str, Any]]:
         """Some packets find the worker awake, some the vCPU polling."""

@@ -22,6 +22,7 @@ from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.model.pings import Crossing, Outcome, Ping, unseen
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
+from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.report import doctor, icmp_summary
 from vmlat_tui.report.chain import IRQ, KICK
 from vmlat_tui.report.chain_view import ChainView
@@ -240,8 +241,9 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
     assert frames.decode(frames.encode(whole)) == whole
     row = copy.deepcopy(Wakeful(host.NAMES[:1], flows=2).stats()[name][0])
     for key in row:
+        # Earlier versions did not count halts.
         for odd in (
-            "missing",
+            *(("missing",) if key != "halts" else ()),
             *(o for o in ODD if o is not None and type(o) is not type(row[key])),
         ):
             wrong = {k: v for k, v in row.items() if k != key}
@@ -265,6 +267,9 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
         ("ahead", [[1, 1]]),
         ("queued", {"count": 1}),
         ("migrations", 1 << 70),
+        ("halts", {}),
+        ("halts", {**Halts().to_json(), "window_ns": -1}),
+        ("halts", {**Halts().to_json(), "slept": None}),
     ],
 )
 def test_a_wakeup_that_makes_no_sense_is_refused(field: str, odd: Any) -> None:

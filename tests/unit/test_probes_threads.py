@@ -10,7 +10,7 @@ import pytest
 
 from vmlat_tui.discover.vcpus import VcpuThreads
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 from vmlat_tui.probes import layout, threads
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.threads import Threads
@@ -119,6 +119,21 @@ def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: 
     )  # fmt: skip
     assert found[70][0] == 255 and found[70][1].role is Role.VCPU and found[70][1].count == 0
     assert Wakeups.from_json(found[60][1].to_json()) == found[60][1]
+
+
+def test_halts_are_a_vcpus_and_its_window_is_known_once_it_was_set(
+    loaded: Loaded, followed: Threads
+) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70, 1: 71})})
+    wake = bytearray(layout.SIZES["wakes"])
+    struct.pack_into("<4Q4I", wake, len(wake) - 48, 5, 900, 2, 7000, 3, 1, 0, 1)
+    loaded.tables["wakes"][u32(70)] = bytes(wake)
+    loaded.tables["workers"][u32(60)] = worker(3)
+    loaded.tables["wakes"][u32(60)] = bytes(wake)
+    found = {row.tid: row for _, row in followed.wakeups()}
+    assert found[70].halts == Halts(5, 900, 2, 7000, 3, 1, 0)
+    assert found[71].halts == Halts() and found[60].halts is None
+    assert all(Wakeups.from_json(row.to_json()) == row for row in found.values())
 
 
 def test_a_worker_that_ended_is_forgotten_with_its_works(

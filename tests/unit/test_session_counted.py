@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
@@ -13,7 +14,7 @@ from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.rates import HaltRate, NeighbourRate, Rates, ThreadRate
-from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 from vmlat_tui.session import counted, rates, window
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Place
@@ -52,6 +53,43 @@ def test_wakeups_grow_and_are_put_together_again() -> None:
     left = without(second, one(900, migrations=2, states={1: 3}))
     assert left is not None and left.count == 2 and left.migrations == 0
     assert without(second, None) is second and without(second, second) is None
+
+
+def halted(polled: int, slept: int, window_ns: Optional[int]) -> Wakeups:
+    halts = Halts(polled, 10 * polled, slept, 99 * slept, polled, slept, window_ns)
+    return Wakeups(7, Role.VCPU, Histogram(), Histogram(), 0, halts=halts)
+
+
+def test_halts_grow_and_the_window_is_the_newest() -> None:
+    first, second = halted(4, 1, None), halted(9, 1, 50_000)
+    grown = woken(first, second)
+    assert grown.halts == Halts(5, 50, 0, 0, 5, 0, 50_000)
+    assert together(7, (woken(None, first), grown)) == second
+    assert read(second.to_json(), first) == second, "nobody was woken, but it halted"
+    assert without(second, first) == halted(5, 0, 50_000) and without(second, second) is None
+
+
+def test_a_vcpu_that_is_never_woken_still_halts_and_its_window_is_that_of_the_moment() -> None:
+    windows = iter((10_000, 20_000, 40_000, 80_000))
+
+    class Polling(Wakeful):
+        def wakeups(self) -> list[dict[str, Any]]:
+            row = halted(5 * self.tick, 0, next(windows))
+            return [replace(row, tid=VCPU).to_json()]
+
+    history = fed(Polling(host.NAMES[:1]).whole(4))
+    for back, polled, window_ns in ((0, 30, 80_000), (1, 25, 40_000), (2, 20, 20_000)):
+        found = counted.wakeups(here(history, back), TIDS, Span.START)[VCPU].halts
+        assert found is not None and (found.polled, found.window_ns) == (polled, window_ns)
+
+
+def test_the_seconds_of_a_span_are_those_in_which_it_was_counted() -> None:
+    history = fed(Wakeful(host.NAMES[:1]).whole(30))
+    assert counted.seconds(here(history), Span.START) == 30.0
+    assert counted.seconds(here(history, 5), Span.START) == 25.0
+    assert counted.seconds(here(history), Span.RECENT) == 10.0
+    history.take({"type": "ack", "id": 1, "command": "filter"})
+    assert counted.seconds(here(history), Span.START) == 0.0
 
 
 def test_a_row_in_which_nothing_was_counted_since_is_not_read_again() -> None:

@@ -199,11 +199,15 @@ _ABSENCE_ROW = _object(
     vm_interface=_or_none(_TEXT), direction=_DIRECTION, reason=_NAME, packets=_COUNT
 )
 _HISTOGRAM = _object(count=_COUNT, sum_ns=_TOTAL, max_ns=_TOTAL, buckets=_buckets)
-_WAKEUPS_ROW = _object(
+_HALTS = _object(
+    polled=_COUNT, polled_ns=_TOTAL, slept=_COUNT, slept_ns=_TOTAL, grown=_COUNT, shrunk=_COUNT,
+    window_ns=_or_none(_COUNT),
+)  # fmt: skip
+_WAKEUPS_ROW = _also(_object(
     tid=_COUNT, role=_word("worker|vcpu"), vm_interface=_or_none(_TEXT), idle=_HISTOGRAM,
     queued=_HISTOGRAM, migrations=_COUNT, idle_states=_each(_pair(_WHOLE, _COUNT), most=64),
     ahead=_each(_pair(_TEXT, _COUNT), most=4096),
-)  # fmt: skip
+), halts=_or_none(_HALTS))  # fmt: skip
 
 _FRAMES: dict[str, Check] = {
     "hello": _also(

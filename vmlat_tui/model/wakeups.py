@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Optional
 
 from vmlat_tui.model.histogram import Histogram
@@ -19,6 +19,44 @@ class Role(enum.Enum):
 
     WORKER = "worker"
     VCPU = "vcpu"
+
+
+@dataclass(frozen=True)
+class Halts:
+    """How the halts of one vCPU ended.
+
+    ``polled``: it had not slept, as KVM's polling was successful or the event was there already;
+    ``slept``: it had, and ``slept_ns`` contains the poll before.  ``grown`` and ``shrunk`` are
+    changes of the window in which KVM polls for it; ``window_ns`` is the window now, None as long
+    as it was not seen to be set.
+    """
+
+    polled: int = 0
+    polled_ns: int = 0
+    slept: int = 0
+    slept_ns: int = 0
+    grown: int = 0
+    shrunk: int = 0
+    window_ns: Optional[int] = None
+
+    @property
+    def count(self) -> int:
+        """How often it halted."""
+        return self.polled + self.slept
+
+    @property
+    def polled_share(self) -> Optional[float]:
+        """Of all halts those in which it did not sleep; None if there was none."""
+        return self.polled / self.count if self.count else None
+
+    def to_json(self) -> dict[str, Optional[int]]:
+        """``halts`` in a row of ``wakeups``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Halts:
+        """Inverse of :meth:`to_json`; raises ``KeyError`` or ``TypeError``."""
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -40,11 +78,18 @@ class Wakeups:
     ahead: Mapping[str, int] = field(default_factory=dict)
     #: The worker's vNIC, None for a vCPU.
     vm_interface: Optional[str] = None
+    #: Of a vCPU; None for a worker, and where they were not counted.
+    halts: Optional[Halts] = None
 
     @property
     def count(self) -> int:
         """How often it was woken."""
         return self.idle.count + self.queued.count
+
+    @property
+    def events(self) -> int:
+        """Wake-ups and halts: 0 if there is nothing to tell."""
+        return self.count + (self.halts.count if self.halts else 0)
 
     def to_json(self) -> dict[str, Any]:
         """One row of ``wakeups`` in a ``stats`` frame."""
@@ -57,6 +102,7 @@ class Wakeups:
             "migrations": self.migrations,
             "idle_states": [[state, count] for state, count in sorted(self.idle_states.items())],
             "ahead": [[name, count] for name, count in self.ahead.items()],
+            "halts": self.halts.to_json() if self.halts else None,
         }
 
     @classmethod
@@ -71,4 +117,11 @@ class Wakeups:
             idle_states={int(state): int(count) for state, count in value["idle_states"]},
             ahead={str(name): int(count) for name, count in value["ahead"]},
             vm_interface=value["vm_interface"],
+            halts=halts_of(value),
         )
+
+
+def halts_of(row: Mapping[str, Any]) -> Optional[Halts]:
+    """``halts`` of a row; streams of earlier versions have none."""
+    value = row.get("halts")
+    return Halts.from_json(value) if value is not None else None

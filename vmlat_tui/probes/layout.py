@@ -13,7 +13,7 @@ from vmlat_tui.model.flows import Echo, Filter, Flow, Protocol, protocol_of
 from vmlat_tui.model.histogram import BUCKETS, Histogram
 from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
 from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step
-from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 
 RULES = 8
 DROP_FRAMES = 6
@@ -64,7 +64,10 @@ _WORKER = struct.Struct(f"<8QI4B6I{_SIGNAL.size}s")
 _LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
 _VCPU = struct.Struct(f"<3Q4I{LANES * _LANE.size}s")
 _AHEAD = struct.Struct("<II16s")
-_WAKE = struct.Struct(f"<QII{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s")
+_HALTS = struct.Struct("<4Q4I")
+_WAKE = struct.Struct(
+    f"<QII{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s{_HALTS.size}s"
+)
 _FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
 _FLOW_VALUE = struct.Struct("<4Q")
 _DROP_KEY = struct.Struct("<QIBBBB")
@@ -382,7 +385,14 @@ def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wak
         if count:
             name = comm.split(b"\0")[0].decode(errors="replace")
             ahead[name] = ahead.get(name, 0) + count
-    return Wakeups(tid, role, leg(v[3]), leg(v[4]), v[2], states, ahead, vm_interface)
+    halted = halts(v[6 + IDLE_STATES]) if role is Role.VCPU else None
+    return Wakeups(tid, role, leg(v[3]), leg(v[4]), v[2], states, ahead, vm_interface, halted)
+
+
+def halts(value: bytes) -> Halts:
+    """``struct halts``."""
+    v = _HALTS.unpack(value)
+    return Halts(v[0], v[1], v[2], v[3], v[4], v[5], v[6] if v[7] else None)
 
 
 def worker_slot(value: bytes) -> int:

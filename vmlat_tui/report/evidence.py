@@ -7,13 +7,13 @@ from typing import Optional
 from vmlat_tui.analysis.findings.evidence import Drop, Evidence
 from vmlat_tui.model.points import BOTH, Direction
 from vmlat_tui.model.rates import Rates
-from vmlat_tui.model.topology import Domain, Thread, Topology
+from vmlat_tui.model.topology import Domain, Thread
 from vmlat_tui.session import counted, rates, window
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 
 #: Readings of the fast counters, at one a second.
-_INTERVALS = 60
+INTERVALS = 60
 
 
 def evidence(
@@ -40,7 +40,7 @@ def evidence(
                 place, tap, span, mark_ns
             ).items()
         ),
-        _rates(place, topology, domain, tap, span, mark_ns),
+        rates_over(place, domain, tap, span, mark_ns),
     )
 
 
@@ -49,18 +49,15 @@ def _threads(domain: Domain) -> list[Thread]:
     return [w.thread for w in domain.workers] + [v.thread for v in domain.vcpus if v.thread]
 
 
-def _rates(
-    place: Place,
-    topology: Topology,
-    domain: Domain,
-    tap: str,
-    span: Span,
-    mark_ns: Optional[int],
+def rates_over(
+    place: Place, domain: Domain, tap: str, span: Span, mark_ns: Optional[int] = None
 ) -> Optional[Rates]:
     """The fast counters of the span, no more than the last minute of it; only what is of the VM,
     and of the CPUs (with their siblings) that it runs on: a host may have thousands of threads.
+
+    Where nothing is measured, those of the last interval.
     """
-    seen = (m.rates for m in window.stretch(place, span, mark_ns)[-_INTERVALS:])
+    seen = (m.rates for m in window.stretch(place, span, mark_ns)[-INTERVALS:])
     intervals = list({id(one): one for one in seen if one is not None}.values())
     if not intervals and place.now.rates is not None:
         intervals = [place.now.rates]
@@ -70,8 +67,12 @@ def _rates(
     tids = {thread.tid for thread in _threads(domain)}
     ran = {thread.cpu for thread in _threads(domain)}
     ran |= {last[tid].cpu for tid in tids if tid in last}
-    cpus = ran | {n for cpu in topology.cpus if cpu.number in ran for n in cpu.siblings}
+    topology = place.now.topology
+    online = topology.cpus if topology else ()
+    cpus = ran | {n for cpu in online if cpu.number in ran for n in cpu.siblings}
     tids |= {tid for tid, rate in last.items() if rate.cpu in cpus}
+
+    taps = {vnic.tap for vnic in domain.vnics}
 
     def part(whole: Rates) -> Rates:
         return Rates(
@@ -80,7 +81,7 @@ def _rates(
             {tid: whole.threads[tid] for tid in tids if tid in whole.threads},
             {cpu: tasks for cpu, tasks in whole.neighbours.items() if cpu in cpus},
             {name: halt for name, halt in whole.halt.items() if name == domain.name},
-            {name: link for name, link in whole.interfaces.items() if name == tap},
+            {name: link for name, link in whole.interfaces.items() if name in taps},
             {cpu: idle for cpu, idle in whole.idle.items() if cpu in set(map(str, cpus))},
         )
 

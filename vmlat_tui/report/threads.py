@@ -1,27 +1,73 @@
-"""The tables of vhost workers with vCPUs, and of halt polling."""
+"""vhost workers and vCPUs: where they run, what they wait for, what they do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, TypeVar
 
 from vmlat_tui.analysis.placement import cpu_list, node_of
-from vmlat_tui.model.rates import HaltRate, NeighbourRate, ThreadRate
-from vmlat_tui.model.topology import Domain, Thread, Topology
-from vmlat_tui.report.columns import COUNT, NAME, PERCENT, RATE, SPARK, TEXT, TIME, Column
+from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.rates import NeighbourRate, Rates, ThreadRate
+from vmlat_tui.model.topology import Domain, Thread, Topology, Worker
+from vmlat_tui.model.wakeups import Halts, Wakeups
+from vmlat_tui.report.evidence import INTERVALS, rates_over
 from vmlat_tui.report.words import clean
+from vmlat_tui.session import counted, window
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.session.window import Span
 
-_TREND = 24
+_Name = TypeVar("_Name", str, int)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of the threads of a VM over a span of ``seconds``.
+
+    ``recent`` is what ``rates`` can be compared with: wake-ups a second over the same time.
+    """
+
+    topology: Topology
+    domain: Domain
+    rates: Optional[Rates]
+    woken: Mapping[int, Wakeups]
+    seconds: float
+    recent: Mapping[int, float]
+
+
+def look(
+    place: Place, domain: Domain, tap: str, span: Span, mark_ns: Optional[int] = None
+) -> Optional[Look]:
+    """At the VM that owns a vNIC; None where nothing was discovered."""
+    topology = place.now.topology
+    if topology is None:
+        return None
+    tids = {w.thread.tid for w in domain.workers}
+    tids |= {v.thread.tid for v in domain.vcpus if v.thread}
+    woken = counted.wakeups(place, tids, span, mark_ns)
+    seconds = counted.seconds(place, span, mark_ns)
+    near, near_s = woken, seconds
+    if len(window.stretch(place, span, mark_ns)) > INTERVALS:
+        near = counted.wakeups(place, tids, Span.MINUTE)
+        near_s = counted.seconds(place, Span.MINUTE)
+    return Look(
+        topology,
+        domain,
+        rates_over(place, domain, tap, span, mark_ns),
+        woken,
+        seconds,
+        {tid: row.count / near_s for tid, row in near.items() if near_s},
+    )
 
 
 @dataclass(frozen=True)
 class ThreadRow:
-    """A vhost worker or a vCPU of a VM, where it runs and what it does."""
+    """A vhost worker or a vCPU of a VM; ``woken`` is of ``seconds``, None if nothing was counted.
+
+    ``packets`` are those of one wake-up, None where they cannot be told from other workers'.
+    """
 
     title: str
-    worker: bool
     thread: Thread
     cpu: Optional[int]
     node: Optional[int]
@@ -30,6 +76,9 @@ class ThreadRow:
     online: int
     rate: Optional[ThreadRate]
     others: tuple[NeighbourRate, ...]
+    woken: Optional[Wakeups]
+    seconds: float
+    packets: Optional[float] = None
 
     @property
     def key(self) -> int:
@@ -56,63 +105,119 @@ class ThreadRow:
             return None
         return ", ".join(f"{clean(t.name)} {100 * t.run_share:.1f}%" for t in busy[:3])
 
+    @property
+    def queued(self) -> Histogram:
+        """Wake-ups that waited for another task."""
+        return self.woken.queued if self.woken else Histogram()
 
-def thread_rows(place: Place, domain: Domain) -> list[ThreadRow]:
-    """Workers first, then vCPUs."""
-    topology = place.now.topology
-    return list(_threads(place, topology, domain)) if topology else []
+    @property
+    def idle(self) -> Histogram:
+        """Wake-ups that waited for the CPU to leave its idle state."""
+        return self.woken.idle if self.woken else Histogram()
 
+    @property
+    def halts(self) -> Optional[Halts]:
+        """How its halts ended."""
+        return self.woken.halts if self.woken else None
 
-def _threads(place: Place, topology: Topology, domain: Domain) -> Iterator[ThreadRow]:
-    rates = place.now.rates
-    online = sum(cpu.online for cpu in topology.cpus)
-    threads = [(_queues(w.queues), True, w.thread) for w in domain.workers]
-    threads += [(f"vCPU {v.number}", False, v.thread) for v in domain.vcpus if v.thread]
-    own = {thread.tid for _, _, thread in threads}
-    for title, worker, thread in threads:
-        rate = rates.threads.get(thread.tid) if rates else None
-        cpu = rate.cpu if rate and rate.cpu is not None else thread.cpu
-        node = node_of(topology, cpu)
-        others = rates.neighbours.get(cpu, ()) if rates and cpu is not None else ()
-        far = bool(domain.memory_nodes) and node is not None and node not in domain.memory_nodes
-        yield ThreadRow(
-            title,
-            worker,
-            thread,
-            cpu,
-            node,
-            far,
-            online,
-            rate,
-            tuple(task for task in others if task.tid not in own),
-        )
+    def per_second(self, count: Optional[int]) -> Optional[float]:
+        """Of a count over the span."""
+        return count / self.seconds if count is not None and self.seconds else None
 
 
-def _queues(queues: tuple[str, ...]) -> str:
-    return f"vhost {','.join(map(clean, queues))}" if queues else "vhost"
+def worker_rows(seen: Look) -> list[ThreadRow]:
+    """The VM's vhost workers."""
+    return [
+        _row(seen, ",".join(map(clean, w.queues)) or "?", w.thread, _packets(seen, w))
+        for w in seen.domain.workers
+    ]
 
 
-THREAD_COLUMNS: tuple[Column[ThreadRow], ...] = (
-    Column("title", "thread", 13, TEXT, lambda r: r.title, 0, 16),
-    Column("tid", "tid", 7, TEXT, lambda r: str(r.thread.tid), 5),
-    Column("cpu", "CPU", 3, COUNT, lambda r: r.cpu, 0),
-    Column("node", "node", 4, TEXT, lambda r: _node(r), 1,
-           role=lambda r: "bad" if r.far else "", help="NUMA node; ≠ is not where the memory is"),
-    Column("affinity", "may run", 7, TEXT, lambda r: r.affinity, 4, 12),
-    Column("use", "use", 6, PERCENT, lambda r: r.rate.run_share if r.rate else None, 1,
-           help="of one CPU"),
-    Column("wait", "wait", 6, PERCENT, lambda r: r.rate.waited_share if r.rate else None, 2,
-           help="time ready to run, waiting for a CPU"),
-    Column("switches", "cs/s", 6, RATE, lambda r: r.switches, 3,
-           help="context switches a second"),
-    Column("company", "also on that CPU", 15, TEXT, lambda r: r.company, 6, 60),
-)  # fmt: skip
+def vcpu_rows(seen: Look) -> list[ThreadRow]:
+    """The VM's vCPUs whose threads are known."""
+    return [_row(seen, f"vCPU {v.number}", v.thread) for v in seen.domain.vcpus if v.thread]
 
 
-def _node(row: ThreadRow) -> Optional[str]:
-    if row.node is None:
+def _row(seen: Look, title: str, thread: Thread, packets: Optional[float] = None) -> ThreadRow:
+    rates, domain = seen.rates, seen.domain
+    own = {w.thread.tid for w in domain.workers} | {v.thread.tid for v in domain.vcpus if v.thread}
+    rate = rates.threads.get(thread.tid) if rates else None
+    cpu = rate.cpu if rate and rate.cpu is not None else thread.cpu
+    node = node_of(seen.topology, cpu)
+    others = rates.neighbours.get(cpu, ()) if rates and cpu is not None else ()
+    return ThreadRow(
+        title,
+        thread,
+        cpu,
+        node,
+        bool(domain.memory_nodes) and node is not None and node not in domain.memory_nodes,
+        sum(cpu.online for cpu in seen.topology.cpus),
+        rate,
+        tuple(task for task in others if task.tid not in own),
+        seen.woken.get(thread.tid),
+        seen.seconds,
+        packets,
+    )
+
+
+def _taps(worker: Worker) -> set[str]:
+    return {queue.rpartition("/")[0] for queue in worker.queues}
+
+
+def _packets(seen: Look, worker: Worker) -> Optional[float]:
+    """Packets of a wake-up, by the counters of the worker's taps.
+
+    Not by the legs: those are of the filter's packets, and wake-ups are for all.  A tap has no
+    counters for each queue, so of several workers none gets a figure.
+    """
+    taps, wakes = _taps(worker), seen.recent.get(worker.thread.tid)
+    others = [_taps(other) for other in seen.domain.workers if other is not worker]
+    shared = any(not theirs or theirs & taps for theirs in others)
+    if not taps or shared or not wakes or seen.rates is None:
         return None
-    return f"{row.node} ≠" if row.far else str(row.node)
+    links = [seen.rates.interfaces.get(tap) for tap in taps]
+    packets = [link["rx_packets"] + link["tx_packets"] for link in links if link]
+    return sum(packets) / wakes if len(packets) == len(taps) else None
+
+
+def together(rows: Collection[ThreadRow]) -> Optional[Wakeups]:
+    """The wake-ups of some threads as if they were one's; without a window, which each has."""
+    given = [row.woken for row in rows if row.woken]
+    if not given:
+        return None
+    idle, queued = Histogram(), Histogram()
+    for woken in given:
+        idle.merge(woken.idle)
+        queued.merge(woken.queued)
+    halts = [woken.halts for woken in given if woken.halts]
+    return Wakeups(
+        given[0].tid,
+        given[0].role,
+        idle,
+        queued,
+        sum(woken.migrations for woken in given),
+        _summed(woken.idle_states for woken in given),
+        _summed(woken.ahead for woken in given),
+        halts=Halts(
+            sum(h.polled for h in halts),
+            sum(h.polled_ns for h in halts),
+            sum(h.slept for h in halts),
+            sum(h.slept_ns for h in halts),
+            sum(h.grown for h in halts),
+            sum(h.shrunk for h in halts),
+            halts[0].window_ns if len(given) == 1 else None,
+        )
+        if halts
+        else None,
+    )
+
+
+def _summed(counts: Iterable[Mapping[_Name, int]]) -> dict[_Name, int]:
+    sums: dict[_Name, int] = {}
+    for part in counts:
+        for name, count in part.items():
+            sums[name] = sums.get(name, 0) + count
+    return sums
 
 
 def surroundings(place: Place, domain: Domain, tap: Optional[str]) -> str:
@@ -132,82 +237,3 @@ def surroundings(place: Place, domain: Domain, tap: Optional[str]) -> str:
                 if nic is not None and nic.node is not None:
                     parts.append(f"{clean(name)} on {nic.node}")
     return " · ".join(parts)
-
-
-@dataclass(frozen=True)
-class HaltRow:
-    """One kind of what a halted vCPU did."""
-
-    title: str
-    per_second: float
-    share: Optional[float]
-    mean_ns: Optional[float]
-    trend: tuple[Optional[float], ...]
-
-    @property
-    def key(self) -> str:
-        """Identity."""
-        return self.title
-
-
-def halt_rows(place: Place, domain: Domain) -> list[HaltRow]:
-    """Attempted, successful, failed and invalid polls, and waits."""
-    now = _halt(place, place.index, domain)
-    if now is None:
-        return []
-    first = max(0, place.index - _TREND)
-    past = [_halt(place, at, domain) for at in range(first, place.index + 1)]
-
-    def trend(field: str) -> tuple[Optional[float], ...]:
-        return tuple(getattr(halt, field) if halt else None for halt in past)
-
-    def share(count: float) -> Optional[float]:
-        return count / now.attempted if now and now.attempted else None
-
-    return [
-        HaltRow("attempted", now.attempted, None, None, trend("attempted")),
-        HaltRow("successful", now.successful, share(now.successful), now.mean_success_ns,
-                trend("successful")),
-        HaltRow("failed", now.failed, share(now.failed), now.mean_fail_ns, trend("failed")),
-        HaltRow("invalid", now.invalid, share(now.invalid), None, trend("invalid")),
-        HaltRow("waits", now.wakeups, None, now.mean_wait_ns, trend("wakeups")),
-    ]  # fmt: skip
-
-
-def _halt(place: Place, at: int, domain: Domain) -> Optional[HaltRate]:
-    rates = place.moments[at].rates
-    return rates.halt.get(domain.name) if rates else None
-
-
-HALT_COLUMNS: tuple[Column[HaltRow], ...] = (
-    Column("title", "polls", 10, NAME, lambda r: r.title, 0),
-    Column("rate", "per s", 6, RATE, lambda r: r.per_second, 0),
-    Column("share", "share", 7, PERCENT, lambda r: r.share, 3, help="of the attempted polls"),
-    Column("mean", "mean", 7, TIME, lambda r: r.mean_ns, 1, 9, help="how long each took"),
-    Column("trend", "trend", 6, SPARK, lambda r: r.trend, 2, 24, lambda r: "spark"),
-)  # fmt: skip
-
-
-def halt_settings(place: Place) -> str:
-    """KVM's parameters."""
-    topology = place.now.topology
-    if topology is None:
-        return ""
-    halt = topology.halt_polling
-    if halt.halt_poll_ns is None:
-        return "KVM's parameters are not visible"
-    if not halt.halt_poll_ns:
-        return "polling is off"
-    grow = f"grow {halt.grow}" if halt.grow is not None else ""
-    if grow and halt.grow_start_ns is not None:
-        grow += f" from {halt.grow_start_ns / 1000:g} µs"
-    shrink = f"shrink {halt.shrink}" if halt.shrink is not None else ""
-    return ", ".join(filter(None, (f"max {halt.halt_poll_ns / 1000:g} µs", grow, shrink)))
-
-
-def halt_use(place: Place, domain: Domain) -> str:
-    """How much time goes into polling and waiting."""
-    halt = _halt(place, place.index, domain)
-    if halt is None:
-        return ""
-    return f"polling {100 * halt.poll_share:.1f} % of a CPU · waiting {100 * halt.wait_share:.1f} %"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Optional
 
 from vmlat_tui.model.wakeups import Wakeups
@@ -39,14 +40,38 @@ def _absent(moments: Sequence[Snapshot]) -> Counter[tuple[str, str, str]]:
 def wakeups(
     place: Place, tids: Collection[int], span: Span, mark_ns: Optional[int] = None
 ) -> dict[int, Wakeups]:
-    """Wake-ups in the span of those of these threads that were woken, by their tids."""
+    """Wake-ups and halts in the span of those of these threads that had any, by their tids."""
     since, within, later = _sources(place, span, mark_ns)
     if since is None:
         return _woken(within, tids)
     after = _woken(later, tids)
     totals = {tid: since.wakeups[tid] for tid in tids if tid in since.wakeups}
     left = {tid: without(total, after.get(tid)) for tid, total in totals.items()}
-    return {tid: woken for tid, woken in left.items() if woken is not None and woken.count}
+    found = {tid: woken for tid, woken in left.items() if woken is not None and woken.events}
+    return {tid: _as_of(place, woken) for tid, woken in found.items()} if later else found
+
+
+def _as_of(place: Place, woken: Wakeups) -> Wakeups:
+    """With the polling window that the vCPU had at this place: totals know the newest one."""
+    if woken.halts is None:
+        return woken
+    for moment in reversed(window.stretch(place, Span.START)):
+        part = moment.stats.wakeups.get(woken.tid) if moment.stats else None
+        if part is not None and part.halts is not None:
+            then_ns = part.halts.window_ns
+            break
+    else:
+        then_ns = None
+    return replace(woken, halts=replace(woken.halts, window_ns=then_ns))
+
+
+def seconds(place: Place, span: Span, mark_ns: Optional[int] = None) -> float:
+    """How long the span is in which :func:`wakeups` counts; 0 if nothing was counted."""
+    stats = place.now.stats
+    since, within, _ = _sources(place, span, mark_ns)
+    if since is not None and stats is not None:
+        return max(0, stats.t_ns - since.t_ns) / 1e9
+    return sum(moment.stats.seconds for moment in within if moment.stats)
 
 
 def workers(place: Place, vnic: str) -> set[int]:
@@ -63,7 +88,7 @@ def workers(place: Place, vnic: str) -> set[int]:
 def _woken(moments: Sequence[Snapshot], tids: Collection[int]) -> dict[int, Wakeups]:
     parts = [moment.stats.wakeups for moment in moments if moment.stats]
     found = {tid: together(tid, (part[tid] for part in parts if tid in part)) for tid in tids}
-    return {tid: woken for tid, woken in found.items() if woken is not None and woken.count}
+    return {tid: woken for tid, woken in found.items() if woken is not None and woken.events}
 
 
 def drops(place: Place, vnic: str, span: Span, mark_ns: Optional[int] = None) -> dict[DropKey, int]:

@@ -192,7 +192,7 @@ class History:
         )
         # The counters of new probes begin at zero.
         self._turn()
-        self._reader = StatsReader()
+        self._reader = StatsReader(time_of(frame) or self._now.t_ns)
         self._now = replace(self._now, measuring=measuring, stats=None, phase=Phase.MEASURING)
 
     def _take_released(self, frame: Frame) -> None:

@@ -115,7 +115,7 @@ class Totals(NamedTuple):
 
 
 class Since(NamedTuple):
-    """What was counted beside the legs since probes or filter were set.
+    """What was counted beside the legs since probes or filter were set, at ``t_ns``.
 
     The kernel counts wake-ups whatever the filter is.
     """
@@ -123,6 +123,7 @@ class Since(NamedTuple):
     absences: Mapping[AbsenceKey, int]
     wakeups: Mapping[int, Wakeups]
     drops: Mapping[DropKey, int]
+    t_ns: int
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ _FLOWS = 40_000
 class StatsReader:
     """Knows the reading before, and from where on packets are counted."""
 
-    def __init__(self) -> None:
-        """Nothing was read yet."""
+    def __init__(self, began_ns: int = 0) -> None:
+        """Nothing was read yet; the probes are there since ``began_ns``."""
         self._t_ns: Optional[int] = None
         self._cost: Mapping[str, int] = {}
         self._totals: dict[LegKey, Histogram] = {}
@@ -48,12 +48,13 @@ class StatsReader:
         self._absences: dict[AbsenceKey, int] = {}
         self._absence_keys: dict[AbsenceKey, AbsenceKey] = {}
         self._wakeups: dict[int, Wakeups] = {}
-        self._since = Since({}, {}, {})
+        self._since = Since({}, {}, {}, began_ns)
 
     def rebase(self) -> None:
         """Other packets are counted from here on."""
         self._base = self._totals
-        self._since = Since(self._absences, self._wakeups, self._drop_counts)
+        began_ns = self._since.t_ns if self._t_ns is None else self._t_ns
+        self._since = Since(self._absences, self._wakeups, self._drop_counts, began_ns)
 
     def read(self, frame: Frame) -> Stats:
         """What a ``stats`` frame says, and what changed since the one before."""
@@ -198,6 +199,7 @@ class StatsReader:
             _rises(base.absences, self._absences),
             {tid: woken for tid, woken in left.items() if woken is not None},
             _rises(base.drops, self._drop_counts),
+            base.t_ns,
         )
 
 

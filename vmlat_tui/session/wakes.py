@@ -7,12 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.model.wakeups import Role, Wakeups
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups, halts_of
 from vmlat_tui.session.sample import grown, merged
+
+#: What of :class:`Halts` only grows.
+_COUNTED = ("polled", "polled_ns", "slept", "slept_ns", "grown", "shrunk")
 
 
 class Woken(NamedTuple):
-    """What :class:`Wakeups` of a thread grew by; ``idle`` and ``queued`` are samples."""
+    """What :class:`Wakeups` of a thread grew by; ``idle`` and ``queued`` are samples.
+
+    The window of ``halts`` is that at the end of the interval.
+    """
 
     role: Role
     vm_interface: Optional[str]
@@ -21,12 +27,16 @@ class Woken(NamedTuple):
     migrations: int
     idle_states: tuple[tuple[int, int], ...]
     ahead: tuple[tuple[str, int], ...]
+    halts: Optional[Halts]
 
 
 def read(row: Mapping[str, Any], before: Optional[Wakeups]) -> Wakeups:
     """One row of a ``stats`` frame; ``before`` itself where nothing was counted since."""
-    idle, queued = row["idle"], row["queued"]
-    if before is not None and before.count == idle["count"] + queued["count"]:
+    idle, queued, halts = row["idle"], row["queued"], halts_of(row)
+    if before is not None and (before.count, before.halts) == (
+        idle["count"] + queued["count"],
+        halts,
+    ):
         return before
     return Wakeups(
         tid=row["tid"],
@@ -37,6 +47,7 @@ def read(row: Mapping[str, Any], before: Optional[Wakeups]) -> Wakeups:
         idle_states=dict(row["idle_states"]),
         ahead=dict(row["ahead"]),
         vm_interface=row["vm_interface"],
+        halts=halts,
     )
 
 
@@ -55,7 +66,23 @@ def woken(before: Optional[Wakeups], after: Wakeups) -> Woken:
         max(0, after.migrations - (before.migrations if before else 0)),
         tuple(_more(before.idle_states if before else {}, after.idle_states).items()),
         tuple(_more(before.ahead if before else {}, after.ahead).items()),
+        _halted(before.halts if before else None, after.halts),
     )
+
+
+def _halted(before: Optional[Halts], after: Optional[Halts]) -> Optional[Halts]:
+    if before is None or after is None:
+        return after
+    rises = {name: max(0, getattr(after, name) - getattr(before, name)) for name in _COUNTED}
+    return Halts(**rises, window_ns=after.window_ns)
+
+
+def _halts_together(parts: Iterable[Optional[Halts]]) -> Optional[Halts]:
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    sums = {name: sum(getattr(part, name) for part in given) for name in _COUNTED}
+    return Halts(**sums, window_ns=given[-1].window_ns)
 
 
 def _more(before: Mapping[Any, int], after: Mapping[Any, int]) -> dict[Any, int]:
@@ -83,11 +110,13 @@ def together(tid: int, parts: Iterable[Woken]) -> Optional[Wakeups]:
         dict(states),
         dict(ahead),
         last.vm_interface,
+        _halts_together(part.halts for part in given),
     )
 
 
 def without(total: Wakeups, later: Optional[Wakeups]) -> Optional[Wakeups]:
     """What was counted before ``later``, which is a part of ``total``; None if nothing was."""
-    if later is None or not later.count:
+    if later is None or not later.events:
         return total
-    return together(total.tid, (woken(later, total),)) if later.count < total.count else None
+    left = together(total.tid, (woken(later, total),))
+    return left if left is not None and left.events else None

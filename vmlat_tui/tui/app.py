@@ -43,6 +43,7 @@ from vmlat_tui.tui.screens.packets import PacketScreen, PacketsScreen
 from vmlat_tui.tui.screens.path import PathScreen
 from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.screens.sessions import SessionsScreen
+from vmlat_tui.tui.screens.thread import ThreadScreen
 from vmlat_tui.tui.table import Table
 
 
@@ -321,6 +322,10 @@ class VmlatApp(App[None]):
     def leg(self, key: LegKey) -> None:
         """One leg."""
         self.push_screen(LegScreen(key))
+
+    def thread(self, tap: str, title: str, tid: Optional[int]) -> None:
+        """A worker or vCPU of the VM that owns a vNIC, or all its vCPUs."""
+        self.push_screen(ThreadScreen(tap, title, tid))
 
     def action_visit(self, name: str) -> None:
         """A place that can be reached from everywhere; not twice on top of each other."""

@@ -89,9 +89,10 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("N", "next_vnic(-1)", "Previous one"),
         Key("c", "compare", "Compare the VMs that are measured", "compare"),
         Key("P", "placement", "Placement: threads and interrupts of the VM against CPUs", "place"),
-        Key("1", "page('legs')", "Legs", "panes", "1 2 3"),
+        Key("1", "page('legs')", "Legs", "panes", "1 2 3 4"),
         Key("2", "page('workers')", "vhost workers", "", "2"),
-        Key("3", "page('halt')", "Halt polling", "", "3"),
+        Key("3", "page('vcpus')", "vCPUs", "", "3"),
+        Key("4", "page('halt')", "Halt polling", "", "4"),
         Key("tab,h,l,left,right", "other", "The other direction", "", "tab h l", False),
         Key("p", "packets", "Slowest packets"),
         Key("i", "findings", "Findings: what explains the time, and what to check", "findings"),
@@ -109,6 +110,9 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("O", "reverse", "Sort the other way round"),
     ),
     "leg": (
+        Key("w", "span", "Figures of the last 10 s, 60 s, since the mark, since the start", "span"),
+    ),
+    "thread": (
         Key("w", "span", "Figures of the last 10 s, 60 s, since the mark, since the start", "span"),
     ),
     "compare": (

@@ -234,6 +234,18 @@ struct ahead {
 	char comm[16];
 };
 
+/* Halts of one vCPU, as it leaves them, and the window in which KVM polls for it. */
+struct halts {
+	u64 polled;	   /* it had not slept: polling was successful, or the event was there already */
+	u64 polled_ns;
+	u64 slept;
+	u64 slept_ns;	   /* the poll before included */
+	u32 grown;	   /* changes of the window */
+	u32 shrunk;
+	u32 window_ns;
+	u32 window_known;  /* it was seen to be set */
+};
+
 /* Wake-ups of one thread, from waking to running. */
 struct wake {
 	u64 woken_t;	   /* 0: it is not being woken */
@@ -243,6 +255,7 @@ struct wake {
 	struct leg queued; /* another task ran there */
 	u32 idle_states[IDLE_STATES];
 	struct ahead ahead[AHEAD];
+	struct halts halts; /* of a vCPU */
 };
 
 struct flow_key {

@@ -5,23 +5,22 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
+from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.report import packets
-from vmlat_tui.report.columns import TIME, bar
-from vmlat_tui.report.density import density
+from vmlat_tui.report.columns import TIME
 from vmlat_tui.report.packets import PacketRow
-from vmlat_tui.report.words import clean, fit
+from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
 from vmlat_tui.session.sample import LegKey, merged
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import LegRow
 from vmlat_tui.tui import keys
+from vmlat_tui.tui.distribution import distribution
 from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.table import Table
-
-_RANGE, _COUNT, _GAP = 16, 9, 2
 
 
 class LegScreen(VmlatScreen):
@@ -99,36 +98,12 @@ class LegScreen(VmlatScreen):
     def _density(self, place: Place, cells: int, height: int) -> list[Line]:
         app = self.vmlat
         total = window.histogram(place, self.key, app.span, app.mark_ns)
-        room = max(0, cells - _RANGE - _COUNT - 2 * _GAP)
-        bars = room * 2 // 5
-        samples = window.samples(place, self.key, room - bars)
-        intervals = [merged([s] if s else []) for s in samples]
-        rows = density(total, intervals, height - 1)
-        if not rows:
-            return [(("nothing was counted yet", "dim"),)]
-        most = max(row.count for row in rows) or 1
-        scale = TIME.scale([row.high_ns for row in rows], 6)
-        head = (
-            fit(f"from .. to {scale.unit}", _RANGE, right=True)
-            + fit("packets", _COUNT, right=True)
-            + " " * _GAP
-        )
-        lines: list[Line] = [
-            ((head + fit("distribution", bars), "head"),
-             (" " * _GAP + fit("over time, now at the right", room - bars, right=True), "head")),
-        ]  # fmt: skip
-        for row in rows:
-            ends = (TIME.text(value, scale, 6) for value in (row.low_ns, row.high_ns))
-            span = " .. ".join(f"{end:>6}" for end in ends)
-            lines.append(
-                (
-                    (fit(span, _RANGE), "dim"),
-                    (fit(str(row.count) if row.count else "", _COUNT, right=True), ""),
-                    (" " * _GAP + fit(bar(row.count / most, bars), bars), "bar"),
-                    (" " * _GAP + row.shades.rjust(room - bars), "spark"),
-                )
-            )
-        return lines
+
+        def latest(count: int) -> list[Histogram]:
+            samples = window.samples(place, self.key, count)
+            return [merged([sample] if sample else []) for sample in samples]
+
+        return distribution(total, latest, cells, height, "packets", "nothing was counted yet")
 
     def action_span(self) -> None:
         """The next span."""

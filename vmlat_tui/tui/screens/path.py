@@ -1,4 +1,4 @@
-"""The live path of one vNIC: legs of both directions, vhost workers, halt polling."""
+"""The live path of one vNIC: legs of both directions, vhost workers, vCPUs, halt polling."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from textual.containers import Container, Horizontal
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import findings, legs, threads
+from vmlat_tui.report import findings, halting, legs, thread_columns, threads
 from vmlat_tui.report.findings import Verdict
+from vmlat_tui.report.threads import Look, ThreadRow
 from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Phase, Place
@@ -28,11 +29,11 @@ from vmlat_tui.tui.table import Table
 
 #: From this size on everything is in sight together.
 _WIDE, _HIGH = 120, 34
-_PAGES = ("legs", "workers", "halt")
+_PAGES = ("legs", "workers", "vcpus", "halt")
 
 
 class PathScreen(VmlatScreen):
-    """One vNIC; enter on a leg drills down."""
+    """One vNIC; enter on a leg, a thread or halt polling drills down."""
 
     scope = "path"
     AUTO_FOCUS = "#tx"
@@ -42,16 +43,22 @@ class PathScreen(VmlatScreen):
     PathScreen #verdict { height: 1; padding: 0 1; }
     PathScreen #legs { height: 1fr; }
     PathScreen #legs Table { width: 1fr; }
-    PathScreen #panes { height: 11; border-top: $rule $border-blurred; layout: horizontal; }
-    PathScreen #workers-pane { width: 1fr; }
-    PathScreen #halt-pane { width: 42; margin-left: 1; }
+    PathScreen #panes { height: 13; border-top: $rule $border-blurred; layout: horizontal; }
+    PathScreen #threads { width: 1fr; }
+    PathScreen #workers { height: 5; }
+    PathScreen #halt-pane { width: 41; margin-left: 1; }
     PathScreen .caption { height: auto; padding: 0 1; }
-    PathScreen #workers-caption { height: 1; }
-    PathScreen #halt-caption { height: 2; }
+    PathScreen #threads-caption { height: 1; }
+    PathScreen #halt-caption { height: 4; }
     PathScreen.-small #panes { display: none; border-top: none; height: 1fr; }
-    PathScreen.-small.-workers #panes, PathScreen.-small.-halt #panes { display: block; }
-    PathScreen.-small.-workers #legs, PathScreen.-small.-halt #legs { display: none; }
-    PathScreen.-small.-workers #halt-pane, PathScreen.-small.-halt #workers-pane { display: none; }
+    PathScreen.-small.-workers #panes, PathScreen.-small.-vcpus #panes,
+    PathScreen.-small.-halt #panes { display: block; }
+    PathScreen.-small.-workers #legs, PathScreen.-small.-vcpus #legs,
+    PathScreen.-small.-halt #legs { display: none; }
+    PathScreen.-small.-workers #halt-pane, PathScreen.-small.-workers #vcpus,
+    PathScreen.-small.-vcpus #halt-pane, PathScreen.-small.-vcpus #workers,
+    PathScreen.-small.-halt #threads { display: none; }
+    PathScreen.-small #workers { height: 1fr; }
     PathScreen.-small #halt-pane { margin-left: 0; width: 1fr; }
     """
 
@@ -71,7 +78,7 @@ class PathScreen(VmlatScreen):
         return topology.domain_of(self.tap) if topology else None
 
     def body(self) -> ComposeResult:
-        """Strip, verdict, both tables of legs, both panes."""
+        """Strip, verdict, both tables of legs, three panes."""
         yield Lines("strip")
         yield Lines("verdict")
         with Horizontal(id="legs"):
@@ -80,11 +87,15 @@ class PathScreen(VmlatScreen):
                     legs.COLUMNS, lambda r: r.key, id=name, emphasis=legs.emphasis, margin=1
                 )
         with Container(id="panes"):
-            with Container(id="workers-pane"):
-                yield Table(threads.THREAD_COLUMNS, lambda r: r.key, id="workers")
-                yield Lines("workers-caption", classes="caption")
+            with Container(id="threads"):
+                for name, columns in (
+                    ("workers", thread_columns.WORKER_COLUMNS),
+                    ("vcpus", thread_columns.VCPU_COLUMNS),
+                ):
+                    yield Table(columns, lambda r: r.key, id=name, emphasis=thread_columns.emphasis)
+                yield Lines("threads-caption", classes="caption")
             with Container(id="halt-pane"):
-                yield Table(threads.HALT_COLUMNS, lambda r: r.key, id="halt")
+                yield Table(halting.HALT_COLUMNS, lambda r: r.key, id="halt")
                 yield Lines("halt-caption", classes="caption")
 
     # ---- showing ------------------------------------------------------------------------------
@@ -106,8 +117,10 @@ class PathScreen(VmlatScreen):
         judged = self._judged(place)
         key = (("  i", "key"),) if judged.findings else ()
         self.query_one("#verdict", Lines).show([(*findings.line(judged), *key)])
-        self._fill_workers(place, domain)
-        self._fill_halt(place, domain)
+        app = self.vmlat
+        seen = threads.look(place, domain, self.tap, app.span, app.mark_ns) if domain else None
+        self._fill_threads(place, seen)
+        self._fill_halt(place, seen)
 
     def _legs(self, place: Place, direction: Direction) -> list[LegRow]:
         app = self.vmlat
@@ -146,25 +159,25 @@ class PathScreen(VmlatScreen):
             return "not measured (M measures it)"
         return f"no {direction.name} packet of {clean(self.tap)} matched yet"
 
-    def _fill_workers(self, place: Place, domain: Optional[Domain]) -> None:
-        rows = threads.thread_rows(place, domain) if domain else []
-        table = self.query_one("#workers", Table)
-        table.show(rows, ((" vhost workers and vCPUs", "title"),), self._no_threads(domain))
-        caption = threads.surroundings(place, domain, self.tap) if domain else ""
-        self.query_one("#workers-caption", Lines).show([((caption, "dim"),)])
+    def _fill_threads(self, place: Place, seen: Optional[Look]) -> None:
+        unknown = "no VM is known to own this device"
+        span = (f"   {self.vmlat.span.words}", "dim")
+        for name, title, rows in (
+            ("workers", " vhost workers", threads.worker_rows(seen) if seen else []),
+            ("vcpus", " vCPUs", threads.vcpu_rows(seen) if seen else []),
+        ):
+            empty = f"no {title.strip()} are visible" if seen else unknown
+            self.query_one(f"#{name}", Table).show(rows, ((title, "title"), span), empty)
+        caption = threads.surroundings(place, seen.domain, self.tap) if seen else ""
+        self.query_one("#threads-caption", Lines).show([((caption, "dim"),)])
 
-    @staticmethod
-    def _no_threads(domain: Optional[Domain]) -> str:
-        return "no VM is known to own this device" if domain is None else "no threads are visible"
-
-    def _fill_halt(self, place: Place, domain: Optional[Domain]) -> None:
-        rows = threads.halt_rows(place, domain) if domain else []
+    def _fill_halt(self, place: Place, seen: Optional[Look]) -> None:
+        rows = halting.halt_rows(place, seen) if seen else []
+        span = (f"   {self.vmlat.span.words}", "dim")
         empty = "KVM's counters are not visible (debugfs needs root)"
-        self.query_one("#halt", Table).show(rows, ((" halt polling", "title"),), empty)
-        use = threads.halt_use(place, domain) if domain else ""
-        self.query_one("#halt-caption", Lines).show(
-            [((threads.halt_settings(place), "dim"),), ((use, "dim"),)]
-        )
+        self.query_one("#halt", Table).show(rows, ((" halt polling", "title"), span), empty)
+        lines = halting.halt_lines(place, seen) if seen else []
+        self.query_one("#halt-caption", Lines).show([((text, "dim"),) for text in lines])
 
     # ---- keys ---------------------------------------------------------------------------------
 
@@ -244,3 +257,15 @@ class PathScreen(VmlatScreen):
         row = event.table.selected
         if isinstance(row, LegRow):
             self.vmlat.leg(row.key)
+
+    @on(Table.Chosen, "#workers")
+    @on(Table.Chosen, "#vcpus")
+    @on(Table.Chosen, "#halt")
+    def chosen_thread(self, event: Table.Chosen) -> None:
+        """Drill down into the thread; halt polling is of all vCPUs."""
+        row = event.table.selected
+        if isinstance(row, ThreadRow):
+            what = "vhost " if event.table.id == "workers" else ""
+            self.vmlat.thread(self.tap, f"{what}{row.title}", row.key)
+        elif row is not None:
+            self.vmlat.thread(self.tap, "all vCPUs", None)
