@@ -92,10 +92,13 @@ JOINS: tuple[Hook, ...] = (
     _function("vhost_poll_wakeup", "guest_kick", "vhost_woken", module="vhost"),
     _function("handle_rx_net", "vhost_woken", module="vhost_net"),
     _joined("kvm_vcpu_wakeup", "kvm_vcpu_wakeup", "guest_entry", module="kvm"),
-    # The window in which such a halted vCPU is polled for: no point needs it, but the vCPU's halts
-    # are told by both or not at all.
-    _joined("kvm_halt_poll_ns", "kvm_halt_poll_ns", "guest_entry", module="kvm"),
     _joined("cpu_idle", "cpu_idle", "vhost_on_cpu", "vcpu_on_cpu"),
+)
+
+#: What no point needs: without it a figure beside the path stays unknown.
+EXTRAS: tuple[Hook, ...] = (
+    # The window in which KVM polls for a halted vCPU.
+    _joined("kvm_halt_poll_ns", "kvm_halt_poll_ns", module="kvm"),
 )
 
 #: Tracepoints that close packets rather than stamp a point.

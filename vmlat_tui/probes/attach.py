@@ -9,6 +9,7 @@ from typing import Optional
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.hooks import (
     ENDINGS,
+    EXTRAS,
     FUNCTION,
     HOOKS,
     JOINS,
@@ -158,6 +159,8 @@ def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool
             state = PointState(point, directions)
             attached.points.append(state)
             _attach_point(attached, kernel, state, functions)
+        for extra in EXTRAS if functions else ():
+            attached.attach(extra)
     except BaseException:
         attached.close()
         raise
