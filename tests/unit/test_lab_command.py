@@ -16,7 +16,7 @@ import pytest
 
 from vmlat_tui import cli
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import command, instances, machine, process, scenarios
+from vmlat_tui.lab import command, instances, machine, process, scenarios, store
 from vmlat_tui.lab.hypervisor import domains
 from vmlat_tui.lab.instances import Instances, State
 
@@ -219,6 +219,16 @@ def test_a_boot_that_fails_says_why(tmp_path: Any) -> None:
     hypervisor = console(tmp_path, "@lab failed no disk\n")
     with pytest.raises(VmlatError, match="no disk"):
         hypervisor.wait("ready", lambda line: None, 5)
+
+
+def test_with_icount_one_processor_counts_its_instructions(tmp_path: Any) -> None:
+    hypervisor = machine.Machine(tmp_path)
+    image = store.Image(tmp_path)
+    plain, counting = (hypervisor._options(image, 2048, icount) for icount in (False, True))
+    assert "-icount" not in plain and machine.ICOUNT_MARK not in " ".join(plain)
+    assert counting[counting.index("-icount") + 1] == "shift=0"
+    assert counting[counting.index("-smp") + 1] == "1"
+    assert counting[counting.index("-append") + 1].split()[-1] == machine.ICOUNT_MARK
 
 
 def test_commands_outside_the_checkout_run_in_it(tmp_path: Any) -> None:

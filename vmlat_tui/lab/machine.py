@@ -37,6 +37,12 @@ _LINKS = 2
 #: page's end); without XSAVE it was seen less often.  The cause is not known.
 _KERNEL_LINE = "console=ttyS0 quiet nokaslr panic=-1 random.trust_cpu=on noxsave"
 
+#: One processor that takes 1 ns for every instruction: what it was busy is how many it executed.
+_ICOUNT = ("-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0", "-smp", "1")
+_FAST = ("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2")
+#: Tells who runs inside that the clock counts instructions; the kernel itself ignores it.
+ICOUNT_MARK = "vmlat.icount"
+
 _MARK = "@lab "
 #: What a kernel that crashed says first.
 _CRASH = re.compile(r"BUG:|Oops|RIP:|Kernel panic")
@@ -74,9 +80,18 @@ class Machine:
         return self._process.pid
 
     def start(
-        self, image: Image, kernel: str, scenario: str, memory: int, lasting: bool = False
+        self,
+        image: Image,
+        kernel: str,
+        scenario: str,
+        memory: int,
+        lasting: bool = False,
+        icount: bool = False,
     ) -> None:
-        """Start QEMU; unless ``lasting``, it dies with this process."""
+        """Start QEMU; unless ``lasting``, it dies with this process.
+
+        With ``icount`` there is one processor, and its clock counts instructions, 1 ns each.
+        """
         process.require(*PROGRAMS)
         if "," in str(CHECKOUT) or "," in str(self.directory):
             raise UsageError("the path of the checkout has a comma", str(CHECKOUT), "move it")
@@ -90,7 +105,7 @@ class Machine:
             self.console.write_bytes(b"")
             with open(self.directory / "qemu.log", "wb") as log:
                 self._process = process.start(
-                    program + self._options(image, memory),
+                    program + self._options(image, memory, icount),
                     lasting,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -149,16 +164,16 @@ class Machine:
         status = None if self._process is None else self._process.poll()
         return self._error(f"QEMU ended with status {status}", "the lab has ended")
 
-    def _options(self, image: Image, memory: int) -> list[str]:
+    def _options(self, image: Image, memory: int, icount: bool = False) -> list[str]:
         command = [
             "-name", "vmlat-lab", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
-            "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512",
+            "-machine", "q35", *(_ICOUNT if icount else _FAST),
             # Without 5-level paging the emulated page walks are shorter.
-            "-cpu", "max,la57=off", "-smp", "2", "-m", str(memory),
+            "-cpu", "max,la57=off", "-m", str(memory),
             "-serial", f"file:{self.console}",
             "-kernel", str(image.kernel), "-initrd", str(self.directory / "initramfs.cpio"),
-            "-append", _KERNEL_LINE,
+            "-append", f"{_KERNEL_LINE} {ICOUNT_MARK}" if icount else _KERNEL_LINE,
             "-drive", f"file={image.root},format=raw,if=none,id=root,readonly=on,file.locking=off",
             "-device", "virtio-blk-pci,drive=root",
             "-fsdev", f"local,id=checkout,path={CHECKOUT},security_model=none,multidevs=remap",

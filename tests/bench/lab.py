@@ -1,0 +1,45 @@
+"""The benchmarks that need a guest, inside the lab:
+
+vmlat lab run --icount -- lab-python -m tests.bench.lab instructions
+vmlat lab run -- lab-python -m tests.bench.lab roundtrip
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.bench import instructions, roundtrip
+from tests.bench.table import render
+from vmlat_tui.lab import inside
+
+
+def main() -> int:
+    """Run one of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.lab",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=("instructions", "roundtrip"))
+    parser.add_argument("--rounds", type=int, help="of each mode (5), or alternations (24)")
+    parser.add_argument("--pings", type=int, help="in a round (400), or a block (60)")
+    args = parser.parse_args()
+    if not inside.is_inside():
+        print("this benchmark runs in the lab: vmlat lab run -- …", file=sys.stderr)
+        return 2
+    place = f"kernel {inside.lab().kernel}, scenario {inside.lab().scenario}"
+    if args.what == "roundtrip":
+        found = roundtrip.measure(args.rounds or 24, args.pings or 60)
+        print(render(f"\nRound trip of a ping, {place}", roundtrip.rows(found)))
+        return 0
+    if not instructions.counts_instructions():
+        print("the clock here counts no instructions: vmlat lab run --icount", file=sys.stderr)
+        return 2
+    counts = instructions.measure(args.rounds or 5, args.pings or 400)
+    print(render(f"\nInstructions per packet, {place}", instructions.rows(counts)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

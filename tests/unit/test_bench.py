@@ -1,0 +1,71 @@
+"""What the benchmarks of the lab compute and compare with; that they run is seen in the lab."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.bench import instructions, roundtrip
+from tests.bench.every_point import Names, program
+from tests.bench.instructions import Counts
+from tests.bench.roundtrip import RoundTrips
+from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, JOINS
+
+NAMES = Names("vnet7", "eth9", 1234, 5678)
+
+
+def test_bpftrace_is_given_every_hook_that_vmlat_may_attach() -> None:
+    hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS)}
+    text = program(hooks, NAMES)
+    lines = text.splitlines()
+    assert len(lines) == len(hooks)
+    for hook, line in zip(hooks.values(), lines):
+        probe = "kprobe:" if hook.kind == FUNCTION else "tracepoint:"
+        assert line.startswith(probe) and line.split()[0].endswith(f":{hook.symbol}")
+        assert line.count("{") == line.count("}") and line.count("(") == line.count(")")
+    assert all(name in text for name in ('"vnet7"', '"eth9"', "1234", "5678"))
+
+
+def test_a_hook_that_bpftrace_has_no_match_for_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        program(["tp_something_new"], NAMES)
+
+
+def test_executed_instructions_are_the_time_that_was_not_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "timer_list"
+    file.write_text(
+        "Timer List Version: v0.9\nHRTIMER_MAX_CLOCK_BASES: 8\nnow at 5000000123 nsecs\n\n"
+        "cpu: 0\n  .nohz_mode      : 2\n  .idle_sleeptime : 1000000100 nsecs\n"
+        "  .iowait_sleeptime: 5 nsecs\n"
+    )
+    monkeypatch.setattr(instructions, "_TIMERS", file)
+    assert instructions.executed() == 4_000_000_023
+    file.write_text(file.read_text() * 2)
+    with pytest.raises(AssertionError, match="one processor"):
+        instructions.executed()
+
+
+def test_what_a_mode_adds_is_taken_round_by_round() -> None:
+    counts = Counts({"nothing": [100, 200], "vmlat": [130, 230], "bpftrace": [200, 350]})
+    assert counts.added("bpftrace") == [100, 150]
+    assert counts.ratio() == [0.3, 0.2]
+
+
+def test_a_block_of_pings_is_compared_with_those_around_it() -> None:
+    assert RoundTrips(on=[5.0, 7.0], off=[1.0, 3.0, 4.0]).added() == [3.0, 3.5]
+
+
+def test_the_interval_holds_the_middle_and_narrows_with_more_values() -> None:
+    draw = random.Random(7)
+    values = [draw.gauss(10, 2) for _ in range(400)]
+    widths = []
+    for count in (20, 400):
+        low, high = roundtrip.interval(values[:count])
+        assert low < 10 < high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+    assert roundtrip.interval([4.0] * 20) == (4.0, 4.0)
