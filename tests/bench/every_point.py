@@ -64,8 +64,8 @@ def _bodies(names: Names) -> dict[str, str]:
         "$s = (uint64)args->skbaddr; $n = str(args->name);"
         f' if ($n == "{names.tap}") {{ $t = nsecs; $p = @tun[tid]; @first[$s] = $t; @at[$s] = $t;'
         " if ($p) { @vnet_rx = hist($t - $p); @first[$s] = $p; delete(@tun[tid]); } }"
-        f' if ($n == "{names.uplink}") {{ $t = nsecs; $p = @gro[$s]; @first[$s] = $t; @at[$s] = $t;'
-        " if ($p) { @phy_rx = hist($t - $p); @first[$s] = $p; delete(@gro[$s]); } }"
+        f' if ($n == "{names.uplink}") {{ $t = nsecs; $g = @gro[$s]; @first[$s] = $t; @at[$s] = $t;'
+        " if ($g) { @phy_rx = hist($t - $g); @first[$s] = $g; delete(@gro[$s]); } }"
     )
     sent = (
         f'if (str(args->name) == "{names.uplink}") {{'
@@ -89,7 +89,7 @@ def _bodies(names: Names) -> dict[str, str]:
         "vhost_poll_wakeup": "$p = @kick[tid];"
         " if ($p) { @kicked[(uint64)arg0 + 40] = $p; delete(@kick[tid]); }",
         "handle_tx_kick": _after(
-            "@kicked[(uint64)arg0]", "kick", "@run[tid] = $t; delete(@kicked[(uint64)arg0]);"
+            "@kicked[(uint64)arg0]", "vhost_tx", "@run[tid] = $t; delete(@kicked[(uint64)arg0]);"
         ),
         "handle_tx_net": "@run[tid] = nsecs;",
         "handle_rx_net": "@ran[tid] = nsecs;",
@@ -140,8 +140,9 @@ def program(attached: Iterable[str], names: Names) -> str:
     hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS)}
     bodies = _bodies(names)
     lines = []
-    for name in attached:
-        hook = hooks[name]
+    # bpftrace knows the type of a map only behind a place that writes it.
+    first = hooks["tp_napi_gro_receive_entry"]
+    for hook in sorted((hooks[name] for name in attached), key=lambda hook: hook is not first):
         probe = "kprobe" if hook.kind == FUNCTION else f"tracepoint:{_CATEGORIES[hook.symbol]}"
         lines.append(f"{probe}:{hook.symbol} {{ {bodies[hook.symbol]} }}\n")
     return "".join(lines)

@@ -20,10 +20,14 @@ def test_bpftrace_is_given_every_hook_that_vmlat_may_attach() -> None:
     hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS)}
     text = program(hooks, NAMES)
     lines = text.splitlines()
-    assert len(lines) == len(hooks)
-    for hook, line in zip(hooks.values(), lines):
-        probe = "kprobe:" if hook.kind == FUNCTION else "tracepoint:"
-        assert line.startswith(probe) and line.split()[0].endswith(f":{hook.symbol}")
+    probes = [line.split()[0] for line in lines]
+    wanted = {
+        f"{'kprobe' if hook.kind == FUNCTION else 'tracepoint'} {hook.symbol}"
+        for hook in hooks.values()
+    }
+    assert {f"{p.split(':')[0]} {p.split(':')[-1]}" for p in probes} == wanted
+    assert len(probes) == len(wanted)
+    for line in lines:
         assert line.count("{") == line.count("}") and line.count("(") == line.count(")")
     assert all(name in text for name in ('"vnet7"', '"eth9"', "1234", "5678"))
 
