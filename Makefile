@@ -31,7 +31,7 @@ bench: setup
 	$(python) -m tests.bench
 
 bench-lab: setup
-	.venv/bin/vmlat lab run --icount -- lab-python -m tests.bench.lab instructions
+	.venv/bin/vmlat lab run --count-instructions -- lab-python -m tests.bench.lab instructions
 	.venv/bin/vmlat lab run -- lab-python -m tests.bench.lab roundtrip
 
 setup:

@@ -1,39 +1,22 @@
-"""Instructions that tracing adds to a packet, counted by the emulator; for ``lab run --icount``.
+"""Instructions that tracing adds to a packet, counted by the emulator.
 
-There the only processor's clock advances by 1 ns an instruction while it executes; what it was busy
-is therefore the number of instructions, of the host and of the guest.  Nothing of it depends on how
-fast or how busy the machine is that emulates it.
+Of all processors together, the host's and the guest's, in a lab that was booted to count them: it
+does not matter how fast the machine is that emulates it, and hardly how busy.  What remains is how
+packets meet the host's own ticks and work, so rounds differ a little.
 """
 
 from __future__ import annotations
 
-import re
 import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.bench.lab_bed import LabBed
 from tests.bench.modes import Mode
 from tests.bench.table import Row, spread
-from vmlat_tui.lab.machine import ICOUNT_MARK
+from vmlat_tui.lab.executed import Executed
 
 AIM = 0.3
-_TIMERS = Path("/proc/timer_list")
-
-
-def counts_instructions() -> bool:
-    """Whether this machine's clock does."""
-    return ICOUNT_MARK in Path("/proc/cmdline").read_text().split()
-
-
-def executed() -> int:
-    """Instructions since the boot: the time in which the processor was not idle."""
-    text = _TIMERS.read_text()
-    now = re.search(r"^now at (\d+) nsecs", text, re.MULTILINE)
-    idle = re.findall(r"^\s*\.idle_sleeptime\s*:\s*(\d+) nsecs", text, re.MULTILINE)
-    assert now and len(idle) == 1, "one processor that leaves out ticks while it is idle"
-    return int(now.group(1)) - int(idle[0])
 
 
 @dataclass
@@ -55,16 +38,16 @@ class Counts:
         return [a / b for a, b in zip(self.added("vmlat"), self.added("bpftrace")) if b > 0]
 
 
-def _per_packet(bed: LabBed, pings: int) -> tuple[float, int]:
-    begin = executed()
+def _per_packet(executed: Executed, bed: LabBed, pings: int) -> tuple[float, int]:
+    begin = executed.read()
     answered = bed.ping(pings).answered
-    count = executed() - begin
+    count = executed.read() - begin
     return count / (2 * answered), 2 * answered
 
 
 def measure(rounds: int, pings: int) -> Counts:
     """Run all modes in turns; each ping is two packets."""
-    counts, bed = Counts(), LabBed()
+    counts, executed, bed = Counts(), Executed(), LabBed()
     vmlat, bpftrace = bed.modes()
     counts.points = len(vmlat.programs)
     modes: list[Mode | None] = [None, vmlat, bpftrace]
@@ -75,7 +58,7 @@ def measure(rounds: int, pings: int) -> Counts:
                 if mode:
                     stack.enter_context(mode.attached())
                 bed.ping(20)
-                each, packets = _per_packet(bed, pings)
+                each, packets = _per_packet(executed, bed, pings)
             counts.rounds.setdefault(name, []).append(each)
             counts.sent[name] = counts.sent.get(name, 0) + packets + 40
             seen = 0

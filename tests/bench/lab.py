@@ -1,6 +1,6 @@
 """The benchmarks that need a guest, inside the lab:
 
-vmlat lab run --icount -- lab-python -m tests.bench.lab instructions
+vmlat lab run --count-instructions -- lab-python -m tests.bench.lab instructions
 vmlat lab run -- lab-python -m tests.bench.lab roundtrip
 """
 
@@ -11,6 +11,7 @@ import sys
 
 from tests.bench import instructions, roundtrip
 from tests.bench.table import render
+from vmlat_tui.errors import VmlatError
 from vmlat_tui.lab import inside
 
 
@@ -28,17 +29,22 @@ def main() -> int:
     if not inside.is_inside():
         print("this benchmark runs in the lab: vmlat lab run -- …", file=sys.stderr)
         return 2
+    try:
+        _run(args)
+    except VmlatError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
     place = f"kernel {inside.lab().kernel}, scenario {inside.lab().scenario}"
     if args.what == "roundtrip":
         found = roundtrip.measure(args.rounds or 24, args.pings or 60)
         print(render(f"\nRound trip of a ping, {place}", roundtrip.rows(found)))
-        return 0
-    if not instructions.counts_instructions():
-        print("the clock here counts no instructions: vmlat lab run --icount", file=sys.stderr)
-        return 2
+        return
     counts = instructions.measure(args.rounds or 5, args.pings or 400)
     print(render(f"\nInstructions per packet, {place}", instructions.rows(counts)))
-    return 0
 
 
 if __name__ == "__main__":

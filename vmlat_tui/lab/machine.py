@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import emulator, process
+from vmlat_tui.lab import emulator, executed, process
 from vmlat_tui.lab.cpio import CpioWriter
 from vmlat_tui.lab.store import Image
 
@@ -36,12 +36,6 @@ _LINKS = 2
 #: noxsave: 6.12 panicked now and then beside a nested guest ("corrupted stack end", faults at a
 #: page's end); without XSAVE it was seen less often.  The cause is not known.
 _KERNEL_LINE = "console=ttyS0 quiet nokaslr panic=-1 random.trust_cpu=on noxsave"
-
-#: One processor that takes 1 ns for every instruction: what it was busy is how many it executed.
-_ICOUNT = ("-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0", "-smp", "1")
-_FAST = ("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2")
-#: Tells who runs inside that the clock counts instructions; the kernel itself ignores it.
-ICOUNT_MARK = "vmlat.icount"
 
 _MARK = "@lab "
 #: What a kernel that crashed says first.
@@ -86,11 +80,11 @@ class Machine:
         scenario: str,
         memory: int,
         lasting: bool = False,
-        icount: bool = False,
+        counting: bool = False,
     ) -> None:
         """Start QEMU; unless ``lasting``, it dies with this process.
 
-        With ``icount`` there is one processor, and its clock counts instructions, 1 ns each.
+        One that is ``counting`` knows how many instructions it has executed.
         """
         process.require(*PROGRAMS)
         if "," in str(CHECKOUT) or "," in str(self.directory):
@@ -98,6 +92,7 @@ class Machine:
         self._write_keys()
         self._write_initramfs(image, kernel, scenario)
         program = emulator.unpack(image.emulator, self.directory / "emulator")
+        more = executed.options(self.directory) if counting else []
         self._begin = time.monotonic()
         self._seen = 0
         for _ in range(5):  # the port may be taken between our look and QEMU's start
@@ -105,7 +100,7 @@ class Machine:
             self.console.write_bytes(b"")
             with open(self.directory / "qemu.log", "wb") as log:
                 self._process = process.start(
-                    program + self._options(image, memory, icount),
+                    program + self._options(image, memory) + more,
                     lasting,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -164,16 +159,16 @@ class Machine:
         status = None if self._process is None else self._process.poll()
         return self._error(f"QEMU ended with status {status}", "the lab has ended")
 
-    def _options(self, image: Image, memory: int, icount: bool = False) -> list[str]:
+    def _options(self, image: Image, memory: int) -> list[str]:
         command = [
             "-name", "vmlat-lab", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
-            "-machine", "q35", *(_ICOUNT if icount else _FAST),
+            "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512",
             # Without 5-level paging the emulated page walks are shorter.
-            "-cpu", "max,la57=off", "-m", str(memory),
+            "-cpu", "max,la57=off", "-smp", "2", "-m", str(memory),
             "-serial", f"file:{self.console}",
             "-kernel", str(image.kernel), "-initrd", str(self.directory / "initramfs.cpio"),
-            "-append", f"{_KERNEL_LINE} {ICOUNT_MARK}" if icount else _KERNEL_LINE,
+            "-append", _KERNEL_LINE,
             "-drive", f"file={image.root},format=raw,if=none,id=root,readonly=on,file.locking=off",
             "-device", "virtio-blk-pci,drive=root",
             "-fsdev", f"local,id=checkout,path={CHECKOUT},security_model=none,multidevs=remap",

@@ -94,7 +94,7 @@ class Visit:
 
 @contextlib.contextmanager
 def visit(
-    chosen: Release, scenario: str, memory: int, say: _Say, icount: bool = False
+    chosen: Release, scenario: str, memory: int, say: _Say, counting: bool = False
 ) -> Iterator[Visit]:
     """Boot a hypervisor, give it when it can be connected to, and leave nothing."""
     refuse_inside()
@@ -106,7 +106,7 @@ def visit(
             try:
                 made = Visit(hypervisor, chosen, scenario, say)
                 made.cold = cold
-                hypervisor.start(image, chosen.kernel, scenario, memory, icount=icount)
+                hypervisor.start(image, chosen.kernel, scenario, memory, counting=counting)
                 hypervisor.wait("ssh", say)
                 yield made
             finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import xml.etree.ElementTree as ElementTree
 from typing import Any, Optional
 from xml.sax.saxutils import quoteattr
@@ -18,8 +17,8 @@ _MEMORY_MB = 192
 #: Where the vCPUs run.  On processor 0 the hypervisor's kernel dies now and then when a guest is
 #: left, by an interrupt that comes before the host's state is back.  Most likely (read in QEMU's
 #: sources): whichever processor restores its FPU state clears a flag of the first one without a
-#: lock (cpu_clear_ignne), and so undoes that one's clearing of GIF.  One alone has no such peer.
-_VCPU_PROCESSOR = min(1, (os.cpu_count() or 1) - 1)
+#: lock (cpu_clear_ignne), and so undoes that one's clearing of GIF.
+_VCPU_PROCESSOR = 1
 
 
 def connect(seconds: float = 90.0) -> Any:
