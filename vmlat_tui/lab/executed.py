@@ -1,7 +1,7 @@
 """A machine that can read how many instructions it has executed.
 
 QEMU's own ``-icount`` would make its clock tell it, but under it a nested guest stops while it
-boots (seen on 6.1 with QEMU 10.0).  So a plugin counts, and a PCI device of the machine has the sum.
+boots (seen on 6.1, QEMU 10.0).  So a plugin counts, and a PCI device of the machine has the sum.
 """
 
 from __future__ import annotations
