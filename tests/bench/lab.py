@@ -24,7 +24,7 @@ def main() -> int:
     )
     parser.add_argument("what", choices=("instructions", "roundtrip"))
     parser.add_argument("--rounds", type=int, help="of each mode (5), or alternations (24)")
-    parser.add_argument("--pings", type=int, help="in a round (400), or a block (60)")
+    parser.add_argument("--pings", type=int, help="in a round (600), or a block (40)")
     args = parser.parse_args()
     if not inside.is_inside():
         print("this benchmark runs in the lab: vmlat lab run -- …", file=sys.stderr)
@@ -40,10 +40,10 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> None:
     place = f"kernel {inside.lab().kernel}, scenario {inside.lab().scenario}"
     if args.what == "roundtrip":
-        found = roundtrip.measure(args.rounds or 24, args.pings or 60)
+        found = roundtrip.measure(args.rounds or 24, args.pings or 40)
         print(render(f"\nRound trip of a ping, {place}", roundtrip.rows(found)))
         return
-    counts = instructions.measure(args.rounds or 5, args.pings or 400)
+    counts = instructions.measure(args.rounds or 5, args.pings or 600)
     print(render(f"\nInstructions per packet, {place}", instructions.rows(counts)))
 
 
