@@ -2,6 +2,7 @@
 # make test    set up, then all checks and tests (STEPS="unit native" for some of them)
 # make check   set up, then lint, types, import contract, unit and TUI tests
 # make bench   set up, then the benchmarks
+# make bench-lab  set up, then those that need a guest: they run in the lab, for some ten minutes
 # make setup   only the set-up
 # make clean   remove what was built here (not the packages, not the lab's cache)
 
@@ -15,7 +16,7 @@ FILES ?= .
 
 python := .venv/bin/python
 
-.PHONY: run test check bench setup format clean
+.PHONY: run test check bench bench-lab setup format clean
 
 run: setup
 	.venv/bin/vmlat --or-lab
@@ -28,6 +29,10 @@ check: setup
 
 bench: setup
 	$(python) -m tests.bench
+
+bench-lab: setup
+	.venv/bin/vmlat lab run --count-instructions -- lab-python -m tests.bench.lab instructions
+	.venv/bin/vmlat lab run -- lab-python -m tests.bench.lab roundtrip
 
 setup:
 	@sh tools/setup.sh

@@ -13,19 +13,16 @@ import os
 import shutil
 import statistics
 import struct
-import subprocess
-import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Optional
 
+from tests.bench.modes import Bpftrace, Mode
 from tests.bench.table import Row, spread
 from tests.native.meter import SILENT, Meter
-from tests.native.net import Bed, Task, wait_until, write_all
+from tests.native.net import Bed, Task, write_all
 from tests.native.wire import V4
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.points import Direction
@@ -55,20 +52,7 @@ tracepoint:skb:kfree_skb /@last[args->skbaddr]/ {
 tracepoint:skb:consume_skb /@last[args->skbaddr]/ {
   @filtered = count(); delete(@last[args->skbaddr]); delete(@first[args->skbaddr]);
 }
-BEGIN { printf("ready\\n"); }
 """
-
-
-class Mode(ABC):
-    """One way to trace; ``attached`` is a context in which it does."""
-
-    name: str
-
-    @contextmanager
-    @abstractmethod
-    def attached(self) -> Iterator[None]:
-        """Trace within this context only."""
-        yield
 
 
 def _links(programs: Sequence[int]) -> list[int]:
@@ -147,36 +131,6 @@ class Vmlat(Mode):
         self.engine.close()
 
 
-class Bpftrace(Mode):
-    """The bpftrace program, started anew for each context."""
-
-    name = "bpftrace"
-
-    def __init__(self, tap: str) -> None:
-        self._program = BPFTRACE % {"tap": tap}
-        self.last_output = ""
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        with tempfile.TemporaryDirectory() as directory:
-            output = Path(directory, "out")
-            with output.open("w") as file:
-                child = subprocess.Popen(
-                    ("bpftrace", "-B", "line", "-e", self._program),
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                )
-            try:
-                if not wait_until(lambda: "ready" in output.read_text(), 30):
-                    raise RuntimeError(f"bpftrace does not start: {output.read_text()}")
-                time.sleep(0.2)
-                yield
-            finally:
-                child.terminate()
-                child.wait(20)
-            self.last_output = output.read_text()
-
-
 @dataclass
 class Sample:
     """One round of one mode."""
@@ -243,7 +197,7 @@ def measure(kernel: Kernel, rounds: int, packets: int) -> Costs:
         stack.callback(floor.close)
         modes: list[Mode] = [floor, vmlat]
         if shutil.which("bpftrace"):
-            modes.append(Bpftrace(bed.tap.name))
+            modes.append(Bpftrace(BPFTRACE % {"tap": bed.tap.name}))
         processor = processors[-1]
         nothing = send(bed, packets, processor)
         for _ in range(rounds):
@@ -259,9 +213,7 @@ def measure(kernel: Kernel, rounds: int, packets: int) -> Costs:
                 costs.around.setdefault(mode.name, []).append((before, nothing))
         last = modes[-1]
         if isinstance(last, Bpftrace):
-            for line in last.last_output.splitlines():
-                if line.startswith("@completed:"):
-                    costs.bpftrace_count = int(line.split()[1])
+            costs.bpftrace_count = last.counted("completed")
     return costs
 
 

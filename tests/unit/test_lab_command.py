@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 
 from vmlat_tui import cli
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import command, instances, machine, process, scenarios
+from vmlat_tui.lab import command, executed, instances, machine, process, scenarios
 from vmlat_tui.lab.hypervisor import domains
 from vmlat_tui.lab.instances import Instances, State
 
@@ -219,6 +221,24 @@ def test_a_boot_that_fails_says_why(tmp_path: Any) -> None:
     hypervisor = console(tmp_path, "@lab failed no disk\n")
     with pytest.raises(VmlatError, match="no disk"):
         hypervisor.wait("ready", lambda line: None, 5)
+
+
+def test_a_counter_of_instructions_is_built_for_the_emulator(tmp_path: Any) -> None:
+    if not shutil.which("cc"):  # nothing else needs a compiler
+        with pytest.raises(UsageError, match="gcc"):
+            executed.options(tmp_path)
+        return
+    words = executed.options(tmp_path)
+    plugin, shown = tmp_path / "executed.so", tmp_path / "executed"
+    assert words[:2] == ["-plugin", f"{plugin},shown={shown}"]
+    assert shown.stat().st_size == 1 << 20
+    assert ctypes.c_int.in_dll(ctypes.CDLL(str(plugin), os.RTLD_LAZY), "qemu_plugin_version").value
+
+
+def test_a_machine_that_does_not_count_says_how_to_get_one(monkeypatch: Any, tmp_path: Any) -> None:
+    monkeypatch.setattr(executed, "_DEVICES", tmp_path)
+    with pytest.raises(UsageError, match="--count-instructions"):
+        executed.Executed()
 
 
 def test_commands_outside_the_checkout_run_in_it(tmp_path: Any) -> None:

@@ -31,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     action = add("run", "boot a hypervisor, run a command in it, and leave nothing")
     _add_machine(action)
+    action.add_argument(
+        "--count-instructions",
+        action="store_true",
+        help="let it read how many instructions it executed, to measure what probes add; needs cc",
+    )
     _add_command(action)
     action = add("up", "boot a hypervisor and leave it running in the background")
     _add_machine(action)
@@ -120,7 +125,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("no command to run", "", "vmlat lab run -- COMMAND")
     chosen, _ = _choice(args)
     begin = time.monotonic()
-    with visit(chosen, args.scenario, args.memory, _say) as lab:
+    with visit(chosen, args.scenario, args.memory, _say, args.count_instructions) as lab:
         # The connection is made while the guests boot; lab-exec waits for them.
         with _Remote(lab.line(command, _directory())) as remote:
             lab.wait_ready()

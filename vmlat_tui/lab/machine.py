@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import emulator, process
+from vmlat_tui.lab import emulator, executed, process
 from vmlat_tui.lab.cpio import CpioWriter
 from vmlat_tui.lab.store import Image
 
@@ -74,15 +74,25 @@ class Machine:
         return self._process.pid
 
     def start(
-        self, image: Image, kernel: str, scenario: str, memory: int, lasting: bool = False
+        self,
+        image: Image,
+        kernel: str,
+        scenario: str,
+        memory: int,
+        lasting: bool = False,
+        counting: bool = False,
     ) -> None:
-        """Start QEMU; unless ``lasting``, it dies with this process."""
+        """Start QEMU; unless ``lasting``, it dies with this process.
+
+        One that is ``counting`` knows how many instructions it has executed.
+        """
         process.require(*PROGRAMS)
         if "," in str(CHECKOUT) or "," in str(self.directory):
             raise UsageError("the path of the checkout has a comma", str(CHECKOUT), "move it")
         self._write_keys()
         self._write_initramfs(image, kernel, scenario)
         program = emulator.unpack(image.emulator, self.directory / "emulator")
+        more = executed.options(self.directory) if counting else []
         self._begin = time.monotonic()
         self._seen = 0
         for _ in range(5):  # the port may be taken between our look and QEMU's start
@@ -90,7 +100,7 @@ class Machine:
             self.console.write_bytes(b"")
             with open(self.directory / "qemu.log", "wb") as log:
                 self._process = process.start(
-                    program + self._options(image, memory),
+                    program + self._options(image, memory) + more,
                     lasting,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -25,6 +25,7 @@ PACKAGES = {
     "chroot": "coreutils",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "cc": "gcc libc6-dev",
 }
 
 

@@ -93,7 +93,9 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visit(chosen: Release, scenario: str, memory: int, say: _Say) -> Iterator[Visit]:
+def visit(
+    chosen: Release, scenario: str, memory: int, say: _Say, counting: bool = False
+) -> Iterator[Visit]:
     """Boot a hypervisor, give it when it can be connected to, and leave nothing."""
     refuse_inside()
     process.require(*machine.PROGRAMS)
@@ -104,7 +106,7 @@ def visit(chosen: Release, scenario: str, memory: int, say: _Say) -> Iterator[Vi
             try:
                 made = Visit(hypervisor, chosen, scenario, say)
                 made.cold = cold
-                hypervisor.start(image, chosen.kernel, scenario, memory)
+                hypervisor.start(image, chosen.kernel, scenario, memory, counting=counting)
                 hypervisor.wait("ssh", say)
                 yield made
             finally:

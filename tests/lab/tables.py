@@ -1,0 +1,53 @@
+"""The hash tables that a running agent holds in the kernel, seen from another process."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vmlat_tui.probes import layout, syscalls
+from vmlat_tui.probes.engine import Limits
+from vmlat_tui.probes.syscalls import Map
+
+_MAP_TYPE_HASH = 1
+_MAP_GET_FD_BY_ID = 14
+
+_PACKET = layout.SIZES["packets"]
+#: Those in which something could stay behind, and the size of their values.
+_VALUES = {
+    "packets": _PACKET,
+    "parked": _PACKET,
+    "taken": _PACKET,
+    "tun_entries": 16,
+    "flows": layout.SIZES["flows"],
+}
+
+
+@contextmanager
+def tables(pid: int, limits: Limits) -> Iterator[dict[str, Map]]:
+    """By name; read them when no packets run: a look-up keeps kprobes from running."""
+    entries = limits.map_sizes(0, 0)
+    named = {(entries[name], size): name for name, size in _VALUES.items()}
+    found: dict[str, Map] = {}
+    try:
+        for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            numbers = {
+                name: int(number)
+                for name, number in re.findall(r"^(\w+):\s+(\d+)$", entry.read_text(), re.MULTILINE)
+            }
+            if numbers.get("map_type") != _MAP_TYPE_HASH:
+                continue
+            name = named.get((numbers["max_entries"], numbers["value_size"]))
+            if name:
+                attributes = struct.pack("<III", numbers["map_id"], 0, 0)
+                descriptor = syscalls._bpf(_MAP_GET_FD_BY_ID, attributes)
+                found[name] = Map(descriptor, numbers["key_size"], numbers["value_size"])
+        assert set(found) == set(_VALUES), found
+        yield found
+    finally:
+        for table in found.values():
+            os.close(table.descriptor)

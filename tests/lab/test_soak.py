@@ -1,0 +1,158 @@
+"""An hour of a calm host in a minute: what grows, stays behind or is lost with time shows here.
+
+Time itself does nothing to the probes; what wears is turnover: new flows, re-used addresses of
+socket buffers, upcalls, connections that come and go.  So there are as many as in an hour (some
+25,000 flows, seven a second), as fast as the emulated machine carries them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from tests.lab.measure import Guest, Lab, Session, check_sums
+from tests.lab.tables import tables
+from vmlat_tui.probes import layout
+from vmlat_tui.probes.engine import Limits
+
+#: What the agent has for one vNIC.
+LIMITS = Limits(vnics=4)
+PHASES = 4
+#: A phase's flows fill the table of flows once: each is one in either direction.
+DATAGRAMS = 6500
+CONNECTIONS = 40
+#: None of them is one on which the remote side itself answers: that would never end.
+FIRST_PORT = 10_000
+#: Of memory from one phase to another: what the interpreter's own heap moves by.
+SLACK_KB = 1024
+
+
+class Flood:
+    """flood.py in the remote namespace."""
+
+    def __init__(self, lab: Lab, address: str) -> None:
+        self._process = subprocess.Popen(
+            [
+                "ip",
+                "netns",
+                "exec",
+                lab.remote_ns,
+                sys.executable,
+                "-m",
+                "tests.lab.flood",
+                address,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+        )
+
+    def run(self, line: str, meanwhile: Callable[[], None]) -> int:
+        """Give it a line, and wait for how many were answered."""
+        process = self._process
+        assert process.stdin and process.stdout
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        while not select.select([process.stdout], [], [], 0)[0]:
+            meanwhile()
+        return int(process.stdout.readline())
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+def resident_kb(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0])
+
+
+def segments(guest: Guest, name: str) -> tuple[int, int]:
+    """IPv4 datagrams of UDP and TCP that the guest's kernel got, and sent."""
+    got = sent = 0
+    lines = guest(name, "cat /proc/net/snmp").stdout.decode().splitlines()
+    for header, values in zip(lines[::2], lines[1::2]):
+        fields = dict(zip(header.split()[1:], map(int, values.split()[1:])))
+        if header.startswith("Udp:"):
+            got += fields["InDatagrams"] + fields["NoPorts"] + fields["InErrors"]
+            sent += fields["OutDatagrams"]
+        elif header.startswith("Tcp:"):
+            got += fields["InSegs"]
+            sent += fields["OutSegs"]
+    return got, sent
+
+
+@pytest.mark.scenario("ovs")
+def test_an_hour_s_turnover_leaves_nothing_behind(lab: Lab, guest: Guest) -> None:
+    vm = lab.vms["vm-a"]
+    assert guest(vm.name, f"ping -c 2 {lab.remote_ip4}").status == 0
+    filters = [{"protocol": "udp"}, {"protocol": "tcp"}]
+    before = segments(guest, vm.name)
+    resident: list[list[int]] = []
+    answered = 0
+    with contextlib.ExitStack() as stack:
+        session = stack.enter_context(Session(filters=filters, max_rate=20, interval_s=1.0))
+        flood = Flood(lab, vm.ip4)
+        stack.callback(flood.close)
+        pid = session.agent.pid
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+
+        def meanwhile() -> None:
+            session.pump(0.5)
+            resident[-1].append(resident_kb(pid))
+
+        for phase in range(PHASES):
+            # The next packets make upcalls: they wait without a socket buffer of their own.
+            subprocess.run(["ovs-appctl", "dpctl/del-flows"], check=True, timeout=30)
+            resident.append([])
+            begin = time.monotonic()
+            first = FIRST_PORT + phase * DATAGRAMS
+            answered += flood.run(f"udp {first} {DATAGRAMS}", meanwhile)
+            answered += flood.run(f"tcp {CONNECTIONS}", meanwhile)
+            took = time.monotonic() - begin
+            print(f"phase {phase}: {took:.1f} s, resident {resident[-1]}", flush=True)
+        session.pump(LIMITS.expire_ns / 1e9 + 2)  # and a sweep
+        check_tables(pid)
+        assert len(os.listdir(f"/proc/{pid}/fd")) == descriptors
+        result = session.finish()
+    check_sums(result)
+    got, sent = (now - then for now, then in zip(segments(guest, vm.name), before))
+    sums = {name: result.bins(name) for name in ("tx", "rx")}
+    counters = result.stats["counters"]
+    print(f"guest: {got} in, {sent} out; {sums}; {counters}; {answered} answered", flush=True)
+    total = PHASES * (DATAGRAMS + CONNECTIONS)
+    assert answered >= 0.9 * total, "the lab's own network lost too much"
+    # The guest's own kernel counted as many as went in to their end, and as came out of it.
+    assert sums["rx"]["completed"] == got
+    assert sums["tx"]["started"] == sent
+    for bins in sums.values():
+        assert bins["in_flight"] == bins["evicted"] == bins["filtered"] == 0, sums
+    assert counters["flows_full"] == 0
+    assert counters["flows_evicted"] > 0, "the table of flows was never full"
+    # The first phase fills the tables.
+    warm, last = (statistics.median(phase) for phase in (resident[1], resident[-1]))
+    assert last - warm <= SLACK_KB, resident
+
+
+def check_tables(pid: int) -> None:
+    """What is still on the way seconds after the last packet would stay there."""
+    with tables(pid, LIMITS) as found:
+        for name in ("packets", "taken"):
+            active = [v for _, v in found[name].items() if layout.packet_state(v)[0]]
+            assert not active, f"{len(active)} on the way in {name}"
+        assert not found["parked"].items()
+        for key, _ in found["tun_entries"].items():
+            assert Path("/proc", str(int.from_bytes(key, "little"))).exists(), "a task that is gone"
+        # Finished states stay for re-use; they must not crowd out what is to come.
+        assert len(found["packets"].items()) <= LIMITS.packets // 2
+        assert len(found["flows"].items()) <= LIMITS.flows * 3 // 4
