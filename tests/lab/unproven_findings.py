@@ -2,9 +2,9 @@
 
 Against a calm measurement in the same run, as absolute times mean nothing under emulation.
 
-Not a part of ``make test`` yet: what the lab itself does beside a fault is found as well (6.12: four
-of seven failed by a true finding about another thread; 5.10: two of nine by who was named).  Run it
-by its name inside the lab: ``python3 -m pytest tests/lab/unproven_findings.py``.
+Not a part of ``make test`` yet: what the lab itself does beside a fault is found as well (6.12:
+four of seven failed by a true finding about another thread; 5.10: two of nine by who was named).
+Run it by its name inside the lab: ``python3 -m pytest tests/lab/unproven_findings.py``.
 """
 
 from __future__ import annotations
