@@ -4,9 +4,9 @@ Time itself does nothing to the probes; what wears is turnover: new flows, re-us
 socket buffers, upcalls, connections that come and go.  So there are as many as in an hour (some
 25,000 flows, seven a second), as fast as the emulated machine carries them.
 
-Not a part of ``make test`` yet: in one of two runs as many packets were counted as the guest had and
-the table of flows was full (counted, but it should not be), in the other 32,969 of 36,283, and why
-is not known.  Run it by its name inside the lab.
+Not a part of ``make test`` yet: in one of two runs as many packets were counted as the guest had
+and the table of flows was full (counted, but it should not be), in the other 32,969 of 36,283, and
+why is not known.  Run it by its name inside the lab.
 """
 
 from __future__ import annotations
