@@ -5,7 +5,7 @@ socket buffers, upcalls, connections that come and go.  So there are as many as 
 25,000 flows, seven a second), as fast as the emulated machine carries them.  Only readings cannot
 be hurried: after every burst the agent gets the time for them that it has in an hour.
 
-Not a part of ``make test`` yet: in its last run every packet was counted as the guest had counted it
+Not a part of ``make test`` yet: in its last run every packet was counted as the guest counted it
 and only the table of flows had been full, and that was then given time; it has not run since.
 """
 
