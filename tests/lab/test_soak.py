@@ -27,7 +27,7 @@ from vmlat_tui.probes.engine import Limits
 
 #: What the agent has for one vNIC.
 LIMITS = Limits(vnics=4)
-PHASES = 7
+PHASES = 4
 #: A phase's flows, each of them one in either direction, would not fit into what the phase before
 #: left of the table; those of a burst fit into the quarter that readings keep free.
 BURSTS, DATAGRAMS = 4, 1600
