@@ -5,8 +5,9 @@ socket buffers, upcalls, connections that come and go.  So there are as many as 
 25,000 flows, seven a second), as fast as the emulated machine carries them.  Only readings cannot
 be hurried: after every burst the agent gets the time for them that it has in an hour.
 
-Not a part of ``make test`` yet: in its last run every packet was counted as the guest counted it
-and only the table of flows had been full, and that was then given time; it has not run since.
+Not a part of ``make test`` yet.  In its last run (6.1) the guest counted as many packets as were
+completed and nothing stayed behind, but the table of flows had been full (it waits for two readings
+now, and has not run since) and the agent's memory was not flat: 46 MB, two phases later 51.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vmlat_tui.probes.engine import Limits
 
 #: What the agent has for one vNIC.
 LIMITS = Limits(vnics=4)
-PHASES = 7
+PHASES = 4
 #: A phase's flows, each of them one in either direction, would not fit into what the phase before
 #: left of the table; those of a burst fit into the quarter that readings keep free.
 BURSTS, DATAGRAMS = 4, 1600
