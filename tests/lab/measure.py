@@ -176,7 +176,8 @@ def check_unseen(result: Result, packets: list[Frame], unseen: list[Frame]) -> N
         if point["point"] == "vhost_take"
     }
     if kind == "fentry":
-        allowed = 1 + min(result.stats["cost"]["missed_runs"], len(packets) // 50)
+        missed = result.stats["cost"]["missed_runs"]
+        allowed = 1 + len(packets) // 500 + min(missed, len(packets) // 50)
         assert len(unseen) <= allowed, [(stages(p), p["absent"]) for p in unseen[:20]]
         return
     moments = sorted(packet["stages"][0]["t_ns"] for packet in unseen)
