@@ -77,6 +77,9 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     """Press keys one after another; the last has acted when this returns."""
     await pilot.press(*keys)
     await pilot.pause()
+    deadline = time.monotonic() + 5
+    while not pilot.app.screen.children and time.monotonic() < deadline:
+        await pilot.pause(0.01)  # a new screen, on a busy machine not composed yet
 
 
 def text_of(widget: Widget) -> str:
