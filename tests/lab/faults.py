@@ -42,7 +42,7 @@ def bound(tid: int, cpu: int) -> Iterator[None]:
         assert os.sched_getaffinity(tid) == {cpu}
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):  # its VM may have been started anew
+        with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(tid, before)
 
 

@@ -165,7 +165,7 @@ def workers(name: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def watching(lab: Lab, *names: str, pinging_from: int = VCPU_CPU) -> Iterator[Watch]:
+def watching(lab: Lab, *names: str) -> Iterator[Watch]:
     """Workers are bound before the agent looks; who measures runs beside them, not the vCPUs.
 
     Who pings runs beside the vCPUs: beside the workers it would not send while they wait.
@@ -183,7 +183,7 @@ def watching(lab: Lab, *names: str, pinging_from: int = VCPU_CPU) -> Iterator[Wa
             )  # fmt: skip
             stack.callback(ping.wait)
             stack.callback(ping.kill)
-            os.sched_setaffinity(ping.pid, {pinging_from})
+            os.sched_setaffinity(ping.pid, {VCPU_CPU})
             pings[name] = ping.pid
         stack.enter_context(bound(os.getpid(), WORKER_CPU))
         yield Watch(stack.enter_context(AgentProcess()), lab, pings)

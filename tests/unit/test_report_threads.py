@@ -72,7 +72,7 @@ def test_waiting_in_the_run_queue_and_for_an_idle_exit_are_never_mixed() -> None
 
 def test_halts_of_the_vcpu_that_has_none_are_not_known() -> None:
     values = {c.id: c.value for c in thread_columns.VCPU_COLUMNS}
-    first, second = threads.vcpu_rows(look(place()))
+    first, second = look(place()).vcpus
     assert values["hits"](first) == 3 * values["blocks"](first) > 0
     assert values["window"](first) == 50_000
     assert [values[name](second) for name in ("hits", "blocks", "window", "wakes")] == [None] * 4
@@ -112,7 +112,7 @@ def test_a_window_that_never_changed_is_not_known() -> None:
 def test_what_was_waited_for_has_the_names_of_the_host() -> None:
     here = place()
     seen = look(here)
-    rows = threads.vcpu_rows(seen)
+    rows = seen.vcpus
     (state,) = wait_rows(seen.topology, rows)
     assert (state.name, state.latency_us, state.share) == ("C6", 133, 1.0)
     assert rows[0].woken is not None

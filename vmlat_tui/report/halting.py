@@ -8,7 +8,7 @@ from typing import Optional
 from vmlat_tui.model.rates import HaltRate
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.report.columns import NAME, PERCENT, RATE, SPARK, TIME, Column
-from vmlat_tui.report.threads import Look, together, vcpu_rows
+from vmlat_tui.report.threads import Look
 from vmlat_tui.session.snapshot import Place
 
 _TREND = 24
@@ -52,7 +52,7 @@ def halt_rows(place: Place, seen: Look) -> list[HaltRow]:
                 trend("failed")),
         HaltRow("then sleep", now.wakeups, None, now.mean_wait_ns or None, trend("wakeups")),
     ]  # fmt: skip
-    woken = together(vcpu_rows(seen))
+    woken = seen.vcpus_woken
     if woken is not None and woken.count and seen.seconds:
         rows.append(HaltRow("then wake", woken.count / seen.seconds, None, _waking_ns(seen)))
     return [*rows, HaltRow("invalid", now.invalid, share(now.invalid), None, trend("invalid"))]
@@ -60,7 +60,7 @@ def halt_rows(place: Place, seen: Look) -> list[HaltRow]:
 
 def _waking_ns(seen: Look) -> Optional[float]:
     """Mean time from waking to running of the VM's vCPUs."""
-    woken = together(vcpu_rows(seen))
+    woken = seen.vcpus_woken
     if woken is None or not woken.count:
         return None
     return (woken.idle.sum_ns + woken.queued.sum_ns) / woken.count
@@ -100,7 +100,7 @@ def _hit_rate(halt: Optional[HaltRate]) -> str:
 
 def windows(seen: Look) -> str:
     """The windows of the vCPUs as they are now."""
-    halts = {row.title.partition(" ")[2]: row.halts for row in vcpu_rows(seen) if row.halts}
+    halts = {row.title.partition(" ")[2]: row.halts for row in seen.vcpus if row.halts}
     known = [
         f"{number}: {_us(one.window_ns)}"
         for number, one in halts.items()

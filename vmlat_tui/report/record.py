@@ -14,6 +14,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
+from vmlat_tui.report.request import limits
 from vmlat_tui.report.run import Run
 from vmlat_tui.report.selection import Selection
 from vmlat_tui.report.vms import taps_of
@@ -67,11 +68,7 @@ class Request:
 def parse(args: argparse.Namespace) -> Request:
     """Check the options against each other, and the place; raises :class:`UsageError`."""
     packets = selection.parse(args)
-    threshold = selection.number(
-        "--latency-threshold", args.latency_threshold, 0, 60_000_000, whole=False
-    )
-    max_rate = selection.number("--max-rate", args.max_rate, 0, 1_000_000, whole=True)
-    duration_s = selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False)
+    threshold_ns, max_rate, duration_s = limits(args)
     path = Path(args.file)
     _check_place(path, args.force)
     return Request(
@@ -79,8 +76,8 @@ def parse(args: argparse.Namespace) -> Request:
         path,
         args.force,
         packets,
-        int((threshold or 0) * 1000),
-        int(max_rate or 0),
+        threshold_ns,
+        max_rate,
         duration_s,
     )
 

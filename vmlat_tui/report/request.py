@@ -69,15 +69,24 @@ def configure(
     special.add_argument("--offsets", choices=("btf", "headers"), default="btf")
 
 
-def parse(args: argparse.Namespace) -> Request:
-    """Check the options against each other; raises :class:`UsageError`."""
-    wanted = selection.parse(args)
+def limits(args: argparse.Namespace) -> tuple[int, int, Optional[float]]:
+    """``--latency-threshold`` in ns, ``--max-rate``, ``--duration`` in s.
+
+    Raises :class:`UsageError`.
+    """
     threshold = selection.number(
         "--latency-threshold", args.latency_threshold, 0, 60_000_000, whole=False
     )
-    duration = selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False)
-    count = selection.number("--count", args.count, 1, 1e15, whole=True)
     max_rate = selection.number("--max-rate", args.max_rate, 0, 1_000_000, whole=True)
+    duration = selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False)
+    return int((threshold or 0) * 1000), int(max_rate or 0), duration
+
+
+def parse(args: argparse.Namespace) -> Request:
+    """Check the options against each other; raises :class:`UsageError`."""
+    wanted = selection.parse(args)
+    threshold_ns, max_rate, duration = limits(args)
+    count = selection.number("--count", args.count, 1, 1e15, whole=True)
     timeout = selection.number("--timeout", args.timeout, 1, 600_000, whole=True)
     if args.stats and args.latency_threshold is not None:
         raise UsageError(
@@ -88,10 +97,10 @@ def parse(args: argparse.Namespace) -> Request:
     return Request(
         hosts.chosen(args),
         wanted,
-        int((threshold or 0) * 1000),
+        threshold_ns,
         duration,
         int(count) if count else None,
-        int(max_rate or 0),
+        max_rate,
         args.format == "json",
         args.stats,
         args.rung,

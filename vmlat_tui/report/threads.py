@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Optional, TypeVar
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Optional
 
 from vmlat_tui.analysis.placement import cpu_list, node_of
 from vmlat_tui.model.histogram import Histogram
@@ -13,11 +14,9 @@ from vmlat_tui.model.topology import Domain, Thread, Topology, Worker
 from vmlat_tui.model.wakeups import Halts, Wakeups
 from vmlat_tui.report.evidence import INTERVALS, rates_over
 from vmlat_tui.report.words import clean
-from vmlat_tui.session import counted, window
+from vmlat_tui.session import counted, wakes, window
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
-
-_Name = TypeVar("_Name", str, int)
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,17 @@ class Look:
     woken: Mapping[int, Wakeups]
     seconds: float
     recent: Mapping[int, float]
+
+    @cached_property
+    def vcpus(self) -> list[ThreadRow]:
+        """The VM's vCPUs whose threads are known."""
+        vcpus = self.domain.vcpus
+        return [_row(self, f"vCPU {v.number}", v.thread) for v in vcpus if v.thread]
+
+    @cached_property
+    def vcpus_woken(self) -> Optional[Wakeups]:
+        """All vCPUs' wake-ups together."""
+        return together(self.vcpus)
 
 
 def look(
@@ -133,11 +143,6 @@ def worker_rows(seen: Look) -> list[ThreadRow]:
     ]
 
 
-def vcpu_rows(seen: Look) -> list[ThreadRow]:
-    """The VM's vCPUs whose threads are known."""
-    return [_row(seen, f"vCPU {v.number}", v.thread) for v in seen.domain.vcpus if v.thread]
-
-
 def _row(seen: Look, title: str, thread: Thread, packets: Optional[float] = None) -> ThreadRow:
     rates, domain = seen.rates, seen.domain
     own = {w.thread.tid for w in domain.workers} | {v.thread.tid for v in domain.vcpus if v.thread}
@@ -185,39 +190,12 @@ def together(rows: Collection[ThreadRow]) -> Optional[Wakeups]:
     given = [row.woken for row in rows if row.woken]
     if not given:
         return None
-    idle, queued = Histogram(), Histogram()
-    for woken in given:
-        idle.merge(woken.idle)
-        queued.merge(woken.queued)
-    halts = [woken.halts for woken in given if woken.halts]
-    return Wakeups(
-        given[0].tid,
-        given[0].role,
-        idle,
-        queued,
-        sum(woken.migrations for woken in given),
-        _summed(woken.idle_states for woken in given),
-        _summed(woken.ahead for woken in given),
-        halts=Halts(
-            sum(h.polled for h in halts),
-            sum(h.polled_ns for h in halts),
-            sum(h.slept for h in halts),
-            sum(h.slept_ns for h in halts),
-            sum(h.grown for h in halts),
-            sum(h.shrunk for h in halts),
-            halts[0].window_ns if len(given) == 1 else None,
-        )
-        if halts
-        else None,
-    )
-
-
-def _summed(counts: Iterable[Mapping[_Name, int]]) -> dict[_Name, int]:
-    sums: dict[_Name, int] = {}
-    for part in counts:
-        for name, count in part.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
+    whole = wakes.together(given[0].tid, (wakes.woken(None, one) for one in given))
+    assert whole is not None
+    halts = whole.halts
+    if halts is not None and len(given) > 1:
+        halts = replace(halts, window_ns=None)
+    return replace(whole, vm_interface=None, halts=halts)
 
 
 def surroundings(place: Place, domain: Domain, tap: Optional[str]) -> str:

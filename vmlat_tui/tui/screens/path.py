@@ -164,7 +164,7 @@ class PathScreen(VmlatScreen):
         span = (f"   {self.vmlat.span.words}", "dim")
         for name, title, rows in (
             ("workers", " vhost workers", threads.worker_rows(seen) if seen else []),
-            ("vcpus", " vCPUs", threads.vcpu_rows(seen) if seen else []),
+            ("vcpus", " vCPUs", seen.vcpus if seen else []),
         ):
             empty = f"no {title.strip()} are visible" if seen else unknown
             self.query_one(f"#{name}", Table).show(rows, ((title, "title"), span), empty)

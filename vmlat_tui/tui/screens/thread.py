@@ -90,8 +90,8 @@ class ThreadScreen(VmlatScreen):
         if seen is None:
             return []
         if self._tid is None:
-            return threads.vcpu_rows(seen)
-        every = (*threads.worker_rows(seen), *threads.vcpu_rows(seen))
+            return seen.vcpus
+        every = (*threads.worker_rows(seen), *seen.vcpus)
         return [row for row in every if row.key == self._tid]
 
     @staticmethod
