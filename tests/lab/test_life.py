@@ -14,6 +14,7 @@ import pytest
 
 from tests.lab.measure import Lab, Remote, Session, check_sums, measured
 from vmlat_tui.lab import inside
+from vmlat_tui.probes import tracefs
 
 
 def ping(remote: Remote, address: str, count: int) -> int:
@@ -27,8 +28,7 @@ def ping(remote: Remote, address: str, count: int) -> int:
 
 def probes_left() -> list[str]:
     """Functions of ours in which the kernel has a probe now: all of ftrace, fentry's included."""
-    text = Path("/sys/kernel/debug/tracing/enabled_functions").read_text()
-    text += Path("/sys/kernel/debug/kprobes/list").read_text()
+    text = tracefs.read("enabled_functions") + Path("/sys/kernel/debug/kprobes/list").read_text()
     return [line for line in text.splitlines() if "tun_" in line or "ovs_" in line]
 
 
