@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, JOINS
+from vmlat_tui.model.hooks import ENDINGS, EXTRAS, FUNCTION, HOOKS, JOINS
 
 _CATEGORIES = {
     "netif_receive_skb": "net",
@@ -24,6 +24,7 @@ _CATEGORIES = {
     "kvm_apic_accept_irq": "kvm",
     "kvm_entry": "kvm",
     "kvm_vcpu_wakeup": "kvm",
+    "kvm_halt_poll_ns": "kvm",
     "cpu_idle": "power",
 }
 
@@ -126,6 +127,7 @@ def _bodies(names: Names) -> dict[str, str]:
         "sched_waking": waking,
         "sched_switch": switch,
         "cpu_idle": "@idle[cpu] = args->state;",
+        "kvm_halt_poll_ns": f"if ({thread}) {{ @window = args->new; }}",
         "kvm_vcpu_wakeup": f"if ({thread}) {{ @polled = nsecs; }}",
         "kvm_entry": f"if ({thread}) {{"
         + _after("@accepted", "guest_entry", "delete(@accepted);")
@@ -137,7 +139,7 @@ def _bodies(names: Names) -> dict[str, str]:
 
 def program(attached: Iterable[str], names: Names) -> str:
     """The program for these BPF programs of vmlat; ``KeyError`` for one that it cannot match."""
-    hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS)}
+    hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS, *EXTRAS)}
     bodies = _bodies(names)
     lines = []
     # bpftrace knows the type of a map only behind a place that writes it.

@@ -10,13 +10,13 @@ from tests.bench import roundtrip
 from tests.bench.every_point import Names, program
 from tests.bench.instructions import Counts
 from tests.bench.roundtrip import RoundTrips
-from vmlat_tui.model.hooks import ENDINGS, FUNCTION, HOOKS, JOINS
+from vmlat_tui.model.hooks import ENDINGS, EXTRAS, FUNCTION, HOOKS, JOINS
 
 NAMES = Names("vnet7", "eth9", 1234, 5678)
 
 
 def test_bpftrace_is_given_every_hook_that_vmlat_may_attach() -> None:
-    hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS)}
+    hooks = {hook.program: hook for hook in (*HOOKS, *JOINS, *ENDINGS, *EXTRAS)}
     text = program(hooks, NAMES)
     lines = text.splitlines()
     probes = [line.split()[0] for line in lines]
