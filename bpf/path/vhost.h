@@ -33,7 +33,7 @@ INLINE struct worker *worker_here(void)
 {
 	u32 tid = bpf_get_current_pid_tgid(), zero = 0, index = tid & (WATCH_ROOM - 1), *kinds;
 	struct worker *w = workers.lookup(&tid), *blank;
-	struct wake *still;
+	struct wake *still, *running;
 
 	if (w)
 		return w;
@@ -42,6 +42,9 @@ INLINE struct worker *worker_here(void)
 	if (!blank || !still || workers.update(&tid, blank))
 		return 0;
 	wakes.update(&tid, still);
+	running = wakes.lookup(&tid);
+	if (running)
+		running->runs = 1;
 	kinds = watched.lookup(&index);
 	if (kinds)
 		*kinds |= WATCH_WORKER;
@@ -332,41 +335,94 @@ int tp_sched_waking(struct arguments *ctx)
 
 	struct wake *k = wakes.lookup(&tid);
 
-	if (k)
+	/* On its way to sleep it just goes on: there is no switch to wait for. */
+	if (k && !k->runs)
 		k->woken_t = now;
 	return 0;
 }
 
-/* A woken thread runs: what had it waited for? */
-INLINE void book_wake(struct wake *k, u64 before, u64 now)
+/* Whose turn took most of the time from `since` to `now` on this processor. */
+INLINE struct turn *longest_turn(struct context *x, u64 since, u64 now)
 {
-	struct context *x = context();
-	u32 tid = LOAD(u32, before, TASK_PID, TP_DIRECT), cpu = bpf_get_smp_processor_id();
+	u64 longest = 0, end = now;
+	u32 found = x->turn;
+
+#pragma clang loop unroll(disable)
+	for (u32 back = 0; back < TURNS; back++) {
+		u32 index = (x->turn - back) & (TURNS - 1);
+		u64 begin = x->turns[index].since, from = begin > since ? begin : since;
+
+		if (!begin) /* of before the measurement */
+			break;
+		if (end - from > longest) {
+			longest = end - from;
+			found = index;
+		}
+		if (begin <= since)
+			break;
+		end = begin;
+	}
+	x->longest_ns = longest;
+	return &x->turns[found & (TURNS - 1)];
+}
+
+/* That task held the processor while another waited.  Who did it for longest stays. */
+INLINE void book_ahead(struct wake *k, struct turn *turn, u64 held_ns)
+{
+	struct ahead *a = &k->ahead[turn->tid & (AHEAD - 1)];
+
+	if (a->tid == turn->tid) {
+		a->held_ns += held_ns;
+	} else if (a->held_ns >= held_ns) {
+		a->held_ns -= held_ns;
+	} else {
+		a->held_ns = held_ns - a->held_ns;
+		a->tid = turn->tid;
+		/* It may have ended since, and another task lie there. */
+		if (LOAD(u32, turn->task, TASK_PID, 0) != turn->tid ||
+		    bpf_probe_read_kernel(a->comm, sizeof(a->comm), (void *)(turn->task + TASK_COMM)))
+			a->comm[0] = 0;
+	}
+}
+
+/* A woken thread runs: what had it waited for? */
+INLINE void book_wake(struct wake *k, struct context *x, u64 now)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct turn *turn = longest_turn(x, k->woken_t, now);
 
 	if (k->cpu != cpu && k->idle.count + k->queued.count)
 		k->migrations += 1;
 	k->cpu = cpu;
-	count_leg(tid ? &k->queued : &k->idle, now - k->woken_t, 1);
+	count_leg(turn->tid ? &k->queued : &k->idle, now - k->woken_t, 1);
 	k->woken_t = 0;
-	if (!tid) {
-		u32 state = x ? x->idle_state : 0;
+	if (turn->tid) {
+		book_ahead(k, turn, x->longest_ns);
+	} else {
+		u32 state = x->idle_state;
 
 		k->idle_states[state < IDLE_STATES ? state : IDLE_STATES - 1] += 1;
+	}
+}
+
+/* A watched thread leaves its processor. */
+INLINE void leave(u32 tid, int preempted)
+{
+	u32 kinds = watched_as(tid);
+	struct wake *k;
+
+	if (!kinds)
 		return;
-	}
+	k = wakes.lookup(&tid);
+	if (k)
+		k->runs = 0;
+	if (!preempted && (kinds & WATCH_WORKER)) {
+		struct worker *w = workers.lookup(&tid);
 
-	struct ahead *a = &k->ahead[tid & (AHEAD - 1)];
-
-	if (a->tid != tid) { /* who is met often stays */
-		if (a->count > 1) {
-			a->count -= 1;
-			return;
-		}
-		a->tid = tid;
-		a->count = 0;
-		bpf_probe_read_kernel(a->comm, sizeof(a->comm), (void *)(before + TASK_COMM));
+		READY_OR(return);
+		if (w)
+			settle(w, s, c);
 	}
-	a->count += 1;
 }
 
 INLINE void run_worker(struct worker *w, u64 now)
@@ -385,23 +441,11 @@ INLINE void run_worker(struct worker *w, u64 now)
 	}
 }
 
-/* a: whether it is a preemption, who ran, who will run. */
-int tp_sched_switch(struct arguments *ctx)
+/* A watched thread comes on this processor. */
+INLINE void enter(struct context *x, u32 tid, u32 kinds, u64 now)
 {
-	u64 before = ctx->a[1], after = ctx->a[2], now;
-	u32 left = LOAD(u32, before, TASK_PID, TP_DIRECT), tid = LOAD(u32, after, TASK_PID, TP_DIRECT);
-	u32 kinds = watched_as(tid);
+	struct wake *k;
 
-	if (!(ctx->a[0] & 1) && (watched_as(left) & WATCH_WORKER)) {
-		struct worker *w = workers.lookup(&left);
-
-		READY;
-		if (w)
-			settle(w, s, c);
-	}
-	if (!kinds)
-		return 0;
-	now = bpf_ktime_get_ns();
 	if (kinds & WATCH_WORKER) {
 		struct worker *w = workers.lookup(&tid);
 
@@ -416,11 +460,28 @@ int tp_sched_switch(struct arguments *ctx)
 			v->on_cpu = bpf_get_smp_processor_id();
 		}
 	}
+	k = wakes.lookup(&tid);
+	if (!k)
+		return;
+	k->runs = 1;
+	if (k->woken_t)
+		book_wake(k, x, now);
+}
 
-	struct wake *k = wakes.lookup(&tid);
+/* a: whether it is a preemption, who ran, who will run. */
+int tp_sched_switch(struct arguments *ctx)
+{
+	u64 after = ctx->a[2], now = bpf_ktime_get_ns();
+	u32 tid = LOAD(u32, after, TASK_PID, TP_DIRECT), kinds = watched_as(tid);
+	struct context *x = context();
 
-	if (k && k->woken_t)
-		book_wake(k, before, now);
+	if (!x)
+		return 0;
+	leave(LOAD(u32, ctx->a[1], TASK_PID, TP_DIRECT), ctx->a[0] & 1);
+	if (kinds)
+		enter(x, tid, kinds, now);
+	x->turn = (x->turn + 1) & (TURNS - 1);
+	x->turns[x->turn] = (struct turn){.since = now, .task = after, .tid = tid};
 	return 0;
 }
 

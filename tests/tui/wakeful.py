@@ -67,7 +67,7 @@ class Wakeful(Stream):
                     queued=waits if queued else Histogram(),
                     migrations=0,
                     idle_states={} if queued else {C6: waits.count},
-                    ahead={self.ahead: waits.count} if queued else {},
+                    ahead_ns={self.ahead: waits.sum_ns} if queued else {},
                     vm_interface=tap if worker else None,
                     halts=None if worker else self.halts(waits.count),
                 ).to_json()

@@ -72,7 +72,8 @@ def some_evidence(seed: int) -> Evidence:
 
     legs = {leg: some() for leg in (*LEGS, *_EXTRA) if chance.random() < 0.6}
     rows = tuple(
-        woken(tid, some(), some(), migrations=chance.randrange(count), ahead={"{tid}": 5, "y": 4},
+        woken(tid, some(), some(), migrations=chance.randrange(count),
+              ahead_ns={"{tid}": 5_000, "y": 4_000},
               idle_states={-1: 1, 0: chance.randrange(count), 1: chance.randrange(count)})
         for tid in (WORKER, VCPU, OTHER_VCPU)
     )  # fmt: skip

@@ -41,7 +41,9 @@ BUSY = 812_000
 def queued(ahead: dict[str, int], on: Topology | None = None) -> Evidence:
     """The worker waits for its CPU whenever it is woken for a received packet."""
     leg = many(BUSY)
-    return evidence({RX_WAKE: leg}, (woken(queued=leg, ahead=ahead),), on)
+    scale = leg.sum_ns // sum(ahead.values())
+    held_ns = {name: part * scale for name, part in ahead.items()}
+    return evidence({RX_WAKE: leg}, (woken(queued=leg, ahead_ns=held_ns),), on)
 
 
 # ---- run-queue wait -----------------------------------------------------------------------------
@@ -56,7 +58,7 @@ def test_a_busy_loop_on_the_workers_cpu_is_named_and_nothing_else_is() -> None:
     assert finding.explained.p50_ns == finding.explained.p99_ns == near(BUSY)
     assert finding.explained.direction is Direction.RX and finding.severity is Severity.WRONG
     assert "vhost worker 2030 waited for CPU 6 behind other tasks in 100 % of" in finding.sentence
-    assert "99 % of them behind busyloop (tid 77, 97 % of that CPU)" in finding.sentence
+    assert "99 % of that time behind busyloop (tid 77, 97 % of that CPU)" in finding.sentence
     assert "taskset -pc 2030" in finding.remedy and finding.legs == (RX_WAKE,)
 
 
@@ -71,7 +73,7 @@ def test_a_vcpu_ahead_is_called_by_its_vm() -> None:
 
 def test_the_vcpu_of_another_vm_is_not_taken_for_the_one_that_waits() -> None:
     leg, here = many(BUSY), topology()
-    row = woken(VCPU, queued=leg, ahead={"CPU 0/KVM": 9})
+    row = woken(VCPU, queued=leg, ahead_ns={"CPU 0/KVM": leg.sum_ns})
 
     def said(*names: str) -> str:
         others = []
@@ -94,7 +96,7 @@ def test_many_tasks_ahead_of_a_bound_worker_are_a_matter_of_isolation() -> None:
     assert ids(queued(crowd)) == ["worker-cpu-not-isolated"]
     cpus = tuple(replace(cpu, isolated=cpu.number == CPU) for cpu in host.cpus())
     finding = one(queued(crowd, topology(cpus=cpus)), "worker-run-queue")
-    assert finding.sentence.endswith("most often behind a, b, c")
+    assert finding.sentence.endswith("most of that time behind a, b, c")
 
 
 def test_many_tasks_ahead_of_a_worker_that_may_run_anywhere_are_run_queue_wait() -> None:
@@ -106,7 +108,7 @@ def test_many_tasks_ahead_of_a_worker_that_may_run_anywhere_are_run_queue_wait()
 
 def test_a_vcpu_that_waits_is_named_too() -> None:
     leg = many(BUSY)
-    given = evidence({VCPU_WAKE: leg}, (woken(VCPU, queued=leg, ahead={"burn": 9}),))
+    given = evidence({VCPU_WAKE: leg}, (woken(VCPU, queued=leg, ahead_ns={"burn": leg.sum_ns}),))
     finding = one(given, "vcpu-shares-cpu")
     assert finding.sentence.startswith("vCPU 0 waited for CPU 2")
     assert ids(given) == ["vcpu-shares-cpu"]
@@ -114,7 +116,8 @@ def test_a_vcpu_that_waits_is_named_too() -> None:
 
 def test_a_wait_that_is_not_material_is_no_finding() -> None:
     leg = many(240)
-    assert ids(evidence({RX_WAKE: leg}, (woken(queued=leg, ahead={"busyloop": 9}),))) == []
+    row = woken(queued=leg, ahead_ns={"busyloop": leg.sum_ns})
+    assert ids(evidence({RX_WAKE: leg}, (row,))) == []
     rare = mixed((900, 995), (BUSY, 5))
     given = evidence({RX_WAKE: rare}, (woken(idle=many(900, 995), queued=many(BUSY, 5)),))
     assert ids(given) == [], "one packet in 200"
@@ -129,7 +132,8 @@ def test_a_worker_bound_to_a_vcpus_cpu_is_not_blamed_if_nobody_waits() -> None:
 
 def test_a_division_that_is_not_sure_is_only_likely() -> None:
     leg = many(BUSY)
-    row = woken(idle=many(BUSY, 400), queued=many(BUSY, 600), ahead={"busyloop": 9})
+    waits = many(BUSY, 600)
+    row = woken(idle=many(BUSY, 400), queued=waits, ahead_ns={"busyloop": waits.sum_ns})
     finding = one(evidence({RX_WAKE: leg}, (row,)), "worker-shares-cpu")
     assert finding.sureness is Sureness.LIKELY
     assert finding.explained is not None and finding.explained.mean_ns == pytest.approx(
@@ -139,7 +143,7 @@ def test_a_division_that_is_not_sure_is_only_likely() -> None:
 
 def test_wakeups_of_other_vms_count_for_nothing() -> None:
     leg = many(BUSY)
-    other = replace(woken(queued=leg, ahead={"x": 9}), tid=9999, vm_interface="vnet7")
+    other = replace(woken(queued=leg, ahead_ns={"x": leg.sum_ns}), tid=9999, vm_interface="vnet7")
     assert ids(evidence({RX_WAKE: leg}, (other,))) == []
 
 
@@ -268,7 +272,7 @@ def test_invalid_polls_are_the_guests_doing_too() -> None:
 
 def test_a_vcpu_that_waits_for_another_task_is_not_halt_pollings_fault() -> None:
     given = halted(0)
-    row = woken(VCPU, queued=many(40_000), ahead={"burn": 9})
+    row = woken(VCPU, queued=many(40_000), ahead_ns={"burn": many(40_000).sum_ns})
     assert ids(replace(given, wakeups={VCPU: row})) == ["vcpu-shares-cpu"]
 
 
@@ -302,7 +306,7 @@ def test_what_explains_most_comes_first_and_what_is_only_possible_last() -> None
     leg, short = many(90_000), many(20_000)
     rows = (
         woken(idle=leg, idle_states={1: 1000}),
-        woken(VCPU, queued=short, ahead={"burn": 9}),
+        woken(VCPU, queued=short, ahead_ns={"burn": short.sum_ns}),
         woken(OTHER_VCPU, idle=many(900)),
     )
     on = topology(busy_poll_us={"vnet0": 0})

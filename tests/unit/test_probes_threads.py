@@ -101,12 +101,12 @@ def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: 
     wake = bytearray(layout.SIZES["wakes"])
     leg = layout.SIZES["legs"]
     struct.pack_into("<II", wake, 8, 1, 5)  # on CPU 1 last, moved five times
-    struct.pack_into("<3Q", wake, 16, 2, 300, 200)
-    struct.pack_into("<2I", wake, 16 + 32, 0, 2)
-    struct.pack_into("<3Q", wake, 16 + leg, 1, 90, 90)
-    struct.pack_into("<I", wake, 16 + leg + 32 + 4 * 3, 1)
-    struct.pack_into("<2I", wake, 16 + 2 * leg, 0, 2)
-    struct.pack_into("<II16s", wake, 16 + 2 * leg + 4 * layout.IDLE_STATES, 99, 1, b"busy")
+    struct.pack_into("<3Q", wake, 24, 2, 300, 200)
+    struct.pack_into("<2I", wake, 24 + 32, 0, 2)
+    struct.pack_into("<3Q", wake, 24 + leg, 1, 90, 90)
+    struct.pack_into("<I", wake, 24 + leg + 32 + 4 * 3, 1)
+    struct.pack_into("<2I", wake, 24 + 2 * leg, 0, 2)
+    struct.pack_into("<QI4x16s", wake, 24 + 2 * leg + 4 * layout.IDLE_STATES, 88, 99, b"busy")
     loaded.tables["workers"][u32(60)] = worker(3)
     loaded.tables["wakes"][u32(60)] = bytes(wake)
     found = {row.tid: (slot, row) for slot, row in followed.wakeups()}
@@ -114,7 +114,7 @@ def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: 
         3,
         Wakeups(
             60, Role.WORKER, Histogram(2, 300, 200, {1: 2}), Histogram(1, 90, 90, {3: 1}), 5,
-            {1: 2}, {"busy": 1},
+            {1: 2}, {"busy": 88},
         ),
     )  # fmt: skip
     assert found[70][0] == 255 and found[70][1].role is Role.VCPU and found[70][1].count == 0

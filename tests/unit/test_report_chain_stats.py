@@ -142,7 +142,7 @@ WAKEUPS = [
     Wakeups(312, Role.VCPU, histogram(10_400), Histogram(), 0, {-1: 1}).to_json(),
     Wakeups(
         309, Role.WORKER, histogram(15_000, 17_000), histogram(90_000), 2, {1: 2},
-        {EVIL: 1}, "vnet0",
+        {EVIL: 88_500}, "vnet0",
     ).to_json(),
 ]  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_wake_ups_say_what_each_thread_waited_for() -> None:
         "  worker TID=309 of vnet0: 3 wake-ups, 2 on another CPU than before",
         f"    its CPU was idle: 2, {about(15_000, 17_000)}; 2 from state 1",
         f"    another task ran: 1, {about(90_000)};"
-        " 1 behind a\N{REPLACEMENT CHARACTER}[31mb\N{REPLACEMENT CHARACTER}c",
+        " 88.500 behind a\N{REPLACEMENT CHARACTER}[31mb\N{REPLACEMENT CHARACTER}c",
         "  vCPU TID=312: 1 wake-ups",
         f"    its CPU was idle: 1, {about(10_400)}; 1 from an unknown state",
     ]

@@ -117,6 +117,9 @@ def test_what_was_waited_for_has_the_names_of_the_host() -> None:
     assert (state.name, state.latency_us, state.share) == ("C6", 133, 1.0)
     assert rows[0].woken is not None
     odd = replace(rows[0], woken=replace(rows[0].woken, idle_states={-1: 3, 9: 2},
-                                         ahead={"\x1b[2Jx": 9}))  # fmt: skip
-    names = [row.name for row in wait_rows(seen.topology, [odd])]
-    assert names[1:] == ["not known", "state 9"] and "\x1b" not in names[0]
+                                         ahead_ns={"\x1b[2Jx": 9}))  # fmt: skip
+    assert [row.name for row in wait_rows(seen.topology, [odd])] == ["not known", "state 9"]
+    (busy,) = threads.worker_rows(look(place(ahead="\x1b[2Jx")))
+    (row,) = wait_rows(seen.topology, [busy])
+    assert busy.woken and (row.held_ns, row.share) == (busy.woken.queued.sum_ns, 1.0)
+    assert row.kind == "behind task" and "\x1b" not in row.name

@@ -47,7 +47,7 @@ def one(*idle: int, migrations: int = 0, states: Optional[dict[int, int]] = None
 def test_wakeups_grow_and_are_put_together_again() -> None:
     first, second = one(5, 70), one(5, 70, 900, migrations=2, states={1: 3})
     grown = woken(first, second)
-    assert grown.migrations == 2 and grown.idle_states == ((1, 3),) and grown.ahead == ()
+    assert grown.migrations == 2 and grown.idle_states == ((1, 3),) and grown.ahead_ns == ()
     assert together(7, (woken(None, first), grown)) == second
     assert together(7, ()) is None
     left = without(second, one(900, migrations=2, states={1: 3}))

@@ -206,7 +206,7 @@ _HALTS = _object(
 _WAKEUPS_ROW = _also(_object(
     tid=_COUNT, role=_word("worker|vcpu"), vm_interface=_or_none(_TEXT), idle=_HISTOGRAM,
     queued=_HISTOGRAM, migrations=_COUNT, idle_states=_each(_pair(_WHOLE, _COUNT), most=64),
-    ahead=_each(_pair(_TEXT, _COUNT), most=4096),
+    ahead_ns=_each(_pair(_TEXT, _COUNT), most=4096),
 ), halts=_or_none(_HALTS))  # fmt: skip
 
 _FRAMES: dict[str, Check] = {

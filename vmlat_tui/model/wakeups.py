@@ -63,9 +63,10 @@ class Halts:
 class Wakeups:
     """All wake-ups of one thread since the measurement began.
 
-    ``idle``: waking to running where the CPU was idle before; ``queued``: where another task ran
-    there.  ``idle_states`` counts the former by the number of the idle state that was left (-1: not
-    known).  ``ahead`` are the tasks that ran there instead: name -> wake-ups that waited for it.
+    ``idle``: waking to running where the CPU was idle for most of that time; ``queued``: where
+    another task ran there.  ``idle_states`` counts the former by the number of the idle state that
+    was left (-1: not known).  ``ahead_ns`` are the tasks that ran there instead, of each wait the
+    one that ran for longest: name -> how long; of many tasks those that ran for longest are known.
     ``migrations``: wake-ups after which it ran on another CPU than before.
     """
 
@@ -75,7 +76,7 @@ class Wakeups:
     queued: Histogram
     migrations: int
     idle_states: Mapping[int, int] = field(default_factory=dict)
-    ahead: Mapping[str, int] = field(default_factory=dict)
+    ahead_ns: Mapping[str, int] = field(default_factory=dict)
     #: The worker's vNIC, None for a vCPU.
     vm_interface: Optional[str] = None
     #: Of a vCPU; None for a worker, and where they were not counted.
@@ -101,7 +102,7 @@ class Wakeups:
             "queued": self.queued.to_json(),
             "migrations": self.migrations,
             "idle_states": [[state, count] for state, count in sorted(self.idle_states.items())],
-            "ahead": [[name, count] for name, count in self.ahead.items()],
+            "ahead_ns": [[name, ns] for name, ns in self.ahead_ns.items()],
             "halts": self.halts.to_json() if self.halts else None,
         }
 
@@ -115,7 +116,7 @@ class Wakeups:
             queued=Histogram.from_json(value["queued"]),
             migrations=int(value["migrations"]),
             idle_states={int(state): int(count) for state, count in value["idle_states"]},
-            ahead={str(name): int(count) for name, count in value["ahead"]},
+            ahead_ns={str(name): int(ns) for name, ns in value["ahead_ns"]},
             vm_interface=value["vm_interface"],
             halts=halts_of(value),
         )

@@ -31,6 +31,8 @@ WATCH_VCPU = 2
 #: The last idle state stands for all deeper ones.
 IDLE_STATES = 16
 AHEAD = 4
+#: The last tasks of a processor that are remembered.
+TURNS = 8
 FIELD_SRC, FIELD_DST, FIELD_SPORT, FIELD_DPORT, FIELD_PROTO, FIELD_VERSION = 1, 2, 4, 8, 16, 32
 ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
 
@@ -63,10 +65,10 @@ _SIGNAL = struct.Struct("<8Q7IHBB")
 _WORKER = struct.Struct(f"<8QI4B6I{_SIGNAL.size}s")
 _LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
 _VCPU = struct.Struct(f"<3Q4I{LANES * _LANE.size}s")
-_AHEAD = struct.Struct("<II16s")
+_AHEAD = struct.Struct("<QI4x16s")
 _HALTS = struct.Struct("<4Q4I")
 _WAKE = struct.Struct(
-    f"<QII{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s{_HALTS.size}s"
+    f"<QIII4x{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s{_HALTS.size}s"
 )
 _FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
 _FLOW_VALUE = struct.Struct("<4Q")
@@ -109,6 +111,7 @@ def macros() -> dict[str, int]:
         "WATCH_ROOM": WATCH_ROOM,
         "IDLE_STATES": IDLE_STATES,
         "AHEAD": AHEAD,
+        "TURNS": TURNS,
         "ABSENCE_ROOM": ABSENCE_ROOM,
         "FIELD_SRC": FIELD_SRC,
         "FIELD_DST": FIELD_DST,
@@ -378,15 +381,24 @@ def leg(part: bytes) -> Histogram:
 
 def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wakeups:
     """``struct wake`` of a thread."""
-    v = _WAKE.unpack(value)
-    states = {number: count for number, count in enumerate(v[5 : 5 + IDLE_STATES]) if count}
-    ahead: dict[str, int] = {}
-    for _, count, comm in _AHEAD.iter_unpack(v[5 + IDLE_STATES]):
-        if count:
-            name = comm.split(b"\0")[0].decode(errors="replace")
-            ahead[name] = ahead.get(name, 0) + count
-    halted = halts(v[6 + IDLE_STATES]) if role is Role.VCPU else None
-    return Wakeups(tid, role, leg(v[3]), leg(v[4]), v[2], states, ahead, vm_interface, halted)
+    _, _, migrations, _, idle, queued, *states, ahead, halted = _WAKE.unpack(value)
+    left = {number: count for number, count in enumerate(states) if count}
+    held_ns: dict[str, int] = {}
+    for ns, _, comm in _AHEAD.iter_unpack(ahead):
+        name = comm.split(b"\0")[0].decode(errors="replace")
+        if ns and name:
+            held_ns[name] = held_ns.get(name, 0) + ns
+    return Wakeups(
+        tid,
+        role,
+        leg(idle),
+        leg(queued),
+        migrations,
+        left,
+        held_ns,
+        vm_interface,
+        halts(halted) if role is Role.VCPU else None,
+    )
 
 
 def halts(value: bytes) -> Halts:

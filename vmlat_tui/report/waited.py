@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.report.columns import COUNT, PERCENT, TEXT, Column
+from vmlat_tui.report.columns import COUNT, PERCENT, TEXT, TIME, Column
 from vmlat_tui.report.threads import ThreadRow, together
 from vmlat_tui.report.words import clean
 
 
 @dataclass(frozen=True)
 class WaitRow:
-    """So many of the wake-ups waited for this; ``latency_us`` is the idle state's own figure."""
+    """What was waited for.
+
+    Of an idle state ``count`` are the wake-ups that left it, ``share`` is of all wake-ups, and
+    ``latency_us`` its own figure.  Of a task that ran ``held_ns`` is for how long, and ``share`` is
+    of all waits behind tasks.
+    """
 
     kind: str
     name: str
-    count: int
     share: float
+    count: Optional[int] = None
     latency_us: Optional[int] = None
+    held_ns: Optional[int] = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -29,7 +35,7 @@ class WaitRow:
 
 
 def wait_rows(topology: Topology, rows: Sequence[ThreadRow]) -> list[WaitRow]:
-    """The most frequent first; states have the names that they have on the threads' CPU."""
+    """The largest share first; states have the names that they have on the threads' CPU."""
     woken = together(rows)
     if woken is None or not woken.count:
         return []
@@ -40,19 +46,23 @@ def wait_rows(topology: Topology, rows: Sequence[ThreadRow]) -> list[WaitRow]:
         known = states[number] if 0 <= number < len(states) else None
         name = clean(known.name) if known else f"state {number}" if number >= 0 else "not known"
         latency_us = known.latency_us if known else None
-        found.append(WaitRow("left idle state", name, count, count / woken.count, latency_us))
+        found.append(WaitRow("left idle state", name, count / woken.count, count, latency_us))
     found += [
-        WaitRow("behind task", clean(name), count, count / woken.count)
-        for name, count in woken.ahead.items()
+        WaitRow("behind task", clean(name), min(ns / woken.queued.sum_ns, 1.0), held_ns=ns)
+        for name, ns in woken.ahead_ns.items()
+        if woken.queued.sum_ns
     ]
-    return sorted(found, key=lambda row: -row.count)
+    return sorted(found, key=lambda row: -row.share)
 
 
 WAIT_COLUMNS: tuple[Column[WaitRow], ...] = (
     Column("kind", "waited for", 15, TEXT, lambda r: r.kind, 0),
     Column("name", "which", 15, TEXT, lambda r: r.name, 0, 24),
     Column("count", "wake-ups", 9, COUNT, lambda r: r.count, 0),
-    Column("share", "share", 7, PERCENT, lambda r: r.share, 0, help="of all its wake-ups"),
+    Column("share", "share", 7, PERCENT, lambda r: r.share, 0,
+           help="of all its wake-ups; of a task, of the time that it waited behind tasks"),
+    Column("held", "ran", 8, TIME, lambda r: r.held_ns, 0,
+           help="for how long the task ran while the thread waited"),
     Column("latency", "exit latency µs", 15, COUNT, lambda r: r.latency_us, 1,
            help="of the idle state, as its driver says"),
 )  # fmt: skip

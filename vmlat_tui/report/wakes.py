@@ -61,8 +61,10 @@ def wakeups_lines(rows: Sequence[Wakeups], known: Mapping[int, str]) -> list[str
             for state, n in sorted(row.idle_states.items(), key=lambda item: -item[1])
         )
         lines += _waited("its CPU was idle", row.idle, states)
-        ahead = sorted(row.ahead.items(), key=lambda item: -item[1])
-        behind = ", ".join(f"{n} behind {clean(task)}" for task, n in ahead[:_AHEAD])
+        ahead = sorted(row.ahead_ns.items(), key=lambda item: -item[1])
+        behind = ", ".join(
+            f"{microseconds(ns)} behind {clean(task)}" for task, ns in ahead[:_AHEAD]
+        )
         lines += _waited("another task ran", row.queued, behind)
     return lines
 

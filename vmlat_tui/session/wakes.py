@@ -26,7 +26,7 @@ class Woken(NamedTuple):
     queued: bytes
     migrations: int
     idle_states: tuple[tuple[int, int], ...]
-    ahead: tuple[tuple[str, int], ...]
+    ahead_ns: tuple[tuple[str, int], ...]
     halts: Optional[Halts]
 
 
@@ -45,7 +45,7 @@ def read(row: Mapping[str, Any], before: Optional[Wakeups]) -> Wakeups:
         queued=_histogram(queued),
         migrations=row["migrations"],
         idle_states=dict(row["idle_states"]),
-        ahead=dict(row["ahead"]),
+        ahead_ns=dict(row["ahead_ns"]),
         vm_interface=row["vm_interface"],
         halts=halts,
     )
@@ -65,7 +65,7 @@ def woken(before: Optional[Wakeups], after: Wakeups) -> Woken:
         grown(before.queued if before else nothing, after.queued),
         max(0, after.migrations - (before.migrations if before else 0)),
         tuple(_more(before.idle_states if before else {}, after.idle_states).items()),
-        tuple(_more(before.ahead if before else {}, after.ahead).items()),
+        tuple(_more(before.ahead_ns if before else {}, after.ahead_ns).items()),
         _halted(before.halts if before else None, after.halts),
     )
 
@@ -96,10 +96,10 @@ def together(tid: int, parts: Iterable[Woken]) -> Optional[Wakeups]:
     if not given:
         return None
     states: Counter[int] = Counter()
-    ahead: Counter[str] = Counter()
+    ahead_ns: Counter[str] = Counter()
     for part in given:
         states.update(dict(part.idle_states))
-        ahead.update(dict(part.ahead))
+        ahead_ns.update(dict(part.ahead_ns))
     last = given[-1]
     return Wakeups(
         tid,
@@ -108,7 +108,7 @@ def together(tid: int, parts: Iterable[Woken]) -> Optional[Wakeups]:
         merged(part.queued for part in given),
         sum(part.migrations for part in given),
         dict(states),
-        dict(ahead),
+        dict(ahead_ns),
         last.vm_interface,
         _halts_together(part.halts for part in given),
     )

@@ -180,12 +180,24 @@ struct vcpu {
 	struct lane lanes[LANES];
 };
 
-/* What one processor is just doing. */
+/* A task's turn on a processor. */
+struct turn {
+	u64 since;
+	u64 task;
+	u32 tid;
+	u32 pad;
+};
+
+/* What one processor is just doing, and the tasks that it ran last. */
 struct context {
 	u64 skb;	   /* given to a tap, whose reader may be woken for it */
 	u64 work;	   /* queued, and its worker may be woken for it */
 	u32 work_tid;	   /* by this task */
 	u32 idle_state;	   /* entered last */
+	u32 turn;	   /* of the current task */
+	u32 pad;
+	u64 longest_ns;	   /* work of longest_turn() */
+	struct turn turns[TURNS];
 };
 
 /* Entry of a task into tun. */
@@ -229,8 +241,9 @@ struct leg {
 
 /* A task that ran instead of a woken one. */
 struct ahead {
+	u64 held_ns;	   /* the processor, while the other waited */
 	u32 tid;
-	u32 count;
+	u32 pad;
 	char comm[16];
 };
 
@@ -251,7 +264,9 @@ struct wake {
 	u64 woken_t;	   /* 0: it is not being woken */
 	u32 cpu;	   /* where it ran before */
 	u32 migrations;
-	struct leg idle;   /* the processor was idle */
+	u32 runs;	   /* it has a processor: waking it means nothing */
+	u32 pad;
+	struct leg idle;   /* most of the time the processor was idle */
 	struct leg queued; /* another task ran there */
 	u32 idle_states[IDLE_STATES];
 	struct ahead ahead[AHEAD];

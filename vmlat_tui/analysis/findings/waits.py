@@ -13,7 +13,7 @@ from vmlat_tui.analysis.findings.words import percent, quantiles
 from vmlat_tui.model.topology import Domain, Thread
 from vmlat_tui.model.wakeups import Role, Wakeups
 
-#: One task that was ahead in so many of the waits is the cause of them.
+#: One task that ran for so much of the time of the waits is the cause of them.
 _MOST = 0.5
 
 _MEANING = (
@@ -86,17 +86,17 @@ def _cause(evidence: Evidence, wake: Wake, worst: Wakeups) -> tuple[str, Numbers
         f"{percent(worst.queued.count / worst.count)} of {worst.count} wake-ups "
         f"({quantiles(worst.queued)})"
     )
-    ahead = sorted(worst.ahead.items(), key=lambda item: (-item[1], item[0]))
-    known = sum(worst.ahead.values())
-    if ahead and ahead[0][1] >= _MOST * known:
-        name, count = ahead[0]
-        numbers.update(ahead=name, ahead_share=count / known)
+    ahead = sorted(worst.ahead_ns.items(), key=lambda item: (-item[1], item[0]))
+    if ahead and ahead[0][1] >= _MOST * worst.queued.sum_ns:
+        name, held_ns = ahead[0]
+        share = min(held_ns / worst.queued.sum_ns, 1.0)
+        numbers.update(ahead=name, ahead_share=share)
         who = _who(evidence, name, cpu, worst.tid)
-        sentence += f", in {percent(count / known)} of them behind {who}"
+        sentence += f", {percent(share)} of that time behind {who}"
         return "shared", numbers, sentence
     if ahead:
         numbers["ahead"] = ", ".join(name for name, _ in ahead[:3])
-        sentence += f", most often behind {numbers['ahead']}"
+        sentence += f", most of that time behind {numbers['ahead']}"
     if thread is not None and _bound_but_not_isolated(evidence, thread):
         return "unisolated", numbers, f"{sentence}; it is bound, but its CPUs are not isolated"
     return "queued", numbers, sentence
