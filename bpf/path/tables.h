@@ -25,5 +25,6 @@ ITERATOR(taken, u64, struct packet)
 ITERATOR(works, u64, struct work)
 ITERATOR(workers, u32, struct worker)
 ITERATOR(wakes, u32, struct wake)
+ITERATOR(tun_entries, u32, struct entry)
 
 #endif

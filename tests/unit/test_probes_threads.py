@@ -144,8 +144,10 @@ def test_a_worker_that_ended_is_forgotten_with_its_works(
     for tid in (60, 61):
         loaded.tables["workers"][u32(tid)] = worker(0)
         loaded.tables["wakes"][u32(tid)] = layout.NEW_WAKE
+        loaded.tables["tun_entries"][u32(tid)] = b"since"
         work = struct.pack("<QQIIII", 0, 0, 0, tid, 1, 0)
         loaded.tables["works"][tid.to_bytes(8, "little")] = work
     followed.sweep()
-    assert set(loaded.tables["workers"]) == set(loaded.tables["wakes"]) == {u32(61)}
+    for name in ("workers", "wakes", "tun_entries"):
+        assert set(loaded.tables[name]) == {u32(61)}
     assert list(loaded.tables["works"]) == [(61).to_bytes(8, "little")]

@@ -30,6 +30,7 @@ class Threads:
         self._works = program.map("works")
         self._vcpus = program.map("vcpus")
         self._wakes = program.map("wakes")
+        self._tun_entries = program.map("tun_entries")
         self._watched = program.map("watched")
         self._vcpu_threads = program.map("vcpu_threads")
         self._known: set[int] = set()
@@ -84,14 +85,19 @@ class Threads:
         return found
 
     def sweep(self) -> None:
-        """Forget the workers that are gone, and their works."""
-        gone = set()
-        for key, _ in self._workers.items():
-            tid = int.from_bytes(key, "little")
-            if not (_PROC / str(tid)).exists():
-                gone.add(tid)
-                self._forget(tid, self._workers)
+        """Forget the threads that are gone: workers with their works, and who wrote to a tap."""
+        gone = _gone(self._workers)
+        for tid in gone:
+            self._forget(tid, self._workers)
         if gone:
             for key, value in self._works.items():
                 if layout.work_owner(value) in gone:
                     self._works.delete(key)
+        for tid in _gone(self._tun_entries):
+            self._tun_entries.delete(_u32(tid))
+
+
+def _gone(table: Map) -> set[int]:
+    """The threads of a table that have ended."""
+    tids = (int.from_bytes(key, "little") for key, _ in table.items())
+    return {tid for tid in tids if not (_PROC / str(tid)).exists()}
