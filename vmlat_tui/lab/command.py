@@ -32,6 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     action = add("run", "boot a hypervisor, run a command in it, and leave nothing")
     _add_machine(action)
     action.add_argument(
+        "--cpus", type=_cpus, default=machine.DEFAULT_CPUS, metavar="N",
+        help="emulated processors (2)",
+    )  # fmt: skip
+    action.add_argument(
         "--count-instructions",
         action="store_true",
         help="let it read how many instructions it executed, to measure what probes add; needs cc",
@@ -100,6 +104,13 @@ def _megabytes(text: str) -> int:
     return value
 
 
+def _cpus(text: str) -> int:
+    value = int(text)
+    if not 2 <= value <= 16:
+        raise argparse.ArgumentTypeError("2 to 16")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value <= 86400:
@@ -125,7 +136,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("no command to run", "", "vmlat lab run -- COMMAND")
     chosen, _ = _choice(args)
     begin = time.monotonic()
-    with visit(chosen, args.scenario, args.memory, _say, args.count_instructions) as lab:
+    counting = args.count_instructions
+    with visit(chosen, args.scenario, args.memory, _say, counting, args.cpus) as lab:
         # The connection is made while the guests boot; lab-exec waits for them.
         with _Remote(lab.line(command, _directory())) as remote:
             lab.wait_ready()

@@ -21,6 +21,7 @@ from vmlat_tui.lab.store import Image
 PROGRAMS = ("ssh", "ssh-keygen")
 
 DEFAULT_MEMORY_MB = 2560
+DEFAULT_CPUS = 2
 BOOT_SECONDS = 300.0
 
 #: The root of the checkout: what the hypervisor sees at the same path.
@@ -81,6 +82,7 @@ class Machine:
         memory: int,
         lasting: bool = False,
         counting: bool = False,
+        cpus: int = DEFAULT_CPUS,
     ) -> None:
         """Start QEMU; unless ``lasting``, it dies with this process.
 
@@ -100,7 +102,7 @@ class Machine:
             self.console.write_bytes(b"")
             with open(self.directory / "qemu.log", "wb") as log:
                 self._process = process.start(
-                    program + self._options(image, memory) + more,
+                    program + self._options(image, memory, cpus) + more,
                     lasting,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -159,13 +161,13 @@ class Machine:
         status = None if self._process is None else self._process.poll()
         return self._error(f"QEMU ended with status {status}", "the lab has ended")
 
-    def _options(self, image: Image, memory: int) -> list[str]:
+    def _options(self, image: Image, memory: int, cpus: int) -> list[str]:
         command = [
             "-name", "vmlat-lab", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512",
             # Without 5-level paging the emulated page walks are shorter.
-            "-cpu", "max,la57=off", "-smp", "2", "-m", str(memory),
+            "-cpu", "max,la57=off", "-smp", str(cpus), "-m", str(memory),
             "-serial", f"file:{self.console}",
             "-kernel", str(image.kernel), "-initrd", str(self.directory / "initramfs.cpio"),
             "-append", _KERNEL_LINE,

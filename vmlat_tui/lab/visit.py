@@ -94,7 +94,12 @@ class Visit:
 
 @contextlib.contextmanager
 def visit(
-    chosen: Release, scenario: str, memory: int, say: _Say, counting: bool = False
+    chosen: Release,
+    scenario: str,
+    memory: int,
+    say: _Say,
+    counting: bool = False,
+    cpus: int = machine.DEFAULT_CPUS,
 ) -> Iterator[Visit]:
     """Boot a hypervisor, give it when it can be connected to, and leave nothing."""
     refuse_inside()
@@ -106,7 +111,7 @@ def visit(
             try:
                 made = Visit(hypervisor, chosen, scenario, say)
                 made.cold = cold
-                hypervisor.start(image, chosen.kernel, scenario, memory, counting=counting)
+                hypervisor.start(image, chosen.kernel, scenario, memory, False, counting, cpus)
                 hypervisor.wait("ssh", say)
                 yield made
             finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Union
 
@@ -20,16 +20,25 @@ BURNER = "burner"
 #: What is stopped now and then: so long at a time.
 STOP_S = 0.05
 
+#: So long a real-time loop keeps a CPU, and so long it leaves it alone.
+HOLD_S, LEAVE_S = 0.05, 0.03
+
 HALT_POLL = Path("/sys/module/kvm/parameters/halt_poll_ns")
 
 _BURN = f"""
-import os, sys
-os.sched_setaffinity(0, {{int(sys.argv[1])}})
+import os, sys, time
+cpu, hold_s, leave_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+os.sched_setaffinity(0, {{cpu}})
+if leave_s:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 with open("/proc/self/comm", "w") as name:
     name.write("{BURNER}")
 print("burning", flush=True)
 while True:
-    pass
+    end = time.monotonic() + hold_s
+    while time.monotonic() < end:
+        pass
+    time.sleep(leave_s)
 """
 
 
@@ -44,6 +53,20 @@ def bound(tid: int, cpu: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(tid, before)
+
+
+def confine(cpu: int, apart: Container[int]) -> None:
+    """All programs run on one CPU from now on, as an administrator would bind them.
+
+    Only the threads ``apart`` stay where they are, and the kernel's own.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if not (process / "cmdline").read_bytes():
+                continue  # a thread of the kernel
+            for task in (process / "task").iterdir():
+                if int(task.name) not in apart:
+                    os.sched_setaffinity(int(task.name), {cpu})
 
 
 @contextlib.contextmanager
@@ -64,10 +87,13 @@ def patient(tid: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def burning(cpu: int) -> Iterator[int]:
-    """A busy loop on a CPU; gives its pid."""
+def burning(cpu: int, hold_s: float = 3600, leave_s: float = 0) -> Iterator[int]:
+    """A busy loop on a CPU; gives its pid.
+
+    With ``leave_s`` it is a real-time one, which leaves the CPU alone for so long now and then.
+    """
     loop = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BURN, str(cpu)],
+        [sys.executable, "-I", "-S", "-c", _BURN, str(cpu), str(hold_s), str(leave_s)],
         stdout=subprocess.PIPE,
         start_new_session=True,  # else it shares its part of the CPU with who measures
     )

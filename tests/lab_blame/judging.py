@@ -7,6 +7,7 @@ filter, as on the screen.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import time
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.lab.faults import bound
 from tests.lab.measure import START_S, Lab
 from tests.lab.test_lab import qemu_pid, vhost_threads
+from tests.lab_blame.faults import HALT_POLL, bound, confine
 from vmlat_tui.analysis.findings.evidence import Evidence
 from vmlat_tui.analysis.findings.finding import Finding
+from vmlat_tui.lab import inside
 from vmlat_tui.model.points import Direction
 from vmlat_tui.report.evidence import evidence
 from vmlat_tui.report.findings import verdict
@@ -27,11 +29,14 @@ from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.session.window import Span
 
-#: The lab binds vCPUs to the second one; workers are bound to the first one here.
-WORKER_CPU, VCPU_CPU = 0, 1
+#: The lab binds vCPUs to the second one; workers are bound to the first one here, and everything
+#: else to the third.
+WORKER_CPU, VCPU_CPU, OTHERS_CPU = 0, 1, 2
 TRAFFIC_S = 6.0
 #: No multiple or part of the period of what is stopped now and then: pings meet all of it.
-_PING_GAP_S = "0.047"
+_PING_GAP_S = 0.047
+#: Longer than any gap between pings.
+LONG_WINDOW_NS = 100_000_000
 
 
 class Judged(NamedTuple):
@@ -59,23 +64,21 @@ class Judged(NamedTuple):
 
 
 class Watch:
-    """An agent that measures some VMs which are pinged all the time."""
+    """An agent that measures all VMs."""
 
-    def __init__(self, agent: AgentProcess, lab: Lab, pings: dict[str, int]) -> None:
-        """``pings``: the name of each VM and who pings it."""
+    def __init__(self, agent: AgentProcess, lab: Lab) -> None:
         self._agent = agent
-        self._pings = pings
+        self._lab = lab
         self._history = History()
-        self._taps = {name: str(lab.vms[name].vnet) for name in pings}
         agent.send("configure", discover=True, measure=False)
         self.wait(lambda now: now.topology is not None, "the topology", START_S)
         agent.send(
-            "measure", vm_interfaces=list(self._taps.values()), uplinks=[], filters=[],
+            "measure", vm_interfaces=[vm.vnet for vm in lab.vms.values()], uplinks=[], filters=[],
             directions=["tx", "rx"], emit=False,
         )  # fmt: skip
         self.wait(lambda now: now.stats and now.rates, "the first figures", START_S)
-        #: The first measurement, before anything was done.
-        self.calm = self.measure()
+        #: What is found about a VM to which nothing was done; measured when asked for.
+        self.calm: Callable[[str], Judged] = functools.lru_cache(None)(self.measure)
 
     @property
     def now(self) -> Snapshot:
@@ -100,20 +103,32 @@ class Watch:
             assert time.monotonic() < end, f"waited {seconds} s for {what}: {said}"
             self._pump(0.2)
 
-    def measure(self, seconds: float = TRAFFIC_S) -> dict[str, Judged]:
-        """Measure from now on; judge each VM's vNIC."""
-        before = self.now.measuring
-        self._agent.send("filter", filters=[])
-        self.wait(lambda now: now.measuring is not before and now.stats, "a new beginning")
-        self._pump(seconds)
+    def measure(self, name: str, seconds: float = TRAFFIC_S, gap_s: float = _PING_GAP_S) -> Judged:
+        """Measure a VM while it is pinged, and judge its vNIC."""
+        with self._pinging(name, gap_s):
+            before = self.now.measuring
+            self._agent.send("filter", filters=[])
+            self.wait(lambda now: now.measuring is not before and now.stats, "a new beginning")
+            self._pump(seconds)
         moments = self._history.moments()
         place = Place(moments, len(moments) - 1)
-        found = {}
-        for name, tap in self._taps.items():
-            judged, given = verdict(place, tap, Span.START), evidence(place, tap, Span.START)
-            assert judged.judged and given is not None, (name, judged)
-            found[name] = Judged(judged.findings, given)
-        return found
+        tap = str(self._lab.vms[name].vnet)
+        judged, given = verdict(place, tap, Span.START), evidence(place, tap, Span.START)
+        assert judged.judged and given is not None, (name, judged)
+        return Judged(judged.findings, given)
+
+    @contextlib.contextmanager
+    def _pinging(self, name: str, gap_s: float) -> Iterator[None]:
+        ping = subprocess.Popen(
+            ["ip", "netns", "exec", self._lab.remote_ns, "ping", "-n", "-q", "-i", str(gap_s),
+             self._lab.vms[name].ip4],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            ping.kill()
+            ping.wait()
 
     def see(self, pid: int) -> None:
         """Wait until the counters of who else runs there know a process."""
@@ -140,50 +155,35 @@ class Watch:
         finally:
             subprocess.run(["ip", "tuntap", "del", "nudge", "mode", "tap"], check=True, timeout=10)
 
-    @contextlib.contextmanager
-    def measuring_on(self, cpu: int) -> Iterator[None]:
-        """Who measures runs there, away from what is measured."""
-        with contextlib.ExitStack() as stack:
-            tasks = Path(f"/proc/{self._agent.pid}/task")
-            for tid in (os.getpid(), *(int(task.name) for task in tasks.iterdir())):
-                with contextlib.suppress(ProcessLookupError):  # a passing thread
-                    stack.enter_context(bound(tid, cpu))
-            yield
-
-    @contextlib.contextmanager
-    def pinging_from(self, cpu: int) -> Iterator[None]:
-        """Who pings runs there."""
-        with contextlib.ExitStack() as stack:
-            for pid in self._pings.values():
-                stack.enter_context(bound(pid, cpu))
-            yield
-
 
 def workers(name: str) -> list[int]:
     """The tids of a VM's vhost workers."""
     return [int(path.split("/")[4]) for path in vhost_threads(qemu_pid(name))]
 
 
-@contextlib.contextmanager
-def watching(lab: Lab, *names: str) -> Iterator[Watch]:
-    """Workers are bound before the agent looks; who measures runs beside them, not the vCPUs.
+def vcpus(name: str) -> list[int]:
+    """The tids of a VM's vCPUs."""
+    tasks = Path(f"/proc/{qemu_pid(name)}/task")
+    return [int(t.name) for t in tasks.iterdir() if "/KVM" in (t / "comm").read_text()]
 
-    Who pings runs beside the vCPUs: beside the workers it would not send while they wait.
-    """
+
+def poll_long(name: str) -> None:
+    """Start a VM again which KVM polls for long: before 6.2 it asks how long only then."""
+    before = HALT_POLL.read_text()
+    HALT_POLL.write_text(str(LONG_WINDOW_NS))
+    subprocess.run(["virsh", "destroy", name], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    inside.start_domain(name)
+    HALT_POLL.write_text(before)
+
+
+@contextlib.contextmanager
+def watching(lab: Lab) -> Iterator[Watch]:
+    """Workers and vCPUs have their CPUs before the agent looks, and it has the third one."""
+    assert os.cpu_count() == 3, "boot the lab with --cpus 3"
     with contextlib.ExitStack() as stack:
-        for tid in (tid for name in names for tid in workers(name)):
-            stack.enter_context(bound(tid, WORKER_CPU))
-        pings = {}
-        for name in names:
-            address = lab.vms[name].ip4
-            ping = subprocess.Popen(
-                ["ip", "netns", "exec", lab.remote_ns, "ping", "-n", "-q", "-i", _PING_GAP_S,
-                 address],
-                stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-            stack.callback(ping.wait)
-            stack.callback(ping.kill)
-            os.sched_setaffinity(ping.pid, {VCPU_CPU})
-            pings[name] = ping.pid
-        stack.enter_context(bound(os.getpid(), WORKER_CPU))
-        yield Watch(stack.enter_context(AgentProcess()), lab, pings)
+        measured = {tid for name in lab.vms for tid in (*workers(name), *vcpus(name))}
+        confine(OTHERS_CPU, measured)
+        for name in lab.vms:
+            for tid in workers(name):
+                stack.enter_context(bound(tid, WORKER_CPU))
+        yield Watch(stack.enter_context(AgentProcess()), lab)
