@@ -156,6 +156,23 @@ INLINE void settle(struct worker *w, struct stats *s, struct control *c)
 	end_signal(&w->open, 0, s, c);
 }
 
+/* Signals that threads with this number (its lower bits) were handed and have not ended: every entry
+ * of every guest asks, so it is told without a hash table. */
+INLINE u32 *handed_to(u32 tid)
+{
+	u32 index = tid & (WATCH_ROOM - 1);
+
+	return handed.lookup(&index);
+}
+
+INLINE void count_handed(u32 tid, int more)
+{
+	u32 *count = handed_to(tid);
+
+	if (count)
+		__sync_fetch_and_add(count, more);
+}
+
 /* To the vCPU's thread; 0 if it has no room. */
 INLINE int hand_over(struct worker *w, u32 vcpu)
 {
@@ -175,7 +192,7 @@ INLINE int hand_over(struct worker *w, u32 vcpu)
 	lane->queue[lane->filled & (LANE_ROOM - 1)] = w->open;
 	barrier();
 	lane->filled += 1;
-	__sync_fetch_and_add(&v->pushed, 1);
+	count_handed(vcpu, 1);
 	w->vcpu = vcpu;
 	w->stage = STAGE_HANDED;
 	return 1;

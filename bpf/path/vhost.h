@@ -205,7 +205,7 @@ int fn_tun_recvmsg(struct arguments *ctx)
 INLINE struct worker *announcing(void)
 {
 	u32 tid = bpf_get_current_pid_tgid();
-	struct worker *w = workers.lookup(&tid);
+	struct worker *w = watched_as(tid) & WATCH_WORKER ? workers.lookup(&tid) : 0;
 
 	return w && w->stage >= STAGE_SIGNAL && w->stage < STAGE_HANDED ? w : 0;
 }
@@ -543,15 +543,16 @@ int tp_kvm_halt_poll_ns(struct arguments *ctx)
  * two in one program are more than the verifier follows; if there are more, the next entries do it. */
 int tp_kvm_entry(struct arguments *ctx)
 {
-	u32 tid = bpf_get_current_pid_tgid(), due;
+	u32 tid = bpf_get_current_pid_tgid(), due, *open;
 	struct vcpu *v;
 	struct signal *e;
 	u64 now;
 
-	if (!(watched_as(tid) & WATCH_VCPU))
+	open = handed_to(tid);
+	if (!open || !*open)
 		return 0;
 	v = vcpus.lookup(&tid);
-	if (!v || v->pushed == v->popped)
+	if (!v)
 		return 0;
 	READY;
 	now = bpf_ktime_get_ns();
@@ -584,7 +585,7 @@ int tp_kvm_entry(struct arguments *ctx)
 	end_signal(e, tid, s, c);
 	barrier();
 	v->lanes[due].drained += 1;
-	v->popped += 1;
+	count_handed(tid, -1);
 	return 0;
 }
 

@@ -32,6 +32,7 @@ class Threads:
         self._wakes = program.map("wakes")
         self._tun_entries = program.map("tun_entries")
         self._watched = program.map("watched")
+        self._handed = program.map("handed")
         self._vcpu_threads = program.map("vcpu_threads")
         self._known: set[int] = set()
         self._numbered: dict[tuple[int, int], int] = {}
@@ -47,6 +48,7 @@ class Threads:
         for tid in wanted - self._known:
             self._vcpus.put(_u32(tid), layout.NEW_VCPU)
             self._wakes.put(_u32(tid), layout.NEW_WAKE)
+            self._handed.put(_u32(tid % layout.WATCH_ROOM), _u32(0))
             self._watch(tid)
         for tid in self._known - wanted:
             self._forget(tid, self._vcpus)

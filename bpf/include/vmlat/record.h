@@ -173,8 +173,6 @@ struct vcpu {
 	u64 kick_t;	   /* it writes to an ioeventfd */
 	u64 on_cpu_t;	   /* first time since it was woken; 0: woken, but not there yet */
 	u64 polled_t;	   /* its polling for work was successful last */
-	u32 pushed;	   /* signals handed to it, and those that are done */
-	u32 popped;
 	u32 on_cpu;	   /* the processor it came on */
 	u32 due;	   /* work of kvm_entry: a lane that has a signal */
 	struct lane lanes[LANES];
