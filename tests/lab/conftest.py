@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from vmlat_tui.lab import inside, scenarios
+from vmlat_tui.lab.hypervisor import boot
+from vmlat_tui.lab.releases import DEFAULT_KERNEL
 
 
 def pytest_configure(config: Any) -> None:
     """Refuse to run anywhere else: a skipped test would look like a passed one."""
     config.addinivalue_line("markers", "scenario(name): set up this scenario of the lab first")
+    config.addinivalue_line("markers", "once: no matter of the kernel, so on the default one only")
 
 
 def pytest_collection(session: Any) -> None:
@@ -34,7 +37,11 @@ def pytest_runtest_logreport(report: Any) -> None:
         print(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext[-3000:]}", flush=True)
 
 
-def pytest_collection_modifyitems(items: Any) -> None:
+def pytest_collection_modifyitems(config: Any, items: Any) -> None:
+    if boot.kernel() != DEFAULT_KERNEL:
+        elsewhere = [item for item in items if item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
     order = list(scenarios.SCENARIOS)
     items.sort(key=lambda item: order.index(_scenario_of(item)))
 

@@ -195,6 +195,7 @@ def check_qemu(lab: Any, remote: Any, guest: Any) -> None:
     assert vhost_threads(qemu_pid("vm-a")) == []
 
 
+@pytest.mark.once
 def test_parallel_connections(scenario: Any, remote: Any) -> None:
     """Several bulk streams at once, all intact."""
     lab = scenario("ovs")
@@ -216,6 +217,7 @@ def test_parallel_connections(scenario: Any, remote: Any) -> None:
     ] * 4
 
 
+@pytest.mark.once
 def test_guest_command(scenario: Any) -> None:
     """``lab guest`` gives back both streams, the exit status, and does not need the network."""
     lab = scenario("ovs")
@@ -227,6 +229,7 @@ def test_guest_command(scenario: Any) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, b"in\n", b"err\n")
 
 
+@pytest.mark.once
 def test_guest_command_refused() -> None:
     """What cannot be done is said in one line."""
     done = vmlat_lab("guest", "vm-z", "--", "true", input=b"")
@@ -251,6 +254,7 @@ def test_guest_comes_back(scenario: Any, remote: Any) -> None:
     assert remote(["ping", "-n", "-c", "1", "-w", "10", lab.vms["vm-a"].ip6]).status == 0
 
 
+@pytest.mark.once
 def test_openvswitch_restarts(scenario: Any, remote: Any) -> None:
     """The switch's daemons can be ended and started by hand."""
     lab = scenario("ovs")

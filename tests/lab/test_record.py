@@ -25,6 +25,7 @@ def types(path: Path) -> list[str]:
         return []
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_a_vm_is_recorded_until_ctrl_c_and_replayed(
     lab: Lab, remote: Remote, tmp_path: Path

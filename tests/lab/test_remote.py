@@ -116,12 +116,11 @@ def test_the_agent_travels_looks_around_and_leaves_nothing(lab: Lab, configured:
     leaves_nothing()
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_a_measurement_comes_back_after_the_connection_was_cut(
     lab: Lab, remote: Remote, configured: None
 ) -> None:
-    if lab.kernel != "6.1":
-        pytest.skip("half a minute; nothing in it differs between kernels")
     vm = lab.vms["vm-a"]
     watcher = Watcher("hv1")
     try:

@@ -158,6 +158,7 @@ def test_doctor_finds_the_full_rung(lab: Lab) -> None:
     assert [hook["kind"] for hook in take] == ["kprobe" if lab.kernel == "5.10" else "fentry"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "text"),
     [

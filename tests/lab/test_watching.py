@@ -227,6 +227,7 @@ def pid_of(name: str) -> int:
     return int(run(f"pidof {name}").split()[0])
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_a_hung_libvirtd_hangs_nobody(lab: Lab) -> None:
     with frozen(pid_of("libvirtd")):
@@ -238,6 +239,7 @@ def test_a_hung_libvirtd_hangs_nobody(lab: Lab) -> None:
     assert [w.uplinks for w in topology.ways] == [("phy0",)]
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_libvirtd_may_hang_later(lab: Lab) -> None:
     with watching() as watcher:
@@ -250,6 +252,7 @@ def test_libvirtd_may_hang_later(lab: Lab) -> None:
         watcher.wait("libvirt again", lambda t: not t.notes and not t.interface("dx"), 90)
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_open_vswitch_may_hang_or_be_stopped(lab: Lab) -> None:
     with frozen(pid_of("ovsdb-server")):
@@ -268,6 +271,7 @@ def test_open_vswitch_may_hang_or_be_stopped(lab: Lab) -> None:
     assert ask(None).ovs.state == "running"
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_without_root_it_shows_what_it_can(lab: Lab) -> None:
     done = subprocess.run(
