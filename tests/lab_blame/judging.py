@@ -178,12 +178,15 @@ def poll_long(name: str) -> None:
 
 @contextlib.contextmanager
 def watching(lab: Lab) -> Iterator[Watch]:
-    """Workers and vCPUs have their CPUs before the agent looks, and it has the third one."""
+    """Workers and vCPUs have their CPUs before the agent looks.
+
+    Once it has begun, which takes all CPUs some time, everything else has the third one.
+    """
     assert os.cpu_count() == 3, "boot the lab with --cpus 3"
     with contextlib.ExitStack() as stack:
-        measured = {tid for name in lab.vms for tid in (*workers(name), *vcpus(name))}
-        confine(OTHERS_CPU, measured)
         for name in lab.vms:
             for tid in workers(name):
                 stack.enter_context(bound(tid, WORKER_CPU))
-        yield Watch(stack.enter_context(AgentProcess()), lab)
+        watch = Watch(stack.enter_context(AgentProcess()), lab)
+        confine(OTHERS_CPU, {tid for name in lab.vms for tid in (*workers(name), *vcpus(name))})
+        yield watch
