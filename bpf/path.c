@@ -78,4 +78,6 @@ BPF_PERCPU_ARRAY(contexts, struct context, 1);
 #include "path/tracepoints.h"
 #include "path/functions.h"
 #include "path/vhost.h"
+#include "path/scheduler.h"
+#include "path/vcpu.h"
 #include "path/tables.h"
