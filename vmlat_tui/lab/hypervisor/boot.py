@@ -50,7 +50,7 @@ def main() -> int:
         network.prepare(wanted)
         if wanted.paired:
             pair.prepare(wanted, hypervisor())
-            whole.write_initramfs()
+            whole.write_initramfs(pair.hosts_lines(wanted))
         with _failures_of_threads() as start:
             start(lambda: network.set_up(wanted))
             system.say("libvirtd to answer")

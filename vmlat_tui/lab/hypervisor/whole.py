@@ -21,8 +21,11 @@ def first_steps() -> bytes:
     return _FIRST_STEPS.read_text().replace(_THEIRS, _OURS).encode()
 
 
-def write_initramfs() -> None:
-    """Write the first file system: the hypervisor's, with other files over it."""
+def write_initramfs(hosts: str) -> None:
+    """Write the first file system: the hypervisor's, with other files over it.
+
+    ``hosts`` are lines for their /etc/hosts.
+    """
     with open(INITRAMFS, "wb") as file:
         file.write((_HANDED_OVER / "initramfs.cpio").read_bytes())
         archive = CpioWriter(file)
@@ -30,4 +33,5 @@ def write_initramfs() -> None:
         archive.add_file(_OURS, _INIT, 0o755)
         archive.add_file("lab/host_key", _HANDED_OVER / "host_key", 0o600)
         archive.add_file("lab/authorized_keys", _HANDED_OVER / "authorized_keys")
+        archive.add_file("lab/hosts", hosts.encode())
         archive.close()
