@@ -79,6 +79,18 @@ def test_guests_are_reached_by_name_and_by_address(environment: Any, name: str) 
         assert there(way, "hostname").strip() == name
 
 
+def test_the_scenario_stays(environment: Any) -> None:
+    done = run(sys.executable, "-m", "vmlat_tui", "lab", "scenario", "ovs")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vmlat: scenario pair needs machines of its own"), done
+    assert there("vm-b", "hostname").strip() == "vm-b"
+
+
+def test_the_agent_of_the_guest_answers(environment: Any) -> None:
+    done = inside.guest("vm-a", "hostname; exit 7")
+    assert (done.status, done.stdout) == (7, b"vm-a\n")
+
+
 def octets(host: str) -> int:
     line = "cat /sys/class/net/phy0/statistics/{r,t}x_bytes"
     return sum(map(int, there(host, f"bash -c '{line}'").split()))
@@ -143,7 +155,7 @@ def watched(host: str, address: str) -> Any:
 def test_the_receivers_guest_sees_every_part_of_an_echo(environment: Any, family: str) -> None:
     found, said = watched("vm-b", environment["VMLAT_VM_B_" + family])
     head, *rows, _ = found
-    assert head["host"]["hostname"] == "vm-b" and said == ""
+    assert head["host"] == "vm-b" and said == ""
     readings = [row for row in rows if row["type"] == "reading"]
     assert len(readings) == len(rows) == PINGS, rows
     for row in readings:
@@ -158,7 +170,7 @@ def test_the_receivers_guest_sees_every_part_of_an_echo(environment: Any, family
 
 def test_the_senders_guest_sees_every_part_of_an_echo(environment: Any) -> None:
     head, *rows, _ = watched("vm-a", environment["VMLAT_VM_B_IP4"])[0]
-    assert head["host"]["hostname"] == "vm-a"
+    assert head["host"] == "vm-a"
     readings = [row for row in rows if row["type"] == "reading"]
     assert len(readings) == len(rows) == PINGS, rows
     for row in readings:
