@@ -183,7 +183,7 @@ int kp_icmp(struct pt_regs *ctx)
 	return 0;
 }
 
-/* ip_local_out, ip6_local_out and what they call. */
+/* ip_local_out, ip6_local_out and what they call first. */
 int kp_local_out(struct pt_regs *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
