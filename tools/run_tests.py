@@ -29,6 +29,8 @@ from typing import BinaryIO, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".vmlat" / "test-logs"
 KERNELS = ("5.10", "6.1", "6.12")
+#: The last one whose vhost worker is a kernel thread, and the first where QEMU has it.
+BLAME_KERNELS = ("6.1", "6.12")
 #: Two hypervisors and their guests take as long as two labs; one kernel shows what they are for.
 PAIR_KERNELS = ("6.1",)
 
@@ -195,14 +197,19 @@ def steps() -> tuple[list[Step], list[Step]]:
         ),
     ]
 
-    def lab(kind: str, kernel: str, scenario: str, limit_s: float, tests: str) -> None:
+    def lab(
+        kind: str, kernel: str, scenario: str, limit_s: float, tests: str, cpus: int = 2
+    ) -> None:
         options = ("--color=no", "-v", "--durations=10", "-p", "no:cacheprovider")
         inside = ("python3", "-m", "pytest", *options, tests)
-        line = (vmlat, "lab", "run", "--kernel", kernel, "--scenario", scenario, "--", *inside)
+        machine = ("--kernel", kernel, "--scenario", scenario, "--cpus", str(cpus))
+        line = (vmlat, "lab", "run", *machine, "--", *inside)
         full.append(Step(f"{kind}-{kernel}", line, limit_s, tests, crash=_CRASH))
 
     for kernel in KERNELS:
         lab("lab", kernel, "ovs", 2400, "tests/lab")
+    for kernel in BLAME_KERNELS:
+        lab("blame", kernel, "two-vms", 1200, "tests/lab_blame", cpus=3)
     for kernel in PAIR_KERNELS:
         lab("pair", kernel, "pair", 1200, "tests/lab_pair")
     return quick, full
