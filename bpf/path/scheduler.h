@@ -86,29 +86,12 @@ int tp_sched_waking(struct arguments *ctx)
 	return 0;
 }
 
-/* Whose turn took most of the time from `since` to `now` on this processor. */
-INLINE struct turn *longest_turn(struct context *x, u64 since, u64 now)
+/* The part of a turn, which ended at `end`, in which a thread woken at `since` waited. */
+INLINE u64 part_of(struct turn *turn, u64 since, u64 end)
 {
-	u64 longest = 0, end = now;
-	u32 found = x->turn;
+	u64 begin = turn->since > since ? turn->since : since;
 
-#pragma clang loop unroll(disable)
-	for (u32 back = 0; back < TURNS; back++) {
-		u32 index = (x->turn - back) & (TURNS - 1);
-		u64 begin = x->turns[index].since, from = begin > since ? begin : since;
-
-		if (!begin) /* of before the measurement */
-			break;
-		if (end - from > longest) {
-			longest = end - from;
-			found = index;
-		}
-		if (begin <= since)
-			break;
-		end = begin;
-	}
-	x->longest_ns = longest;
-	return &x->turns[found & (TURNS - 1)];
+	return end > begin ? end - begin : 0;
 }
 
 /* That task held the processor while another waited.  Who did it for longest stays. */
@@ -130,23 +113,46 @@ INLINE void book_ahead(struct wake *k, struct turn *turn, u64 held_ns)
 	}
 }
 
-/* A woken thread runs: what had it waited for? */
+/* A woken thread runs: what had it waited for?  Most of the time the processor was idle, or others ran;
+ * of those, who and for how long. */
 INLINE void book_wake(struct wake *k, struct context *x, u64 now)
 {
-	u32 cpu = bpf_get_smp_processor_id();
-	struct turn *turn = longest_turn(x, k->woken_t, now);
+	u32 cpu = bpf_get_smp_processor_id(), state = x->idle_state;
+	u64 since = k->woken_t, end = now;
 
 	if (k->cpu != cpu && k->idle.count + k->queued.count)
 		k->migrations += 1;
 	k->cpu = cpu;
-	count_leg(turn->tid ? &k->queued : &k->idle, now - k->woken_t, 1);
 	k->woken_t = 0;
-	if (turn->tid) {
-		book_ahead(k, turn, x->longest_ns);
-	} else {
-		u32 state = x->idle_state;
+	x->idle_ns = 0;
+#pragma clang loop unroll(disable)
+	for (u32 back = 0; back < TURNS; back++) {
+		struct turn *turn = &x->turns[(x->turn - back) & (TURNS - 1)];
 
+		if (!turn->since) /* before the measurement */
+			break;
+		if (!turn->tid)
+			x->idle_ns += part_of(turn, since, end);
+		end = turn->since;
+		if (end <= since)
+			break;
+	}
+	if (2 * x->idle_ns >= now - since) {
+		count_leg(&k->idle, now - since, 1);
 		k->idle_states[state < IDLE_STATES ? state : IDLE_STATES - 1] += 1;
+		return;
+	}
+	count_leg(&k->queued, now - since, 1);
+	end = now;
+#pragma clang loop unroll(disable)
+	for (u32 back = 0; back < TURNS; back++) {
+		struct turn *turn = &x->turns[(x->turn - back) & (TURNS - 1)];
+
+		if (turn->tid)
+			book_ahead(k, turn, part_of(turn, since, end));
+		end = turn->since;
+		if (end <= since)
+			break;
 	}
 }
 

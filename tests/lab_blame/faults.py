@@ -56,17 +56,19 @@ def bound(tid: int, cpu: int) -> Iterator[None]:
 
 
 def confine(cpu: int, apart: Container[int]) -> None:
-    """All programs run on one CPU from now on, as an administrator would bind them.
+    """Everything but the threads ``apart`` runs on one CPU from now on.
 
-    Only the threads ``apart`` stay where they are, and the kernel's own.
+    As an administrator would do it: programs, interrupts, and what the kernel lets be moved of
+    its own.
     """
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            if not (process / "cmdline").read_bytes():
-                continue  # a thread of the kernel
-            for task in (process / "task").iterdir():
-                if int(task.name) not in apart:
-                    os.sched_setaffinity(int(task.name), {cpu})
+    for task in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+        if int(task.name) not in apart:
+            with contextlib.suppress(OSError):  # it ended meanwhile, or belongs to its CPU
+                os.sched_setaffinity(int(task.name), {cpu})
+    for interrupt in Path("/proc/irq").glob("[0-9]*/smp_affinity_list"):
+        with contextlib.suppress(OSError):
+            interrupt.write_text(str(cpu))
+    Path("/sys/devices/virtual/workqueue/cpumask").write_text(f"{1 << cpu:x}")
 
 
 @contextlib.contextmanager

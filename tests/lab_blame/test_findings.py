@@ -73,18 +73,23 @@ def window_is_the_vms_own(lab: Lab) -> bool:
     return lab.kernel in ("5.10", "6.1")
 
 
+def said(judged: Judged) -> str:
+    """All findings, for who reads why a test failed."""
+    return "\n".join(f"{f.id} {f.legs[:1]}: {f.sentence}" for f in judged.findings)
+
+
 def check_others(calm: Judged, now: Judged, *expected: str) -> None:
     """Nothing but the expected, what the calm host has, and what the tables justify."""
     known = {finding.id for finding in calm.findings} | BESIDES.keys() | set(expected)
     for finding in now.findings:
-        assert finding.id in known, (finding, [f.id for f in now.findings])
-        assert finding.numbers.get("ahead") != BURNER or finding.id in expected, finding
+        assert finding.id in known, said(now)
+        assert finding.numbers.get("ahead") != BURNER or finding.id in expected, said(now)
 
 
 def only(now: Judged, id_: str, leg: str) -> Finding:
     """The one finding of this kind about this leg."""
     found = [f for f in now.findings if f.id == id_ and leg in f.legs]
-    assert len(found) == 1, (id_, leg, [(f.id, f.sentence) for f in now.findings])
+    assert len(found) == 1, (id_, leg, said(now))
     return found[0]
 
 
@@ -117,7 +122,7 @@ def only_vcpu(judged: Judged) -> int:
 def test_nothing_is_said_to_share_a_cpu_in_calm(watch: Watch) -> None:
     for name in ("vm-a", "vm-b"):
         found = {finding.id for finding in watch.calm(name).findings}
-        assert not found & {"worker-shares-cpu", "vcpu-shares-cpu"}, watch.calm(name).findings
+        assert not found & {"worker-shares-cpu", "vcpu-shares-cpu"}, said(watch.calm(name))
 
 
 def test_a_busy_loop_on_the_workers_cpu_is_named(watch: Watch) -> None:
@@ -164,7 +169,7 @@ def test_qemu_stopped_for_50_ms_is_a_stopped_worker_or_vcpu(lab: Lab, watch: Wat
     with stopping(qemu_pid("vm-a")):
         now = watch.measure("vm-a", 10)  # one reading a second
     assert now.share(leg) >= 0.5 > 2 * calm.share(leg), (calm.share(leg), now.share(leg))
-    assert only(now, id_, leg).numbers["tid"] == tid, now.findings
+    assert only(now, id_, leg).numbers["tid"] == tid, said(now)
     # vCPUs are stopped in either case.
     check_others(calm, now, id_, "vcpu-stopped")
 

@@ -65,8 +65,8 @@ class Wakeups:
 
     ``idle``: waking to running where the CPU was idle for most of that time; ``queued``: where
     another task ran there.  ``idle_states`` counts the former by the number of the idle state that
-    was left (-1: not known).  ``ahead_ns`` are the tasks that ran there instead, of each wait the
-    one that ran for longest: name -> how long; of many tasks those that ran for longest are known.
+    was left (-1: not known).  ``ahead_ns`` are the tasks that ran there instead: name -> for how
+    long; of many tasks only those that ran for longest are known.
     ``migrations``: wake-ups after which it ran on another CPU than before.
     """
 

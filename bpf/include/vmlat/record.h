@@ -194,7 +194,7 @@ struct context {
 	u32 idle_state;	   /* entered last */
 	u32 turn;	   /* of the current task */
 	u32 pad;
-	u64 longest_ns;	   /* work of longest_turn() */
+	u64 idle_ns;	   /* work of book_wake() */
 	struct turn turns[TURNS];
 };
 
