@@ -16,8 +16,6 @@ stop() {
     traffic=
 }
 trap stop EXIT
-# What is compiled once is found by the next lab: this machine's own disk lasts as long as it does.
-export VMLAT_CACHE="$PWD/.vmlat/lab-cache"
 trap 'exit 130' INT TERM HUP
 
 for domain in $VMLAT_DOMAINS; do

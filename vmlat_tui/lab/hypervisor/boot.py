@@ -216,6 +216,8 @@ def _write_environment(connection: Any, here: Scenario) -> None:
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PYTHONPYCACHEPREFIX": "/tmp/pycache",
+        # The next lab finds what this one has compiled: its own disk lasts only as long as it does.
+        "VMLAT_CACHE": f"{(_HANDED_OVER / 'checkout').read_text()}/.vmlat/lab-cache/{kernel()}",
         "VMLAT_LAB": "1",
         "VMLAT_LAB_KERNEL": kernel(),
         "VMLAT_LAB_SCENARIO": here.name,
