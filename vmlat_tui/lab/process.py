@@ -108,9 +108,13 @@ def interruptible() -> Iterator[None]:
 
 
 def start_time(pid: int) -> Optional[int]:
-    """Return when a process started, in clock ticks since boot: with the pid, its identity."""
+    """Return when a process started, in clock ticks since boot: with the pid, its identity.
+
+    ``None`` if it has ended, also while nobody has asked for its status yet.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return int(file.read().rsplit(")", 1)[1].split()[19])
+            fields = file.read().rsplit(")", 1)[1].split()
+        return None if fields[0] == "Z" else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
