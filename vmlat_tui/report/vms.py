@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Optional, Protocol
 
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.run import Source
 from vmlat_tui.report.words import clean
@@ -26,6 +27,14 @@ class Looking(Protocol):
 
     def step(self, source: Source) -> str:
         """Take one frame; its type."""
+
+
+def topology_of(frame: Frame) -> Topology:
+    """What an agent found; raises :class:`FrameError`."""
+    try:
+        return Topology.from_json(frame)
+    except ValueError as error:
+        raise FrameError("the agent sent no topology", str(error)) from None
 
 
 def taps_of(run: Looking, source: Source, names: Sequence[str]) -> list[str]:
