@@ -158,7 +158,7 @@ class Driver(Run):
             return hello, hello
         agent.send("configure", measure=False, **look)
         hello = self._hello(agent)
-        fields["vm_interfaces"] = taps_of(self, agent, packets.vms)
+        fields["vm_interfaces"] = taps_of(self, lambda: self.step(agent), packets.vms)
         agent.send("measure", **fields)
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:

@@ -117,7 +117,7 @@ class _Recorder(Run):
         tee.send("configure", discover=True, measure=False, **request.packets.discovery())
         fields = request.packets.fields()
         if request.packets.vms:
-            fields["vm_interfaces"] = taps_of(self, tee, request.packets.vms)
+            fields["vm_interfaces"] = taps_of(self, lambda: self.step(tee), request.packets.vms)
         tee.send(
             "measure",
             **fields,

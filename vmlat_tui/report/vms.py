@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.report.run import Source
 from vmlat_tui.report.words import clean
 
 #: How long an agent may take to look around, and libvirt to name a VM after that.
@@ -19,14 +18,13 @@ _LOOK_S, _FIND_S = 60.0, 6.0
 class Looking(Protocol):
     """A run that keeps what discovery found."""
 
-    topology: Optional[Topology]
+    @property
+    def topology(self) -> Optional[Topology]:
+        """The latest."""
 
     @property
     def stopped(self) -> bool:
         """Somebody wants it to end."""
-
-    def step(self, source: Source) -> str:
-        """Take one frame; its type."""
 
 
 def topology_of(frame: Frame) -> Topology:
@@ -37,11 +35,14 @@ def topology_of(frame: Frame) -> Topology:
         raise FrameError("the agent sent no topology", str(error)) from None
 
 
-def taps_of(run: Looking, source: Source, names: Sequence[str]) -> list[str]:
-    """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without."""
+def taps_of(run: Looking, step: Callable[[], str], names: Sequence[str]) -> list[str]:
+    """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without.
+
+    ``step`` takes one frame and returns its type.
+    """
     deadline = time.monotonic() + _LOOK_S
     while True:
-        if run.step(source) == "topology":
+        if step() == "topology":
             deadline = min(deadline, time.monotonic() + _FIND_S)
         domains = run.topology.domains if run.topology else ()
         found = {domain.name: domain for domain in domains}
