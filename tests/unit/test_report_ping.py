@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -11,12 +12,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.far import FarHost
 from tests.unit.observers import ENDS, ID, ping_of, send, sent
+from vmlat_tui.errors import UsageError
+from vmlat_tui.report import ping, ping_request
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The command with other agents; argv: their directory, and the arguments.
@@ -353,3 +358,132 @@ def test_a_signal_before_all_are_ready_ends_it_at_once(far: Hosts) -> None:
 def test_the_time_ends_it(far: Hosts) -> None:
     done = far.run(*MADE, "--duration", "0.5")
     assert done.status == 0 and 5 < len(done.lines) < 60
+
+
+# ---- what is asked for ---------------------------------------------------------------------------
+
+
+def parsed(*words: str) -> ping_request.Request:
+    parser = argparse.ArgumentParser()
+    ping.configure(parser)
+    return ping_request.parse(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sender", "hv1"], "--sender 'hv1' names no VM on a host; give [user@]host/vm"),
+        (["--sender", "hv1/"], "names no VM"),
+        (["--sender", "/vm"], "names no VM"),
+        (["--sender", "ssh://hv1"], "names no VM"),
+        (["--receiver=-oProxyCommand=x/vm"], "--receiver '-oProxyCommand=x' is no host"),
+        (["--receiver", "a b/vm"], "--receiver 'a b' is no host"),
+        (["--sender", "hv2/vm-b"], "--sender and --receiver are the same VM"),
+        (["--sender-guest", "$(x)"], "--sender-guest '$(x)' is no host"),
+        (["--receiver-guest=-x"], "--receiver-guest '-x' is no host"),
+        (["--sender-ip", "x"], "--sender-ip 'x' is no address"),
+        (["--sender-ip", "10.0.0.1", "--receiver-ip", "fd00::1"], "not of one IP version"),
+        (["--sender-ip", "10.0.0.1", "--receiver-ip", "10.0.0.1"], "are the same address"),
+        (["--receiver-phy-interface", "a,,b"], "--receiver-phy-interface 'a,,b' holds an empty"),
+        (["--interval", "1"], "--interval is of a ping that vmlat starts"),
+        (["--size", "1"], "give --sender-guest"),
+        (["--sender-guest", "a", "--size", "65508"], "--size '65508' is wrong"),
+        (["--sender-guest", "a", "--interval", "nan"], "--interval 'nan' is wrong"),
+        (["--count", "0"], "--count '0' is wrong"),
+        (["--timeout", "0"], "--timeout '0' is wrong"),
+        (["--duration", "soon"], "--duration 'soon' is wrong"),
+        (["--output", "/nowhere/x"], "/nowhere is no directory"),
+    ],
+)
+def test_options_are_checked(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parsed(*HOSTS, *words)
+
+
+def test_a_file_is_not_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="replace it with --force"):
+        parsed(*HOSTS, "-w", str(path))
+    assert parsed(*HOSTS, "-w", str(path), "--force").output == path
+
+
+def test_places_and_the_ping_are_what_ssh_gets() -> None:
+    request = parsed(
+        "--sender", "ssh://me@[fd00::1]:22/vm-a", "--receiver", "localhost/vm-b",
+        "--sender-guest", "root@vm-a", "--receiver-guest", "localhost", "--sudo", "--count", "7",
+        "--interval", "0.2", "--size", "0",
+    )  # fmt: skip
+    assert request.sender.host.name == "ssh://me@[fd00::1]:22" and request.sender.host.far
+    assert "sudo -n python3" in request.sender.host.argv[-1]
+    assert not request.receiver.host.far and request.receiver.vm == "vm-b"
+    line = request.ping_argv(ip_address("10.0.0.9"))
+    assert line and line[0] == "ssh" and "BatchMode=yes" in line and "sudo" not in line[-1]
+    assert line[-2:] == ("root@vm-a", "exec ping -n -i 0.2 -s 0 -c 7 10.0.0.9")
+    local = parsed(*HOSTS, "--sender-guest", "localhost").ping_argv(ip_address("fd00::9"))
+    assert local == ("ping", "-n", "-i", "1", "-s", "56", "fd00::9")
+
+
+V4, OTHER_V4, V6, LINK = "10.0.0.5", "10.0.1.5", "fd00::5", "fe80::5"
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver", "found"),
+    [
+        ({V4}, {"10.0.0.9"}, (V4, "10.0.0.9")),
+        ({V4, V6, LINK}, {"10.0.0.9", "fd00::9"}, (V4, "10.0.0.9")),
+        ({V4, OTHER_V4, V6}, {"10.0.0.9", "fd00::9"}, (V6, "fd00::9")),
+        ({V6, LINK}, {"fd00::9", "fe80::9", "\x1b[2J"}, (V6, "fd00::9")),
+    ],
+)
+def test_the_address_is_the_only_one_that_is_known(
+    sender: set[str], receiver: set[str], found: tuple[str, str]
+) -> None:
+    request = parsed(*HOSTS)
+    ends = (request.sender, frozenset(sender)), (request.receiver, frozenset(receiver))
+    assert tuple(map(str, ping_request.addresses(*ends))) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "sender", "receiver", "message"),
+    [
+        ([], set(), {V4}, "the address of vm-a is not certain: its host knows none; name it with"),
+        ([], {V4}, {LINK}, "the address of vm-b is not certain: its host knows none"),
+        ([], {V4, OTHER_V4}, {"10.0.0.9"}, f"of vm-a is not certain: {V4}, {OTHER_V4}; name it"),
+        (["--sender-ip", V6], {V4}, {"10.0.0.9"}, "name it with --receiver-ip"),
+        ([], {V4}, {V4}, "are the same address"),
+    ],
+)
+def test_an_address_that_is_not_certain_is_asked_for(
+    words: list[str], sender: set[str], receiver: set[str], message: str
+) -> None:
+    request = parsed(*HOSTS, *words)
+    ends = (request.sender, frozenset(sender)), (request.receiver, frozenset(receiver))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        ping_request.addresses(*ends)
+
+
+def test_a_vm_that_is_not_there_is_one_line(far: Hosts) -> None:
+    done = far.run("--sender", "hv1/vm-a", "--receiver", "hv2/vm-9")
+    assert done.status == 2 and not done.lines
+    assert done.err.splitlines()[-1] == "vmlat: there is no VM 'vm-9': on this host: vm-x, vm-b"
+
+
+def test_two_vms_of_one_machine_are_refused_by_whatever_names_it_is_reached(far: Hosts) -> None:
+    far.faults.update(hv1="same", hv2="same")
+    done = far.run(*HOSTS)
+    assert done.status == 2 and "both VMs are on one host" in done.err.splitlines()[-1]
+
+
+def test_nothing_is_left_on_the_other_hosts(tmp_path: Path) -> None:
+    """The real agents, which find no such VM."""
+    host = FarHost(tmp_path)
+    path = tmp_path / "capture.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, *GUESTS, "-w", str(path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PATH": host.path},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("vmlat: there is no VM 'vm-b': ")
+    assert host.empties() and not path.exists()
