@@ -44,6 +44,11 @@ def ping_of(sequence: int) -> Ping:
     return Ping(sequence, ID, {**USUAL, "U2": USUAL["U2"] + late})
 
 
+def _fault(directory: Path, place: str) -> str:
+    faults: dict[str, str] = json.loads((directory / "faults.json").read_text())
+    return faults.get(place, "")
+
+
 def sent(directory: Path) -> int:
     """How many pings there were."""
     try:
@@ -147,11 +152,8 @@ def _write(data: bytes) -> None:
 class _Agent:
     def __init__(self, directory: Path, place: str) -> None:
         self._directory, self._place = directory, place
-        faults = directory / "faults.json"
-        self._fault, self._after = "", 0
-        if faults.exists():
-            fault, _, after = json.loads(faults.read_text()).get(place, "").partition(":")
-            self._fault, self._after = fault, int(after or 0)
+        self._fault, _, after = _fault(directory, place).partition(":")
+        self._after = int(after or 0)
         self._stream = Stream(VMS.get(place, ("vm-a",)))
         self._measures = self._ended = False
         self._told = 0
@@ -251,6 +253,9 @@ class _Agent:
 
 def _ping(directory: Path, arguments: list[str]) -> None:
     (directory / "ping").write_text("\0".join(arguments))
+    if _fault(directory, "ping"):
+        print("ping: connect: Network is unreachable\x1b[2J")
+        sys.exit(2)
     options = dict(zip(arguments[:-1], arguments[1:]))
     number, end = sent(directory), int(options.get("-c", 1 << 30))
     for _ in range(end):

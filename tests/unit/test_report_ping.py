@@ -315,6 +315,14 @@ def test_pings_that_one_has_not_seen_are_shown_and_counted(far: Hosts) -> None:
     assert sum("nothing from the receiver guest" in line for line in done.lines) == 5
 
 
+def test_a_ping_that_cannot_be_made_is_said(far: Hosts) -> None:
+    far.faults["ping"] = "fails"
+    done = far.run(*MADE, "--count", "20")
+    assert done.status == 1 and not done.lines
+    assert "ping: connect: Network is unreachable" in done.err
+    assert "joined at all points: 0 of 0 pings" in done.out
+
+
 def test_lost_pings_say_where(far: Hosts, tmp_path: Path) -> None:
     far.faults["hv1"] = "unanswered"
     path = tmp_path / "capture.json"

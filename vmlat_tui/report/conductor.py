@@ -110,10 +110,12 @@ class Conductor:
                 self._measure(side, wanted)
             self._require_somebody()
             self.roll.accepts = True
+            for post in self.posts:
+                post.begin()
             argv = self._request.ping_argv(receiver)
             if argv is None:
                 say(f"waiting for pings {sender} -> {receiver}")
-                self._watch(lambda: False)
+                self._watch(self._counted)
                 self.roll.accepts = False  # one that begins now is not seen by all
             else:
                 say(f"{clean(self._request.sender.vm)} pings: {sender} -> {receiver}")
@@ -224,13 +226,14 @@ class Conductor:
 
     # ---- the ping -----------------------------------------------------------------------------
 
+    def _counted(self) -> bool:
+        return self._request.count is not None and self.roll.over >= self._request.count
+
     def _watch(self, enough: Callable[[], bool]) -> None:
         """Until there is enough, the time is over, somebody interrupts, or nobody observes."""
-        duration_s, count = self._request.duration_s, self._request.count
+        duration_s = self._request.duration_s
         deadline = None if duration_s is None else time.monotonic() + duration_s
         while not self.stopped and not enough() and any(post.serving for post in self.posts):
-            if count is not None and self.roll.over >= count:
-                return
             if deadline is not None and time.monotonic() > deadline:
                 return
             self._step()
@@ -252,8 +255,9 @@ class Conductor:
             self.roll.waiting and time.monotonic() < end + self._patience_s
         ):
             self._step()
-        status = pinging.status
-        if not early and status not in (0, _UNANSWERED):
-            say(f"the ping of {clean(self._request.sender.vm)} failed: exit status {status}")
+        if early:
+            return
+        if pinging.status not in (0, _UNANSWERED):
+            say(f"the ping failed: exit status {pinging.status}")
         for line in pinging.last_words:
             say(f"ping: {clean(line)}")

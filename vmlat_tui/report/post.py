@@ -54,11 +54,10 @@ class Post:
     For one thread.
     """
 
-    def __init__(self, observer: Observer, host: Host, interval_s: float = 0.25) -> None:
+    def __init__(self, observer: Observer, host: Host) -> None:
         """Nothing is started yet."""
         self.observer = observer
         self.host = host
-        self._interval_s = interval_s
         self._agent: Optional[AgentProcess] = None
         self._hello: Optional[Frame] = None
         self._offset_ns = self._notices = 0
@@ -68,7 +67,7 @@ class Post:
         self.error: Optional[VmlatError] = None
         #: Its agent measures; all that it measured was told.
         self.ready = self.over = False
-        #: How many pings it told of, and those that were lost, by the words for it.
+        #: How many pings it told of since :meth:`begin`, and the lost ones by the words for it.
         self.told = 0
         self.lost: Counter[str] = Counter()
         #: Packets that nobody looked at singly.
@@ -95,7 +94,7 @@ class Post:
         """Start the agent."""
         try:
             self._agent = AgentProcess(self.host)
-            self._agent.send("configure", interval_s=self._interval_s, **self._configuration())
+            self._agent.send("configure", **self._configuration())
         except VmlatError as error:
             self.fail(error)
 
@@ -107,6 +106,11 @@ class Post:
             self._agent.send(command, **fields)
         except VmlatError as error:
             self.fail(error)
+
+    def begin(self) -> None:
+        """Count anew: all are there now."""
+        self.told = 0
+        self.lost.clear()
 
     def stop(self) -> None:
         """Have the agent tell the rest, and end."""
