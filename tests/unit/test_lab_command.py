@@ -18,7 +18,7 @@ import pytest
 
 from vmlat_tui import cli
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import command, executed, instances, machine, process, scenarios
+from vmlat_tui.lab import command, executed, instances, machine, machines, process, scenarios
 from vmlat_tui.lab.hypervisor import domains
 from vmlat_tui.lab.instances import Instances, State
 
@@ -112,7 +112,7 @@ def sleeper() -> Any:
 def state_of(child: Any, started: Any = None) -> Any:
     if started is None:
         started = process.start_time(child.pid)
-    return State(child.pid, started, 1, "6.1", "ovs", 2048, time.time())
+    return State({"lab": (child.pid, started)}, 1, "6.1", "ovs", 2048, time.time())
 
 
 def test_down_ends_the_process_and_removes_its_files(tmp_path: Any) -> None:
@@ -203,16 +203,16 @@ def test_the_boot_reports_what_it_waits_for(tmp_path: Any) -> None:
     hypervisor = console(
         tmp_path, "noise\r\n@lab step the moon\r\n@lab ssh\n@lab step x\n@lab ready\n"
     )
-    hypervisor.wait("ssh", said.append, 5)
+    machines.wait([hypervisor], "ssh", said.append, 5)
     assert len(said) == 1 and said[0].endswith("waiting for the moon")
-    hypervisor.wait("ready", said.append, 5)
+    machines.wait([hypervisor], "ready", said.append, 5)
     assert len(said) == 2
 
 
 def test_a_boot_that_takes_too_long_says_what_for(tmp_path: Any) -> None:
     hypervisor = console(tmp_path, "kernel says\n@lab step the moon\n")
     with pytest.raises(VmlatError) as caught:
-        hypervisor.wait("ready", lambda line: None, 0.1)
+        machines.wait([hypervisor], "ready", lambda line: None, 0.1)
     text = str(caught.value)
     assert "at last for: the moon" in text and "kernel says" in text
 
@@ -220,7 +220,7 @@ def test_a_boot_that_takes_too_long_says_what_for(tmp_path: Any) -> None:
 def test_a_boot_that_fails_says_why(tmp_path: Any) -> None:
     hypervisor = console(tmp_path, "@lab failed no disk\n")
     with pytest.raises(VmlatError, match="no disk"):
-        hypervisor.wait("ready", lambda line: None, 5)
+        machines.wait([hypervisor], "ready", lambda line: None, 5)
 
 
 def test_a_counter_of_instructions_is_built_for_the_emulator(tmp_path: Any) -> None:

@@ -15,7 +15,8 @@ from typing import Callable
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab import builder, instances, machine, process, scenarios, store
 from vmlat_tui.lab.instances import Instances, State
-from vmlat_tui.lab.machine import Machine
+from vmlat_tui.lab.machine import Boot
+from vmlat_tui.lab.machines import PROGRAMS, Machines
 from vmlat_tui.lab.releases import DEFAULT_KERNEL, RELEASES, Release, release
 from vmlat_tui.lab.visit import is_inside, obtain_image, refuse_inside, remote_line, visit
 
@@ -188,28 +189,26 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    chosen, _ = _choice(args)
+    chosen, wanted = _choice(args)
     refuse_inside()
-    process.require(*machine.PROGRAMS)
+    process.require(*PROGRAMS)
     running = Instances(instances.default_directory())
     with process.interruptible():
         image, _ = obtain_image(chosen, _say)
         with running.starting() as directory:
-            hypervisor = Machine(directory)
+            machines = Machines(directory, wanted)
             try:
                 begin = time.monotonic()
-                hypervisor.start(image, chosen.kernel, args.scenario, args.memory, lasting=True)
-                started = process.start_time(hypervisor.pid)
-                if started is not None:
-                    running.save(
-                        State(
-                            hypervisor.pid, started, hypervisor.port, chosen.kernel, args.scenario,
-                            args.memory, time.time(),
-                        )
-                    )  # fmt: skip
-                hypervisor.wait("ready", _say)
+                machines.start(Boot(image, chosen.kernel, wanted, args.memory, lasting=True))
+                running.save(
+                    State(
+                        machines.processes(), machines.port, chosen.kernel, wanted.name,
+                        args.memory, time.time(),
+                    )
+                )  # fmt: skip
+                machines.wait("ready", _say)
             except BaseException:
-                hypervisor.stop()
+                machines.stop()
                 raise
     _say(f"up in {time.monotonic() - begin:.1f} s; use: vmlat lab ssh, vmlat lab down")
     return 0
@@ -227,12 +226,20 @@ def _forward(line: Sequence[str], terminal: bool = False) -> int:
     state = running.state()
     if state is None:
         raise UsageError("no lab is up", "", "start one: vmlat lab up")
+    _refuse_broken(state)
     command = machine.ssh_command(running.background, state.port, line, terminal)
     with process.interruptible(), _Remote(command) as remote:
         status = remote.wait(state.alive)
-    if status == _SSH_FAILED and not state.alive():
-        raise VmlatError("the lab has ended", "", "start it again: vmlat lab up")
+    if status == _SSH_FAILED:
+        _refuse_broken(state)
     return status
+
+
+def _refuse_broken(state: State) -> None:
+    """Raise if one of the machines has ended, and name it."""
+    if not state.alive():
+        ended = " and ".join(state.ended())
+        raise VmlatError("the lab has ended", ended, "start it again: vmlat lab down, vmlat lab up")
 
 
 def _vmlat(*words: str) -> list[str]:
@@ -275,10 +282,12 @@ def _status(args: argparse.Namespace) -> int:
         print("no lab is up")
         return 1
     minutes = (time.time() - state.since) / 60
+    machines = ", ".join(f"{name} is process {pid}" for name, (pid, _) in state.machines.items())
     print(
         f"up for {minutes:.0f} min: kernel {state.kernel}, booted with scenario {state.scenario}, "
-        f"{state.memory} MB, ssh port {state.port}, process {state.pid}"
+        f"{state.memory} MB, ssh port {state.port}; {machines}"
     )
+    _refuse_broken(state)
     return 0
 
 

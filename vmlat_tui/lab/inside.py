@@ -29,7 +29,7 @@ class Vm(NamedTuple):
 
 
 class Lab(NamedTuple):
-    """The current scenario."""
+    """The current scenario, with the guests of this hypervisor.  A pair has no remote namespace."""
 
     kernel: str
     scenario: str
@@ -52,7 +52,7 @@ def environment() -> dict[str, str]:
     """Return the lab's environment variables, with the taps' names of this moment."""
     _require()
     variables = boot.read_environment()
-    for domain in boot.current().domains:
+    for domain in boot.domains_here(boot.current()):
         variables[f"{domain.variable}_VNET"] = domains.tap(connection(), domain.name) or ""
     return variables
 
@@ -65,7 +65,7 @@ def lab() -> Lab:
         domain.name: Vm(
             domain.name, domain.ip4, domain.ip6, domain.mac, domains.tap(connection(), domain.name)
         )
-        for domain in scenario.domains
+        for domain in boot.domains_here(scenario)
     }
     return Lab(
         kernel=boot.kernel(),

@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Optional
@@ -34,19 +34,25 @@ def default_directory() -> Path:
 
 @dataclass(frozen=True)
 class State:
-    """What must be known of the background lab to reach it and to end it."""
+    """What must be known of the background lab to reach it and to end it.
 
-    pid: int
-    started: int
+    ``machines``: the name of each hypervisor -> process id and start time of its QEMU.
+    """
+
+    machines: Mapping[str, Sequence[int]]
     port: int
     kernel: str
     scenario: str
     memory: int
     since: float
 
+    def ended(self) -> list[str]:
+        """Names of the hypervisors whose very process no longer runs."""
+        return [name for name, (pid, started) in self.machines.items() if not _is(pid, started)]
+
     def alive(self) -> bool:
-        """Tell whether that very process still runs."""
-        return process.start_time(self.pid) == self.started
+        """Tell whether all of them run."""
+        return not self.ended()
 
 
 class Instances:
@@ -73,12 +79,12 @@ class Instances:
             shutil.rmtree(path, ignore_errors=True)
 
     def state(self) -> Optional[State]:
-        """Return the background lab, ``None`` if there is none (any more)."""
+        """Return the background lab, ``None`` if nothing of it runs (any more)."""
         try:
             state = State(**json.loads((self.background / _STATE).read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return state if state.alive() else None
+        return state if len(state.ended()) < len(state.machines) else None
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[Path]:
@@ -113,12 +119,14 @@ class Instances:
         """End the background lab and remove its files; tell whether one was running."""
         state = self.state()
         if state is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGKILL)
+            running = [pid for pid, started in state.machines.values() if _is(pid, started)]
+            for pid in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             deadline = time.monotonic() + seconds
-            while state.alive():
+            while len(state.ended()) < len(state.machines):
                 if time.monotonic() > deadline:
-                    raise VmlatError("the lab does not end", f"process {state.pid}")
+                    raise VmlatError("the lab does not end", f"processes {running}")
                 time.sleep(0.05)
         shutil.rmtree(self.background, ignore_errors=True)
         return state is not None
@@ -138,6 +146,10 @@ class Instances:
         for path in self.directory.glob(f"{_RUN}*"):
             with contextlib.suppress(OSError), _held(path):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _is(pid: int, started: int) -> bool:
+    return process.start_time(pid) == started
 
 
 @contextlib.contextmanager

@@ -10,28 +10,28 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import emulator, executed, process
+from vmlat_tui.lab import executed, process
 from vmlat_tui.lab.cpio import CpioWriter
+from vmlat_tui.lab.scenarios import Scenario
 from vmlat_tui.lab.store import Image
 
-PROGRAMS = ("ssh", "ssh-keygen")
-
 DEFAULT_MEMORY_MB = 2560
-BOOT_SECONDS = 300.0
 
 #: The root of the checkout: what the hypervisor sees at the same path.
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 #: The emulated NICs of the measured network; lab-nics names them by these addresses.  Hub N joins
-#: phyN, the uplink's side, with remoteN, which is moved to the remote namespace.  The model is the
-#: one with TCP segmentation, working receive merging (packets of up to 64 KB arrive whole) and good
-#: speed: e1000e was several times slower under emulation, virtio without a host has no offloads.
+#: phyN, the uplink's side, with remoteN, which is moved to the remote namespace; in a pair a cable
+#: joins it with phyN of the other machine.  The model is the one with TCP segmentation, working
+#: receive merging (packets of up to 64 KB arrive whole) and good speed: e1000e was several times
+#: slower under emulation, virtio without a host has no offloads.
 _NIC_MODEL = "e1000"
-_LINKS = 2
+LINKS = 2
 
 #: noxsave: 6.12 panicked now and then beside a nested guest ("corrupted stack end", faults at a
 #: page's end); without XSAVE it was seen less often.  The cause is not known.
@@ -48,17 +48,39 @@ def checkout_in_reach(directory: Path) -> Path:
     return directory if inside else CHECKOUT
 
 
+@dataclass(frozen=True)
+class Boot:
+    """What the machines of a lab are booted with.
+
+    They die with this process unless they are ``lasting``.  Those that are ``counting`` know how
+    many instructions they have executed.
+    """
+
+    image: Image
+    kernel: str
+    scenario: Scenario
+    memory: int
+    lasting: bool = False
+    counting: bool = False
+
+
 class Machine:
     """A hypervisor whose files live in one directory.
 
-    The directory holds the keys, the first file system of this very boot and the console's log.
+    The directory holds the first file system of this very boot and the console's log; that of the
+    lab has the keys.  ``number`` is its index among the hypervisors of the scenario.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, lab: Path, number: int = 0, name: str = "") -> None:
+        self.directory = lab / name
+        #: What it is called where there are several.
+        self.name = name
         self.port = 0
+        self._lab = lab
+        self._number = number
         self._begin = 0.0
         self._seen = 0
+        self._step = "the kernel"
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     @property
@@ -73,26 +95,13 @@ class Machine:
             raise RuntimeError("not started")
         return self._process.pid
 
-    def start(
-        self,
-        image: Image,
-        kernel: str,
-        scenario: str,
-        memory: int,
-        lasting: bool = False,
-        counting: bool = False,
-    ) -> None:
-        """Start QEMU; unless ``lasting``, it dies with this process.
-
-        One that is ``counting`` knows how many instructions it has executed.
-        """
-        process.require(*PROGRAMS)
+    def start(self, boot: Boot, program: Sequence[str], cables: Sequence[int] = ()) -> None:
+        """Start QEMU, the ``program``, with a socket for each of the ``cables`` to another one."""
         if "," in str(CHECKOUT) or "," in str(self.directory):
             raise UsageError("the path of the checkout has a comma", str(CHECKOUT), "move it")
-        self._write_keys()
-        self._write_initramfs(image, kernel, scenario)
-        program = emulator.unpack(image.emulator, self.directory / "emulator")
-        more = executed.options(self.directory) if counting else []
+        self.directory.mkdir(exist_ok=True)
+        self._write_initramfs(boot)
+        more = _wires(cables) + (executed.options(self.directory) if boot.counting else [])
         self._begin = time.monotonic()
         self._seen = 0
         for _ in range(5):  # the port may be taken between our look and QEMU's start
@@ -100,8 +109,9 @@ class Machine:
             self.console.write_bytes(b"")
             with open(self.directory / "qemu.log", "wb") as log:
                 self._process = process.start(
-                    program + self._options(image, memory) + more,
-                    lasting,
+                    [*program, *self._options(boot.image, boot.memory), *more],
+                    boot.lasting,
+                    pass_fds=cables,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -109,47 +119,37 @@ class Machine:
             time.sleep(0.2)
             if self._process.poll() is None or "host forwarding" not in self._qemu_log():
                 break
-        self._write_known_host()
 
-    def wait(self, until: str, say: Callable[[str], None], seconds: float = BOOT_SECONDS) -> None:
-        """Read the console until the hypervisor reports a step; print the steps before it."""
-        step = "the kernel"
-        while True:
-            text = self._console_text()
-            *lines, _ = text[self._seen :].split("\n")
-            for line in lines:
-                self._seen += len(line) + 1
-                word, _, rest = line.partition(_MARK)[2].strip().partition(" ")
-                if word == until:
-                    return
-                if word == "failed":
-                    raise self._error(rest)
-                if word == "step":
-                    step = rest
-                    say(f"{time.monotonic() - self._begin:5.1f} s  waiting for {rest}")
-            if self._process is not None and self._process.poll() is not None:
-                raise self._error(f"QEMU ended with status {self._process.returncode}")
-            if time.monotonic() - self._begin > seconds:
-                raise self._error(f"waited {seconds:.0f} s, at last for: {step}")
-            time.sleep(0.05)
+    def reached(self, step: str, say: Callable[[str], None], seconds: float) -> bool:
+        """Read the console on: has the hypervisor reported this step?  Say which are before it.
 
-    def ssh(self, command: Sequence[str], terminal: bool = False) -> list[str]:
-        """Return the command line that runs a program inside (see lab-exec for its environment)."""
-        return ssh_command(self.directory, self.port, command, terminal)
+        Raises :class:`VmlatError` if it never will, or has not within ``seconds`` of its start.
+        """
+        text = self._console_text()
+        *lines, _ = text[self._seen :].split("\n")
+        for line in lines:
+            self._seen += len(line) + 1
+            word, _, rest = line.partition(_MARK)[2].strip().partition(" ")
+            if word == step:
+                return True
+            if word == "failed":
+                raise self._error(rest)
+            if word == "step":
+                self._step = rest
+                where = f"{self.name} " if self.name else ""
+                say(f"{time.monotonic() - self._begin:5.1f} s  {where}waiting for {rest}")
+        if self._process is not None and self._process.poll() is not None:
+            raise self._error(f"QEMU ended with status {self._process.returncode}")
+        if time.monotonic() - self._begin > seconds:
+            raise self._error(f"waited {seconds:.0f} s, at last for: {self._step}")
+        return False
 
     def running(self) -> bool:
         """Tell whether QEMU is alive."""
         return self._process is not None and self._process.poll() is None
 
-    def ended(self, within_s: float) -> bool:
-        """Tell whether QEMU ends by itself in this time; a crash first cuts the connection."""
-        end = time.monotonic() + within_s
-        while self.running() and time.monotonic() < end:
-            time.sleep(0.1)
-        return not self.running()
-
     def stop(self) -> None:
-        """Switch the machine off at once: nothing in it is kept."""
+        """Switch it off at once: nothing in it is kept."""
         if self._process is not None:
             process.stop(self._process)
             self._process = None
@@ -160,7 +160,7 @@ class Machine:
         return self._error(f"QEMU ended with status {status}", "the lab has ended")
 
     def _options(self, image: Image, memory: int) -> list[str]:
-        command = [
+        return [
             "-name", "vmlat-lab", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512",
@@ -176,38 +176,22 @@ class Machine:
             "-netdev", f"user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-10.0.2.15:22",
             "-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:4c:00:01,romfile=",
         ]  # fmt: skip
-        for link in range(_LINKS):
-            for side, name in enumerate(("phy", "remote"), start=1):
-                command += [
-                    "-netdev", f"hubport,id={name}{link},hubid={link}",
-                    "-device", f"{_NIC_MODEL},netdev={name}{link},romfile=,"
-                    f"mac=52:54:00:4c:{side:02x}:{link:02x}",
-                ]  # fmt: skip
-        return command
 
-    def _write_keys(self) -> None:
-        for name in ("key", "host_key"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vmlat-lab",
-                 "-f", str(self.directory / name)],
-                check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-
-    def _write_known_host(self) -> None:
-        kind, key = (self.directory / "host_key.pub").read_text().split()[:2]
-        text = f"[127.0.0.1]:{self.port} {kind} {key}\n"
-        (self.directory / "known_hosts").write_text(text)
-
-    def _write_initramfs(self, image: Image, kernel: str, scenario: str) -> None:
+    def _write_initramfs(self, boot: Boot) -> None:
         with open(self.directory / "initramfs.cpio", "wb") as file:
-            with open(image.initramfs, "rb") as source:
+            with open(boot.image.initramfs, "rb") as source:
                 shutil.copyfileobj(source, file)
             archive = CpioWriter(file)
-            archive.add_file("lab/kernel", kernel.encode())
-            archive.add_file("lab/scenario", scenario.encode())
+            archive.add_file("lab/kernel", boot.kernel.encode())
+            archive.add_file("lab/scenario", boot.scenario.name.encode())
             archive.add_file("lab/checkout", os.fsencode(str(CHECKOUT)))
-            archive.add_file("lab/host_key", self.directory / "host_key", 0o600)
-            archive.add_file("lab/authorized_keys", self.directory / "key.pub")
+            archive.add_file("lab/host_key", self._lab / "host_key", 0o600)
+            archive.add_file("lab/authorized_keys", self._lab / "key.pub")
+            if boot.scenario.paired:
+                archive.add_file("lab/hypervisor", str(self._number).encode())
+                # To log in to one another, and to boot guests as it was booted itself.
+                archive.add_file("lab/key", self._lab / "key", 0o600)
+                archive.add_file("lab/initramfs.cpio", boot.image.initramfs)
             archive.close()
 
     def _console_text(self) -> str:
@@ -227,11 +211,28 @@ class Machine:
         # Of a crashed QEMU it is the last it said.
         shown += [line for line in self._qemu_log().splitlines() if line][-1:]
         last = " | ".join(line.strip()[:160] for line in shown) or "nothing"
-        kept = self.directory.parent / "last-failure.log"
+        cause = f"{self.name}: {cause}" if self.name else cause
+        kept = self._lab.parent / "last-failure.log"
         with contextlib.suppress(OSError):
             kept.write_text(self._qemu_log() + self._console_text())
         remedy = f"the whole console is in {kept}" if kept.exists() else ""
         return VmlatError(title, f"{cause}; last on its console: {last}", remedy)
+
+
+def _wires(cables: Sequence[int]) -> list[str]:
+    """The options for the NICs of the measured network, and of what is at their other ends."""
+    options = []
+    for link in range(LINKS):
+        ends = {"phy": f"hubport,hubid={link}", "remote": f"hubport,hubid={link}"}
+        if cables:
+            ends = {"phy": f"dgram,local.type=fd,local.str={cables[link]}"}
+        for side, (name, end) in enumerate(ends.items(), start=1):
+            options += [
+                "-netdev", f"{end},id={name}{link}",
+                "-device", f"{_NIC_MODEL},netdev={name}{link},romfile=,"
+                f"mac=52:54:00:4c:{side:02x}:{link:02x}",
+            ]  # fmt: skip
+    return options
 
 
 def ssh_command(

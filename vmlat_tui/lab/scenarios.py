@@ -21,13 +21,19 @@ UDP_ECHO = 7001
 
 @dataclass(frozen=True)
 class Domain:
-    """One guest."""
+    """One guest.
+
+    One that is ``whole`` boots the root file system of the hypervisors: it has sshd, Python and
+    BCC, and a second vNIC for management.  ``hypervisor`` is the index of the one that runs it.
+    """
 
     name: str
     number: int
     vcpus: int = 1
     queues: int = 1
     vhost: bool = True
+    whole: bool = False
+    hypervisor: int = 0
 
     @property
     def ip4(self) -> str:
@@ -55,7 +61,8 @@ class Scenario:
     """One network: everything that a choice of ``--scenario`` decides.
 
     ``tag`` is the VLAN of the guests' switch port.  With ``outer_tag`` the guest itself sends
-    frames tagged with ``tag`` and the switch adds the outer one (802.1ad).
+    frames tagged with ``tag`` and the switch adds the outer one (802.1ad).  ``hypervisors`` are the
+    names of the machines.
     """
 
     name: str
@@ -65,6 +72,16 @@ class Scenario:
     tag: Optional[int] = None
     outer_tag: Optional[int] = None
     bond: bool = False
+    hypervisors: tuple[str, ...] = ("lab",)
+
+    @property
+    def paired(self) -> bool:
+        """The wire's far end is another hypervisor, not the remote namespace."""
+        return len(self.hypervisors) > 1
+
+    def domains_on(self, hypervisor: int) -> tuple[Domain, ...]:
+        """The guests of one of the machines, by its index."""
+        return tuple(each for each in self.domains if each.hypervisor == hypervisor)
 
     @property
     def uplink(self) -> str:
@@ -109,10 +126,19 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "qemu", "no vhost: QEMU itself moves the packets", (Domain("vm-a", 1, vhost=False),)
         ),
+        Scenario(
+            "pair",
+            "two hypervisors joined by a cable: vm-a on one, vm-b on the other, both with sshd",
+            (Domain("vm-a", 1, whole=True), Domain("vm-b", 2, whole=True, hypervisor=1)),
+            hypervisors=("hypervisor-a", "hypervisor-b"),
+        ),
     )
 }
 
 DEFAULT_SCENARIO = "ovs"
+
+#: Between these a running hypervisor can be changed.
+ALONE = tuple(each.name for each in SCENARIOS.values() if not each.paired)
 
 
 def scenario(name: str) -> Scenario:

@@ -13,8 +13,10 @@ from typing import Callable
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab import builder, instances, machine, process, store
 from vmlat_tui.lab.instances import Instances
-from vmlat_tui.lab.machine import Machine
+from vmlat_tui.lab.machine import Boot
+from vmlat_tui.lab.machines import PROGRAMS, Machines
 from vmlat_tui.lab.releases import Release
+from vmlat_tui.lab.scenarios import scenario as named
 
 _Say = Callable[[str], None]
 
@@ -62,10 +64,10 @@ def obtain_image(chosen: Release, say: _Say) -> tuple[store.Image, bool]:
 
 
 class Visit:
-    """A hypervisor that is booting or up; ``cold`` if its image had to be built."""
+    """Hypervisors that are booting or up; ``cold`` if their image had to be built."""
 
-    def __init__(self, hypervisor: Machine, chosen: Release, scenario: str, say: _Say) -> None:
-        self._hypervisor = hypervisor
+    def __init__(self, machines: Machines, chosen: Release, scenario: str, say: _Say) -> None:
+        self._machines = machines
         self._say = say
         self._what = f"kernel {chosen.kernel}, scenario {scenario}"
         self._begin = time.monotonic()
@@ -74,40 +76,41 @@ class Visit:
 
     def line(self, command: Sequence[str], directory: Path = machine.CHECKOUT) -> list[str]:
         """Return the line that runs a program there; it starts when the guests answer."""
-        return self._hypervisor.ssh(remote_line(directory, command))
+        return self._machines.ssh(remote_line(directory, command))
 
     def wait_ready(self) -> None:
         """Wait until the guests answer, saying what for; :class:`VmlatError` at the limit."""
-        self._hypervisor.wait("ready", self._say)
+        self._machines.wait("ready", self._say)
         self.booted_s = time.monotonic() - self._begin
         self._say(f"{self.booted_s:5.1f} s  ready: {self._what}")
 
     def running(self) -> bool:
-        """Tell whether the machine is alive."""
-        return self._hypervisor.running()
+        """Tell whether all machines are alive."""
+        return self._machines.running()
 
     def check_alive(self, within_s: float) -> None:
-        """Raise if the machine ends by itself in this time."""
-        if self._hypervisor.ended(within_s):
-            raise self._hypervisor.failure()
+        """Raise if a machine ends by itself in this time."""
+        if self._machines.ended(within_s):
+            raise self._machines.failure()
 
 
 @contextlib.contextmanager
 def visit(
     chosen: Release, scenario: str, memory: int, say: _Say, counting: bool = False
 ) -> Iterator[Visit]:
-    """Boot a hypervisor, give it when it can be connected to, and leave nothing."""
+    """Boot what a scenario needs, give it when it can be connected to, and leave nothing."""
     refuse_inside()
-    process.require(*machine.PROGRAMS)
+    process.require(*PROGRAMS)
+    wanted = named(scenario)
     with process.interruptible():
         image, cold = obtain_image(chosen, say)
         with Instances(instances.default_directory()).temporary() as directory:
-            hypervisor = Machine(directory)
+            machines = Machines(directory, wanted)
             try:
-                made = Visit(hypervisor, chosen, scenario, say)
+                made = Visit(machines, chosen, scenario, say)
                 made.cold = cold
-                hypervisor.start(image, chosen.kernel, scenario, memory, counting=counting)
-                hypervisor.wait("ssh", say)
+                machines.start(Boot(image, chosen.kernel, wanted, memory, counting=counting))
+                machines.wait("ssh", say)
                 yield made
             finally:
-                hypervisor.stop()
+                machines.stop()

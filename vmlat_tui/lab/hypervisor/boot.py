@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab.hypervisor import domains, network, system
+from vmlat_tui.lab.hypervisor import domains, network, pair, system, whole
 from vmlat_tui.lab.scenarios import (
     BRIDGE,
     REMOTE_IP4,
@@ -33,18 +35,30 @@ _HANDED_OVER = Path("/lab")
 _GUEST_SECONDS = 180.0
 _GUEST_RESTARTS = 2
 
+#: It waits itself: it ends with the first answer, or early when there is no such neighbour.
+_PING = ("ping", "-n", "-q", "-c", "1", "-w", "10", "-i", "0.2")
+#: The same over ssh.
+_LOG_IN = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+_ANSWER = ("echo", "1 received")
+
 
 def main() -> int:
     """Boot: everything up to guests that answer."""
     system.report_to_console()
     try:
         wanted = scenario((_HANDED_OVER / "scenario").read_text())
-        network.prepare()
+        network.prepare(wanted)
+        if wanted.paired:
+            pair.prepare(wanted, hypervisor())
+            whole.write_initramfs(pair.hosts_lines(wanted))
         with _failures_of_threads() as start:
             start(lambda: network.set_up(wanted))
             system.say("libvirtd to answer")
             connection = domains.connect()
         _start_guests(connection, wanted)
+        if wanted.paired and hypervisor() == 0:
+            _wait_for_the_other(wanted)
+        _READY.write_text("")
         print("@lab ready", flush=True)
     except Exception as error:  # whoever waits must hear of it
         print("@lab failed", " ".join(str(error).split()) or repr(error), flush=True)
@@ -55,11 +69,19 @@ def main() -> int:
 def change(connection: Any, wanted: Scenario) -> None:
     """Tear the current scenario down and set up another one."""
     before = current()
+    for each in (before, wanted):
+        if each.paired:
+            raise UsageError(
+                f"scenario {each.name} needs machines of its own",
+                f"this is scenario {before.name}",
+                f"end this lab, then: vmlat lab up --scenario {wanted.name}",
+            )
     _READY.unlink()
     domains.destroy_all(connection)
     network.tear_down(before)
     network.set_up(wanted)
     _start_guests(connection, wanted)
+    _READY.write_text("")
 
 
 def start_again(connection: Any, name: str) -> None:
@@ -70,7 +92,7 @@ def start_again(connection: Any, name: str) -> None:
     if not handle.isActive():
         handle.create()
     _after_start(connection, here, guest)
-    _wait_for_guests(connection, here, [guest])
+    _wait_for_guests(connection, here, (guest,))
     _write_environment(connection, here)
 
 
@@ -89,12 +111,24 @@ def kernel() -> str:
     return (_HANDED_OVER / "kernel").read_text()
 
 
+def hypervisor() -> int:
+    """Return the index of this hypervisor among those of the scenario."""
+    place = _HANDED_OVER / "hypervisor"
+    return int(place.read_text()) if place.exists() else 0
+
+
+def domains_here(scenario: Scenario) -> tuple[Domain, ...]:
+    """Return the domains of a scenario that run on this hypervisor."""
+    return scenario.domains_on(hypervisor())
+
+
 def domain(name: str) -> Domain:
-    """Return a domain of the current scenario."""
-    for candidate in current().domains:
+    """Return a domain of the current scenario that runs here."""
+    here = domains_here(current())
+    for candidate in here:
         if candidate.name == name:
             return candidate
-    known = ", ".join(each.name for each in current().domains)
+    known = ", ".join(each.name for each in here)
     raise UsageError("no such domain in this scenario", name, f"there are: {known}")
 
 
@@ -106,14 +140,14 @@ def read_environment() -> dict[str, str]:
 
 def _start_guests(connection: Any, wanted: Scenario) -> None:
     _CURRENT.write_text(wanted.name)
-    system.say(f"{' and '.join(each.name for each in wanted.domains)} to start")
-    for each in wanted.domains:
+    here = domains_here(wanted)
+    system.say(f"{' and '.join(each.name for each in here)} to start")
+    for each in here:
         domains.start(connection, wanted, each)
         _after_start(connection, wanted, each)
     _write_environment(connection, wanted)
-    _wait_for_guests(connection, wanted, list(wanted.domains))
+    _wait_for_guests(connection, wanted, here)
     _write_environment(connection, wanted)
-    _READY.write_text("")
 
 
 def _after_start(connection: Any, here: Scenario, guest: Domain) -> None:
@@ -122,34 +156,42 @@ def _after_start(connection: Any, here: Scenario, guest: Domain) -> None:
         network.double_tag(here, tap)
 
 
-def _wait_for_guests(connection: Any, here: Scenario, guests: list[Domain]) -> None:
+def _wait_for_guests(connection: Any, here: Scenario, guests: Iterable[Domain]) -> None:
     for guest in guests:
-        for address in (guest.ip4, guest.ip6):
-            system.say(f"{guest.name} to answer ping at {address}")
-            _wait_for_ping(connection, here, guest, address)
+        if guest.whole:
+            _wait_for_answer(connection, here, guest, "ssh", [*_LOG_IN, guest.name, *_ANSWER])
+        else:
+            for address in (guest.ip4, guest.ip6):
+                command = ["ip", "netns", "exec", REMOTE_NS, *_PING, address]
+                _wait_for_answer(connection, here, guest, f"ping at {address}", command)
 
 
-def _wait_for_ping(connection: Any, here: Scenario, guest: Domain, address: str) -> None:
-    deadline = time.monotonic() + _GUEST_SECONDS
-    # ping itself waits: it ends with the first answer, or early when there is no such neighbour.
-    command = [
-        "ip",
-        "netns",
-        "exec",
-        REMOTE_NS,
-        "ping",
-        "-n",
-        "-q",
-        "-c",
-        "1",
-        "-w",
-        "10",
-        "-i",
-        "0.2",
-        address,
-    ]
+def _wait_for_the_other(here: Scenario) -> None:
+    """Wait until the guests of the pair reach one another over the cable, and ssh the far one."""
+    near, far = here.domains
+    for what, command in (
+        (f"{far.name} to answer ssh", [*_LOG_IN, far.name, *_ANSWER]),
+        (f"{near.name} to reach {far.name}", [*_LOG_IN, near.name, *_PING, far.ip4]),
+    ):
+        system.say(what)
+        system.wait_for(what, functools.partial(_answers, command), _limit_s(here))
+
+
+def _limit_s(here: Scenario) -> float:
+    return _GUEST_SECONDS * len(here.hypervisors)
+
+
+def _answers(command: Sequence[str]) -> bool:
+    return "1 received" in system.run(command, check=False)
+
+
+def _wait_for_answer(
+    connection: Any, here: Scenario, guest: Domain, what: str, command: Sequence[str]
+) -> None:
+    system.say(f"{guest.name} to answer {what}")
+    deadline = time.monotonic() + _limit_s(here)
     restarts = _GUEST_RESTARTS
-    while " 1 received" not in system.run(command, check=False):
+    while not _answers(command):
         handle = connection.lookupByName(guest.name)
         ended = not handle.isActive()
         if ended and restarts:
@@ -163,8 +205,8 @@ def _wait_for_ping(connection: Any, here: Scenario, guest: Domain, address: str)
             console = RUN / f"{guest.name}.log"
             said = console.read_text(errors="replace")[-600:] if console.exists() else ""
             raise VmlatError(
-                f"guest {guest.name} {'ended by itself' if ended else 'does not answer ping'}",
-                f"waited for {address}; last on its console: {said or 'nothing'}",
+                f"guest {guest.name} {'ended by itself' if ended else 'does not answer'}",
+                f"waited for {what}; last on its console: {said or 'nothing'}",
             )
 
 
@@ -180,16 +222,20 @@ def _write_environment(connection: Any, here: Scenario) -> None:
         "VMLAT_UPLINK": here.uplink,
         "VMLAT_UPLINK_MEMBERS": " ".join(here.members),
         "VMLAT_BRIDGE": BRIDGE,
-        "VMLAT_REMOTE_NS": REMOTE_NS,
-        "VMLAT_REMOTE_IP4": REMOTE_IP4,
-        "VMLAT_REMOTE_IP6": REMOTE_IP6,
-        "VMLAT_REMOTE_DEVICE": here.remote_device,
-        "VMLAT_DOMAINS": " ".join(each.name for each in here.domains),
+        "VMLAT_DOMAINS": " ".join(each.name for each in domains_here(here)),
     }
+    if here.paired:
+        variables["VMLAT_PEER"] = here.hypervisors[1 - hypervisor()]
+    else:
+        variables["VMLAT_REMOTE_NS"] = REMOTE_NS
+        variables["VMLAT_REMOTE_IP4"] = REMOTE_IP4
+        variables["VMLAT_REMOTE_IP6"] = REMOTE_IP6
+        variables["VMLAT_REMOTE_DEVICE"] = here.remote_device
     for each in here.domains:
         variables[f"{each.variable}_IP4"] = each.ip4
         variables[f"{each.variable}_IP6"] = each.ip6
         variables[f"{each.variable}_MAC"] = each.mac
+    for each in domains_here(here):
         variables[f"{each.variable}_VNET"] = domains.tap(connection, each.name) or ""
     fresh = ENVIRONMENT.with_suffix(".new")
     fresh.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))

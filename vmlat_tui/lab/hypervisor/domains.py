@@ -8,11 +8,32 @@ from typing import Any, Optional
 from xml.sax.saxutils import quoteattr
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.lab.hypervisor.pair import GUEST_SSH_PORT
 from vmlat_tui.lab.hypervisor.system import wait_for
+from vmlat_tui.lab.hypervisor.whole import INITRAMFS
 from vmlat_tui.lab.scenarios import BRIDGE, PREFIX4, PREFIX6, Domain, Scenario
 
 _SHARE = "/usr/share/lab"
 _MEMORY_MB = 192
+#: A compiler runs in it.
+_WHOLE_MEMORY_MB = 768
+
+#: The disk with the root file system, and a vNIC that libvirt does not know of, so that nobody
+#: takes it for one to be measured: QEMU itself carries what is forwarded to the guest's sshd.
+_WHOLE_DISK = """
+    <disk type='block' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source dev='/dev/vda'/>
+      <target dev='vda' bus='virtio'/>
+      <readonly/>
+    </disk>"""
+_WHOLE_OPTIONS = f"""
+  <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+    <qemu:arg value='-netdev'/>
+    <qemu:arg value='user,id=mgmt,restrict=on,hostfwd=tcp::{GUEST_SSH_PORT}-10.0.2.15:22'/>
+    <qemu:arg value='-device'/>
+    <qemu:arg value='virtio-net-pci,netdev=mgmt,mac=52:54:00:4c:00:02,romfile=,addr=0x10'/>
+  </qemu:commandline>"""
 
 #: Where the vCPUs run.  On processor 0 the hypervisor's kernel dies now and then when a guest is
 #: left, by an interrupt that comes before the host's state is back.  Most likely (read in QEMU's
@@ -86,13 +107,13 @@ def describe(scenario: Scenario, domain: Domain) -> str:
 <domain type='kvm'>
   <name>{domain.name}</name>
   <uuid>4c4a4242-0000-4000-8000-0000000001{domain.number:02x}</uuid>
-  <memory unit='MiB'>{_MEMORY_MB}</memory>
+  <memory unit='MiB'>{_WHOLE_MEMORY_MB if domain.whole else _MEMORY_MB}</memory>
   <vcpu>{domain.vcpus}</vcpu>
   <cputune>{pins}</cputune>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{_SHARE}/vmlinux</kernel>
-    <initrd>{_SHARE}/guest.cpio</initrd>
+    <initrd>{INITRAMFS if domain.whole else f"{_SHARE}/guest.cpio"}</initrd>
     <cmdline>{" ".join(words)}</cmdline>
   </os>
   <features><acpi/></features>
@@ -104,7 +125,7 @@ def describe(scenario: Scenario, domain: Domain) -> str:
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/>
-    <memballoon model='none'/>
+    <memballoon model='none'/>{_WHOLE_DISK if domain.whole else ""}
     <interface type='bridge'>
       <source bridge={quoteattr(BRIDGE)}/>
       <mac address='{domain.mac}'/>
@@ -115,6 +136,6 @@ def describe(scenario: Scenario, domain: Domain) -> str:
     </interface>
     <serial type='file'><source path='/run/lab/{domain.name}.log'/></serial>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-  </devices>
+  </devices>{_WHOLE_OPTIONS if domain.whole else ""}
 </domain>
 """

@@ -19,12 +19,14 @@ _PHYSICAL = ("phy0", "phy1")
 _REMOTE = ("remote0", "remote1")
 
 
-def prepare() -> None:
-    """Do once what every scenario needs: the remote namespace with its NICs, quiet uplinks."""
+def prepare(scenario: Scenario) -> None:
+    """Do once what every scenario needs: quiet uplinks, and unless paired, the remote namespace."""
     # The hypervisor itself takes no part in the measured network.
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
     for name in _PHYSICAL:
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+    if scenario.paired:
+        return
     ip([f"netns add {REMOTE_NS}", *(f"link set {name} netns {REMOTE_NS}" for name in _REMOTE)])
     run(
         ["ip", "netns", "exec", REMOTE_NS, "sh", "-c",
@@ -36,7 +38,8 @@ def prepare() -> None:
 
 def set_up(scenario: Scenario) -> None:
     """Make a scenario's bridge, uplink and remote side."""
-    _remote_side(scenario)
+    if not scenario.paired:
+        _remote_side(scenario)
     if scenario.bond:
         ip(
             [
