@@ -27,8 +27,8 @@ DELAY_MS = 100
 #: What is measured in one phase.
 PHASE = 30
 
-#: Host, device -> the segment in which a packet waits there.  The uplink's queueing discipline comes
-#: before its driver, so it is the host's, not the network's.
+#: Host, device -> the segment in which a packet waits there.  An uplink's queueing discipline comes
+#: before its driver, so the wait is the host's, not the network's.
 PLACES = {
     ("vm-a", "eth0"): "A",
     ("hypervisor-a", "phy0"): "B",

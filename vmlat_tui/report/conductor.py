@@ -24,7 +24,7 @@ from vmlat_tui.report.words import clean, say
 from vmlat_tui.session.pinging import Pinging
 
 #: How long a host may take to learn its VMs' addresses after it has found the VMs.
-_ADDRESS_S = 6.0
+_ADDRESS_S = 10.0
 #: What is told of a ping is here so much later at most than the ping is over.
 _LATE_S = 2.0
 #: The frames of the last ping are on their way for so long at least.
