@@ -143,8 +143,21 @@ def test_receivers_come_first_and_all_are_asked_for_every_echo_packet_of_the_pai
     far: Hosts,
 ) -> None:
     done = far.run(*MADE, "--count", "3", "--receiver-phy-interface", "ens1f0")
-    ready = re.findall(r"the (\w+ \w+) \S+ is ready", done.err)
-    assert ready.index("receiver host") < ready.index("sender host") and len(ready) == 4
+    first, *others = done.err.splitlines()
+    assert first == (
+        "vmlat: starting receiver host hv2, receiver guest vm-b, sender host hv1, sender guest vm-a"
+    )
+    ready = [line.split(": ")[1] for line in others[:4]]
+    assert sorted(ready) == [
+        f"the {who} is ready"
+        for who in (
+            "receiver guest vm-b",
+            "receiver host hv2",
+            "sender guest vm-a",
+            "sender host hv1",
+        )
+    ]
+    assert others[4] == f"vmlat: vm-a pings: {ENDS[0]} -> {ENDS[1]}", "when all are ready"
     for place, tap in (("hv1", "vnet0"), ("hv2", "vnet1")):
         configure, measure, stop = far.commands(place)
         assert configure["discover"] and not configure["measure"] and stop["command"] == "stop"

@@ -98,6 +98,7 @@ class Conductor:
     def run(self) -> None:
         """From the agents' start to their end; raises :class:`VmlatError` if nobody is there."""
         with contextlib.ExitStack() as ends:
+            say(f"starting {', '.join(post.title for post in self.posts)}")
             for post in self.posts:
                 ends.callback(post.close)
                 post.open()
@@ -106,8 +107,7 @@ class Conductor:
             self._check_machines()
             sender, receiver = self._addresses()
             wanted = Filter(sender, receiver, protocol=Protocol.ICMP, either=True)
-            for side in (self._receiver, self._sender):
-                self._measure(side, wanted)
+            self._measure(wanted)
             self._require_somebody()
             self.roll.accepts = True
             for post in self.posts:
@@ -211,16 +211,17 @@ class Conductor:
                     raise
             self._turn()
 
-    def _measure(self, side: Side, wanted: Filter) -> None:
-        """Have this side measure, and wait until it does."""
-        for post in side.posts:
+    def _measure(self, wanted: Filter) -> None:
+        """Have all measure, receivers first, and wait until they do."""
+        for post in self.posts:
             post.wanted = wanted
-        side.host.measure(wanted, side.taps, side.end.uplinks)
+        for side in (self._receiver, self._sender):
+            side.host.measure(wanted, side.taps, side.end.uplinks)
 
         def waiting() -> list[Post]:
             if self.stopped:
                 raise VmlatError("nothing was measured", "stopped before all were ready")
-            return [post for post in side.posts if post.serving and not post.ready]
+            return [post for post in self.posts if post.serving and not post.ready]
 
         self._serve(START_LIMIT_S, waiting)
 
