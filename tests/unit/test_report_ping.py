@@ -147,16 +147,9 @@ def test_receivers_come_first_and_all_are_asked_for_every_echo_packet_of_the_pai
     assert first == (
         "vmlat: starting receiver host hv2, receiver guest vm-b, sender host hv1, sender guest vm-a"
     )
-    ready = [line.split(": ")[1] for line in others[:4]]
-    assert sorted(ready) == [
-        f"the {who} is ready"
-        for who in (
-            "receiver guest vm-b",
-            "receiver host hv2",
-            "sender guest vm-a",
-            "sender host hv1",
-        )
-    ]
+    places = ("receiver guest vm-b", "receiver host hv2", "sender guest vm-a", "sender host hv1")
+    ready = sorted(line.split(": ")[1] for line in others[:4])
+    assert ready == [f"the {place} is ready" for place in places]
     assert others[4] == f"vmlat: vm-a pings: {ENDS[0]} -> {ENDS[1]}", "when all are ready"
     for place, tap in (("hv1", "vnet0"), ("hv2", "vnet1")):
         configure, measure, stop = far.commands(place)
