@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -98,15 +98,16 @@ class Conductor:
     def run(self) -> None:
         """From the agents' start to their end; raises :class:`VmlatError` if nobody is there."""
         with contextlib.ExitStack() as ends:
-            say(f"starting {', '.join(post.title for post in self.posts)}")
             for post in self.posts:
                 ends.callback(post.close)
-                post.open()
-            for side in (self._receiver, self._sender):
+            sides = (self._receiver, self._sender)
+            self._open([side.host for side in sides])
+            for side in sides:
                 side.taps = self._taps(side)
             self._check_machines()
             sender, receiver = self._addresses()
             wanted = Filter(sender, receiver, protocol=Protocol.ICMP, either=True)
+            self._open([post for side in sides for post in side.posts if post is not side.host])
             self._measure(wanted)
             self._require_somebody()
             self.roll.accepts = True
@@ -165,6 +166,12 @@ class Conductor:
 
     # ---- before -------------------------------------------------------------------------------
 
+    def _open(self, posts: Sequence[Post]) -> None:
+        if posts:
+            say(f"starting {', '.join(post.title for post in posts)}")
+        for post in posts:
+            post.open()
+
     def _taps(self, side: Side) -> list[str]:
         """Of its VM; none if its host has failed."""
         host = side.host
@@ -177,7 +184,7 @@ class Conductor:
             return "" if host.topology is before else "topology"
 
         try:
-            return taps_of(_Looking(self, host), step, [side.end.vm])
+            return taps_of(_Looking(self, host), step, [side.end.vm], START_LIMIT_S)
         except VmlatError as error:
             # A VM that is not there is the user's mistake, a host that is not is a hole.
             if host.error is None:
@@ -200,14 +207,14 @@ class Conductor:
         sender, receiver = self._sender, self._receiver
         deadline = time.monotonic() + _ADDRESS_S
         while True:
-            self._require_somebody()
             try:
                 return addresses(
                     (sender.end, sender.host.addresses(sender.end.vm)),
                     (receiver.end, receiver.host.addresses(receiver.end.vm)),
                 )
             except UsageError:
-                if self.stopped or time.monotonic() > deadline:
+                asking = sender.host.serving or receiver.host.serving
+                if self.stopped or time.monotonic() > deadline or not asking:
                     raise
             self._turn()
 

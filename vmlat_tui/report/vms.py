@@ -35,12 +35,14 @@ def topology_of(frame: Frame) -> Topology:
         raise FrameError("the agent sent no topology", str(error)) from None
 
 
-def taps_of(run: Looking, step: Callable[[], str], names: Sequence[str]) -> list[str]:
+def taps_of(
+    run: Looking, step: Callable[[], str], names: Sequence[str], look_s: float = _LOOK_S
+) -> list[str]:
     """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without.
 
-    ``step`` takes one frame and returns its type.
+    ``step`` takes one frame and returns its type; ``look_s`` is how long the agent may look.
     """
-    deadline = time.monotonic() + _LOOK_S
+    deadline = time.monotonic() + look_s
     while True:
         if step() == "topology":
             deadline = min(deadline, time.monotonic() + _FIND_S)
@@ -55,7 +57,7 @@ def taps_of(run: Looking, step: Callable[[], str], names: Sequence[str]) -> list
         if time.monotonic() > deadline:
             break
     if run.topology is None:
-        raise VmlatError("the agent did not say which VMs there are", f"in {_LOOK_S:.0f} s")
+        raise VmlatError("the agent did not say which VMs there are", f"in {look_s:.0f} s")
     if missing:
         there = ", ".join(map(clean, found)) or "none"
         raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
