@@ -1,5 +1,10 @@
 """``vmlat ping`` between two hypervisors: every packet joined, and a delay where it was put.
 
+Not run to its end yet, so it is not among the tests:
+
+    python3 -m vmlat_tui lab run --scenario pair -- \\
+        python3 -m pytest -q tests/lab_pair/unproven_ping.py
+
 Only what pytest 6.0 has may be used here, as in tests/lab.
 """
 
