@@ -24,7 +24,7 @@ from vmlat_tui.lab import inside
 ENDS = ("--sender", "localhost/vm-a", "--receiver", "hypervisor-b/vm-b")
 GUESTS = ("--sender-guest", "vm-a", "--receiver-guest", "vm-b")
 #: Agents travel, and BCC compiles in guests of emulated machines.
-MEASURE_S = 420
+MEASURE_S = 900
 PINGS = 200
 INTERVAL_S = 0.2
 #: Far above the round trip here, which is 4 to 15 ms.

@@ -36,7 +36,7 @@ made_up = (sys.executable, "-m", "tests.unit.observers", directory)
 hosts.reached_by_ssh = lambda place, sudo=False, option="": Host(place, (*made_up, place), far=True)
 hosts.command_at = lambda place, command, option: (*made_up, *command)
 limit_s = float(os.environ.get("LIMIT_S", 30))
-conductor.START_LIMIT_S = conductor.END_LIMIT_S = limit_s
+conductor.START_LIMIT_S = conductor._READY_S = conductor.END_LIMIT_S = limit_s
 sys.exit(main(arguments))
 """
 HOSTS = ("--sender", "hv1/vm-a", "--receiver", "hv2/vm-b")

@@ -23,6 +23,8 @@ from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session.pinging import Pinging
 
+#: How long all may take to put their probes in place: in the lab four compile on two processors.
+_READY_S = 600.0
 #: How long a host may take to learn its VMs' addresses after it has found the VMs.
 _ADDRESS_S = 10.0
 #: What is told of a ping is here so much later at most than the ping is over.
@@ -230,7 +232,7 @@ class Conductor:
                 raise VmlatError("nothing was measured", "stopped before all were ready")
             return [post for post in self.posts if post.serving and not post.ready]
 
-        self._serve(START_LIMIT_S, waiting)
+        self._serve(_READY_S, waiting)
 
     # ---- the ping -----------------------------------------------------------------------------
 
