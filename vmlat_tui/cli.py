@@ -22,6 +22,7 @@ COMMANDS = {
     "irq": ("vmlat_tui.report.irq", "from the tap to the guest's interrupt, stage by stage"),
     "kick": ("vmlat_tui.report.kick", "from the guest's kick to the tap, stage by stage"),
     "icmp": ("vmlat_tui.report.icmp", "a ping, inside and outside this host, and where it is lost"),
+    "ping": ("vmlat_tui.report.ping", "a ping between VMs on two hosts, seen by all ends at once"),
     "guest": ("vmlat_tui.report.guest", "a ping inside a guest, its stack and the rest"),
     "topology": ("vmlat_tui.report.topology", "what was discovered on this host"),
     "doctor": ("vmlat_tui.report.doctor", "what this host can measure, and what is missing"),

@@ -138,6 +138,14 @@ class Filter:
             and self.protocol is None
         )
 
+    def admits(self, ends: tuple[str, str]) -> bool:
+        """Whether the addresses are those of a ping: of who pings, and of who is pinged.
+
+        An agent with ``either`` also lets through the pings the other way.
+        """
+        ours = (self.src_ip, self.dst_ip)
+        return all(one is None or str(one) == end for one, end in zip(ours, ends))
+
     def to_json(self) -> dict[str, object]:
         """JSON-ready form, as commands to the agent carry it."""
         return {

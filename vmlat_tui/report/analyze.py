@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Optional
 
-from vmlat_tui.analysis.slow import single_packets, slow, slowest
+from vmlat_tui.analysis.slow import single_packets
 from vmlat_tui.errors import UsageError
+from vmlat_tui.report import analysis, sources
 from vmlat_tui.report import decomposition as tables
-from vmlat_tui.report import sources
-from vmlat_tui.report.grid import Grid, escaped
+from vmlat_tui.report.analysis import Shown
 from vmlat_tui.report.measurement import (
     Measurement,
     add_options,
@@ -52,46 +52,20 @@ def run(args: argparse.Namespace) -> int:
         for value in objects(measurement, slow_ns):
             print(json.dumps(value))
         return 0
-    for line in document(measurement, int(args.packets), slow_ns, form == "markdown"):
+    intaken = measurement.intaken
+    said = [*remarks(measurement), *sources.troubles(intaken.sources)]
+    for line in analysis.document(
+        measurement.found,
+        sources.grid(intaken.sources),
+        said,
+        Shown(int(args.packets), slow_ns),
+        markdown=form == "markdown",
+    ):
         print(line)
     return 0
 
 
-def grids(measurement: Measurement, packets: int, slow_ns: int | None) -> Iterator[Grid[Any]]:
-    """All tables: single packets first."""
-    found = measurement.found
-    single = single_packets(found)
-    if single is not None and packets:
-        yield tables.packets(single, slowest(single, packets))
-    yield from tables.tables(found)
-    blamed = slow(single, slow_ns) if single is not None else None
-    if blamed is not None:
-        yield tables.blames(blamed)
-    if found.closures:
-        yield tables.closures(found)
-
-
-def document(
-    measurement: Measurement, packets: int, slow_ns: int | None, markdown: bool
-) -> Iterator[str]:
-    """The lines of text or Markdown."""
-    found = measurement.found
-    name = clean(found.name)
-    yield f"## Ping analysis: {escaped(name)}" if markdown else f"Ping analysis: {name}"
-    yield ""
-    read = sources.grid(measurement.intaken.sources)
-    for grid in (read, *grids(measurement, packets, slow_ns)):
-        yield from grid.markdown() if markdown else grid.text()
-        yield ""
-    yield "### Remarks" if markdown else "Remarks"
-    if markdown:
-        yield ""
-    said = [*remarks(measurement), *sources.troubles(measurement.intaken.sources)]
-    for line in said:
-        yield f"- {escaped(line.strip())}" if markdown else f"  {line}"
-
-
-def objects(measurement: Measurement, slow_ns: int | None) -> Iterator[dict[str, object]]:
+def objects(measurement: Measurement, slow_ns: Optional[int]) -> Iterator[dict[str, object]]:
     """What ``--json`` prints, in this order: analysis, source…, packet…, row…, remark…."""
     found = measurement.found
     single = single_packets(found)
@@ -105,7 +79,7 @@ def objects(measurement: Measurement, slow_ns: int | None) -> Iterator[dict[str,
         yield sources.source_json(source)
     if single is not None:
         yield from tables.packet_json(single, single.rows)
-    for grid in grids(measurement, 0, slow_ns):
+    for grid in analysis.grids(found, Shown(0, slow_ns)):
         for row, value in zip(grid.rows, grid.json()):
             printed = {"as_printed": row.beside} if isinstance(row, tables.FigureRow) else {}
             yield {**value, **printed}

@@ -134,7 +134,7 @@ def closures(found: Decomposition) -> Grid[Closure]:
 # ---- slow packets --------------------------------------------------------------------------------
 
 BLAMES: tuple[Column[Blame], ...] = (
-    Column("title", "segment", 0, TEXT, lambda b: _short(b.item)),
+    Column("title", "segment", 0, TEXT, lambda b: short(b.item)),
     Column("largest", "largest in", 0, WHOLE, lambda b: b.largest),
     Column("median_ns", "median", 0, MICRO, lambda b: b.median_ns),
     Column("slow_mean_ns", "in slow ones", 0, MICRO, lambda b: b.slow_mean_ns),
@@ -153,7 +153,8 @@ def blames(found: Slow) -> Grid[Blame]:
     return Grid("slow", title, BLAMES, found.blames, note)
 
 
-def _short(item: Item) -> str:
+def short(item: Item) -> str:
+    """The head of a column: the letter, or what it consists of."""
     if item.id in ORDER:
         return item.id
     return "all else" if item.of.count("+") > _MOST_NAMED else item.of or item.title
@@ -178,7 +179,7 @@ def packets(found: Decomposition, rows: Sequence[int]) -> Grid[int]:
         Column("id", "id", 0, WHOLE, lambda row: found.packet(row).id),
         Column("seq", "seq", 0, WHOLE, lambda row: found.packet(row).sequence),
         Column("total_ns", "total", 0, MICRO, cell(TOTAL)),
-        *(Column(f"{p.id}_ns", _short(p), 0, MICRO, cell(p.id)) for p in pieces),
+        *(Column(f"{p.id}_ns", short(p), 0, MICRO, cell(p.id)) for p in pieces),
     ]
     return Grid("packets", f"The {len(rows)} slowest packets", columns, rows)
 

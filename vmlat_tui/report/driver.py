@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,17 +15,15 @@ from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.flows import Flow, row_key
-from vmlat_tui.model.frames import Frame, FrameError, check_hello, error_of
+from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import request
 from vmlat_tui.report.request import Request
-from vmlat_tui.report.run import Run
-from vmlat_tui.report.vms import taps_of
-from vmlat_tui.report.words import clean
+from vmlat_tui.report.run import START_LIMIT_S, Run, watching
+from vmlat_tui.report.vms import taps_of, topology_of
+from vmlat_tui.report.words import clean, say
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
-#: The agent compiles, loads and attaches before its first frame.
-_START_LIMIT_S = 180.0
 #: How long packets wait until it is known which VMs there are.
 _LOOK_S = 6.0
 
@@ -161,19 +158,19 @@ class Driver(Run):
             return hello, hello
         agent.send("configure", measure=False, **look)
         hello = self._hello(agent)
-        fields["vm_interfaces"] = taps_of(self, agent, packets.vms)
+        fields["vm_interfaces"] = taps_of(self, lambda: self.step(agent), packets.vms)
         agent.send("measure", **fields)
-        deadline = time.monotonic() + _START_LIMIT_S
+        deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             self.step(agent)
             if self._measuring is not None:
                 return hello, self._measuring
-        raise VmlatError("the agent did not start", f"no probes in {_START_LIMIT_S:.0f} s")
+        raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
 
     def _hello(self, agent: AgentProcess) -> Frame:
-        hello = agent.next(_START_LIMIT_S)
+        hello = agent.next(START_LIMIT_S)
         if hello is None:
-            raise VmlatError("the agent did not start", f"no frame in {_START_LIMIT_S:.0f} s")
+            raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
         check_hello(hello)
         return hello
 
@@ -213,25 +210,13 @@ class Driver(Run):
             {v["name"]: v["ifindex"] for v in links["vm_interfaces"] if v["ifindex"] is not None},
         )
         if before is None:
-            self._announce(links)
+            say(watching(links, self._points, bool(self._command.points)))
             return
         for name in before.keys() - self._present.keys():
-            _say(f"{clean(name)} vanished; waiting for it")
+            say(f"{clean(name)} vanished; waiting for it")
         for name, ifindex in self._present.items():
             if before.get(name) != ifindex:
-                _say(f"{clean(name)} is there, watching it")
-
-    def _announce(self, links: Frame) -> None:
-        vnets = ", ".join(clean(v["name"]) for v in links["vm_interfaces"])
-        missing = [p for p in self._points if not p["hooks"]]
-        note = f"watching {vnets} -> {', '.join(map(clean, links['leaves'])) or 'no uplink'}"
-        if missing and self._command.points:
-            names = ", ".join(p["point"] for p in missing)
-            note += f"; not observed: {names} ({clean(missing[0]['reason'])})"
-        elif missing:
-            reason = clean(missing[0]["reason"])
-            note += f"; {len(missing)} points are not observed ({reason})"
-        _say(note)
+                say(f"{clean(name)} is there, watching it")
 
     def enough(self) -> bool:
         """As many packets as were asked for."""
@@ -257,7 +242,7 @@ class Driver(Run):
             if self._held is None:
                 self._show(frame)
         elif kind == "topology":
-            self.topology = _topology(frame)
+            self.topology = topology_of(frame)
             self._view.learn(self.topology)
             self._release()
         elif kind == "measuring":
@@ -265,7 +250,7 @@ class Driver(Run):
         elif kind == "links":
             self._interfaces(frame)
         elif kind == "notice":
-            _say(clean(frame["text"]))
+            say(clean(frame["text"]))
         elif kind == "error":
             raise error_of(frame)
 
@@ -294,14 +279,3 @@ class Driver(Run):
         else:
             text = self._view.summary_text(stats, duration_ns, interrupted)
             print(text, end="", flush=True)
-
-
-def _topology(frame: Frame) -> Topology:
-    try:
-        return Topology.from_json(frame)
-    except ValueError as error:
-        raise FrameError("the agent sent no topology", str(error)) from None
-
-
-def _say(words: str) -> None:
-    print(f"vmlat: {words}", file=sys.stderr, flush=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 from dataclasses import dataclass
 from typing import Optional
 
@@ -17,14 +16,11 @@ from vmlat_tui.model.frames import Frame, check_hello
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.report import selection
 from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
-from vmlat_tui.report.run import Run
-from vmlat_tui.report.words import clean
+from vmlat_tui.report.run import START_LIMIT_S, Run
+from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentDied, AgentProcess
-
-#: The agent compiles, loads and attaches before its first frame.
-_START_LIMIT_S = 180.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -108,12 +104,12 @@ class _Watching(Run):
         with AgentProcess(self._request.host) as agent:
             timeout_ns = self._request.timeout_ns
             agent.send("configure", guest=True, timeout_ns=timeout_ns, interval_s=0.25)
-            hello = agent.next(_START_LIMIT_S)
+            hello = agent.next(START_LIMIT_S)
             if hello is None:
-                raise VmlatError("the agent did not start", f"no frame in {_START_LIMIT_S:.0f} s")
+                raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
             check_hello(hello)
             self._offset_ns = hello["clock"]["wall_ns"] - hello["clock"]["mono_ns"]
-            print("vmlat: watching pings", file=sys.stderr, flush=True)
+            say("watching pings")
             if self._request.json:
                 print(json.dumps({**captures.head(), "host": hello.get("host")}), flush=True)
             try:
@@ -136,14 +132,10 @@ class _Watching(Run):
         elif frame["type"] == "stats":
             self._stats = frame
         elif frame["type"] == "notice":
-            print(f"vmlat: {clean(frame['text'])}", file=sys.stderr, flush=True)
+            say(clean(frame["text"]))
 
     def _trip(self, trip: RoundTrip) -> None:
-        wanted = self._request.wanted
-        for ours, theirs in zip((wanted.src_ip, wanted.dst_ip), trip.ends):
-            if ours is not None and str(ours) != theirs:
-                return
-        if self.enough():
+        if self.enough() or not self._request.wanted.admits(trip.ends):
             return
         self._figures.add(trip)
         total_ns = trip.total_ns

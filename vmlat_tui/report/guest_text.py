@@ -45,7 +45,7 @@ def trip_text(trip: RoundTrip, wall_offset_ns: int) -> str:
     packet, (source, target) = trip.packet, trip.ends
     session = f"{source} -> {target} (ID: {packet.id}, Seq: {packet.sequence})"
     if not trip.complete:
-        return f"[WARN] {when} {_missing(trip)}: {session}"
+        return f"[WARN] {when} {missing(trip)}: {session}"
     sends = trip.observer is Observer.SENDER_GUEST
     device = clean(trip.interface)
     who = f"PID={trip.tgid} COMM={clean(trip.comm)} " if sends else ""
@@ -83,7 +83,8 @@ def _path_lines(trip: RoundTrip, number: int, ns: Optional[int]) -> list[str]:
     ]
 
 
-def _missing(trip: RoundTrip) -> str:
+def missing(trip: RoundTrip) -> str:
+    """What a ping that nothing came of lacks, in words."""
     if trip.observer is Observer.RECEIVER_GUEST:
         return "not answered by this guest"
     if "request_xmit" not in trip.times_ns:
@@ -97,7 +98,7 @@ def trip_json(trip: RoundTrip, wall_offset_ns: int) -> Frame:
     """A reading of a capture with more beside it, or a ping that was not answered."""
     return {
         **readings.to_json(Reading(trip.packet, trip.intervals_ns)),
-        **({} if trip.complete else {"type": "unanswered", "missing": _missing(trip)}),
+        **({} if trip.complete else {"type": "unanswered", "missing": missing(trip)}),
         "side": SIDES[trip.observer],
         **dict(zip(("src", "dst"), trip.ends)),
         "interface": trip.interface,

@@ -21,8 +21,7 @@ class PingView(View):
     def __init__(self, request: Request) -> None:
         """None yet."""
         self._least_ns = request.threshold_ns
-        wanted = request.packets.filters[0]
-        self._source, self._target = wanted.src_ip, wanted.dst_ip
+        self._wanted = request.packets.filters[0]
         self._joiner = Joiner(request.timeout_ns)
         self._tally = Tally()
 
@@ -36,7 +35,8 @@ class PingView(View):
             final = self._joiner.settle(frame)
         else:
             crossing = Crossing.of(frame)
-            ping = self._joiner.add(crossing) if crossing and self._asked(crossing) else None
+            wanted = crossing is not None and self._wanted.admits(crossing.ends)
+            ping = self._joiner.add(crossing) if crossing and wanted else None
             final = [ping] if ping else []
         for ping in final:
             self._tally.add(ping)
@@ -66,13 +66,6 @@ class PingView(View):
         joiner = self._joiner
         return icmp_summary.summary_json(
             self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns
-        )
-
-    def _asked(self, crossing: Crossing) -> bool:
-        """The kernel also lets through pings the other way."""
-        source, target = crossing.ends
-        return (self._source is None or str(self._source) == source) and (
-            self._target is None or str(self._target) == target
         )
 
     def _prints(self, ping: Ping) -> bool:

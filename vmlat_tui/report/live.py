@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.report import findings, selection
 from vmlat_tui.report.findings import Verdict
-from vmlat_tui.report.words import clean
+from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts, window
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.history import History
@@ -154,7 +153,7 @@ class _Live:
             now = self._history.moments()[-1]
             if now.measuring is None:
                 raise now.refusal.error if now.refusal else VmlatError("nothing was measured")
-            print(f"vmlat: measuring {', '.join(map(clean, taps))}", file=sys.stderr, flush=True)
+            say(f"measuring {', '.join(map(clean, taps))}")
             self._read(agent, request.duration_s, lambda now: self._stop)
             agent.send("stop")
             self._read(agent, 30.0, lambda now: self._ended, "the agent did not end")

@@ -10,22 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
+from vmlat_tui.report.place import check_place
 from vmlat_tui.report.request import limits
-from vmlat_tui.report.run import Run
+from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.selection import Selection
-from vmlat_tui.report.vms import taps_of
-from vmlat_tui.report.words import clean
+from vmlat_tui.report.vms import taps_of, topology_of
+from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.recording import Tee
-
-#: How long probes may take to be put in place.
-_START_S = 180.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +68,7 @@ def parse(args: argparse.Namespace) -> Request:
     packets = selection.parse(args)
     threshold_ns, max_rate, duration_s = limits(args)
     path = Path(args.file)
-    _check_place(path, args.force)
+    check_place(path, args.force)
     return Request(
         hosts.chosen(args),
         path,
@@ -80,15 +78,6 @@ def parse(args: argparse.Namespace) -> Request:
         max_rate,
         duration_s,
     )
-
-
-def _check_place(path: Path, force: bool) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be made", f"{path.parent} is no directory")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path} cannot be replaced", "it is no regular file")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists", "", "choose another name, or replace it with --force")
 
 
 class _Recorder(Run):
@@ -128,7 +117,7 @@ class _Recorder(Run):
         tee.send("configure", discover=True, measure=False, **request.packets.discovery())
         fields = request.packets.fields()
         if request.packets.vms:
-            fields["vm_interfaces"] = taps_of(self, tee, request.packets.vms)
+            fields["vm_interfaces"] = taps_of(self, lambda: self.step(tee), request.packets.vms)
         tee.send(
             "measure",
             **fields,
@@ -138,14 +127,14 @@ class _Recorder(Run):
             sample=1,
             detail=True,
         )
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_LIMIT_S
         self._progress("attaching the probes")
         while self._begin_s is None:
             self.step(tee)
             if self._stop:
                 raise VmlatError("nothing was recorded", "stopped before the probes were in place")
             if time.monotonic() > deadline:
-                raise VmlatError("the agent did not start", f"no probes in {_START_S:.0f} s")
+                raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
 
     def take(self, frame: Frame) -> None:
         """Learn what there is to say about it; the tee has written it down."""
@@ -154,7 +143,7 @@ class _Recorder(Run):
             check_hello(frame)
             self._host = str(frame["host"])
         elif kind == "topology":
-            self.topology = Topology.from_json(frame)
+            self.topology = topology_of(frame)
         elif kind == "measuring":
             self._begin_s = self._end_s = time.monotonic()
         elif kind == "links":
@@ -201,7 +190,7 @@ class _Recorder(Run):
 
     def _say(self, words: str) -> None:
         self._end_line()
-        print(f"vmlat: {words}", file=sys.stderr, flush=True)
+        say(words)
 
 
 def run(args: argparse.Namespace) -> int:

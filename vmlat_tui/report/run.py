@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Optional, Protocol
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.report.words import clean
 
-_END_LIMIT_S = 30.0
+#: The agent compiles, loads and attaches before it measures.
+START_LIMIT_S = 180.0
+#: Until the final statistics.
+END_LIMIT_S = 30.0
 _STEP_S = 0.2
 
 
@@ -73,10 +78,23 @@ class Run:
     def finish(self, source: Source) -> None:
         """Stop the measurement and take what is left, last the final statistics."""
         source.send("stop")
-        deadline = time.monotonic() + _END_LIMIT_S
+        deadline = time.monotonic() + END_LIMIT_S
         while not self._final:
             self.step(source)
             if time.monotonic() > deadline:
                 raise VmlatError(
-                    "the agent did not end", f"no final statistics in {_END_LIMIT_S:.0f} s"
+                    "the agent did not end", f"no final statistics in {END_LIMIT_S:.0f} s"
                 )
+
+
+def watching(links: Frame, points: Sequence[Frame], by_name: bool = False) -> str:
+    """What an agent watches, by its first ``links``, and what of it cannot be observed."""
+    vnets = ", ".join(clean(v["name"]) for v in links["vm_interfaces"])
+    missing = [p for p in points if not p["hooks"]]
+    note = f"watching {vnets} -> {', '.join(map(clean, links['leaves'])) or 'no uplink'}"
+    if missing and by_name:
+        names = ", ".join(p["point"] for p in missing)
+        note += f"; not observed: {names} ({clean(missing[0]['reason'])})"
+    elif missing:
+        note += f"; {len(missing)} points are not observed ({clean(missing[0]['reason'])})"
+    return note

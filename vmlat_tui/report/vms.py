@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.report.run import Source
 from vmlat_tui.report.words import clean
 
 #: How long an agent may take to look around, and libvirt to name a VM after that.
@@ -18,21 +18,33 @@ _LOOK_S, _FIND_S = 60.0, 6.0
 class Looking(Protocol):
     """A run that keeps what discovery found."""
 
-    topology: Optional[Topology]
+    @property
+    def topology(self) -> Optional[Topology]:
+        """The latest."""
 
     @property
     def stopped(self) -> bool:
         """Somebody wants it to end."""
 
-    def step(self, source: Source) -> str:
-        """Take one frame; its type."""
+
+def topology_of(frame: Frame) -> Topology:
+    """What an agent found; raises :class:`FrameError`."""
+    try:
+        return Topology.from_json(frame)
+    except ValueError as error:
+        raise FrameError("the agent sent no topology", str(error)) from None
 
 
-def taps_of(run: Looking, source: Source, names: Sequence[str]) -> list[str]:
-    """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without."""
-    deadline = time.monotonic() + _LOOK_S
+def taps_of(
+    run: Looking, step: Callable[[], str], names: Sequence[str], look_s: float = _LOOK_S
+) -> list[str]:
+    """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without.
+
+    ``step`` takes one frame and returns its type; ``look_s`` is how long the agent may look.
+    """
+    deadline = time.monotonic() + look_s
     while True:
-        if run.step(source) == "topology":
+        if step() == "topology":
             deadline = min(deadline, time.monotonic() + _FIND_S)
         domains = run.topology.domains if run.topology else ()
         found = {domain.name: domain for domain in domains}
@@ -45,7 +57,7 @@ def taps_of(run: Looking, source: Source, names: Sequence[str]) -> list[str]:
         if time.monotonic() > deadline:
             break
     if run.topology is None:
-        raise VmlatError("the agent did not say which VMs there are", f"in {_LOOK_S:.0f} s")
+        raise VmlatError("the agent did not say which VMs there are", f"in {look_s:.0f} s")
     if missing:
         there = ", ".join(map(clean, found)) or "none"
         raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import unicodedata
 from functools import lru_cache
 from typing import Optional
@@ -31,6 +32,11 @@ def clean(name: Optional[str]) -> str:
     if name.isascii() and name.isprintable():
         return name
     return "".join(map(_harmless, unicodedata.normalize("NFC", name))) or "?"
+
+
+def say(words: str) -> None:
+    """A message to the user, beside what is printed."""
+    print(f"vmlat: {words}", file=sys.stderr, flush=True)
 
 
 @lru_cache(1024)

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -65,17 +65,36 @@ def here() -> Host:
     return Host("this host", command, {"PYTHONPATH": os.pathsep.join(filter(None, paths))})
 
 
-def reached_by_ssh(destination: str, sudo: bool = False) -> Host:
+def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host") -> Host:
     """Another host, which needs Python and BCC and nothing of ours.
 
-    Raises :class:`UsageError` for a name that ssh or a shell would take for something else.
+    Raises :class:`UsageError` for a name that ssh or a shell would take for something else;
+    ``option`` is where the user gave it.
     """
-    if not _DESTINATION.fullmatch(destination):
-        raise UsageError(f"--host {destination!r} is no host", "", "give [user@]host")
     command = ("sudo", "-n", *COMMAND) if sudo else COMMAND
-    options = (word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}"))
-    line = ("ssh", "-T", *options, "--", destination, f"exec {shlex.join(command)}")
+    line = _over_ssh(destination, command, option)
     return Host(destination, line, preamble=parcel, far=True)
+
+
+def _over_ssh(destination: str, command: Sequence[str], option: str) -> tuple[str, ...]:
+    if not _DESTINATION.fullmatch(destination):
+        raise UsageError(f"{option} {destination!r} is no host", "", "give [user@]host")
+    options = (word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}"))
+    return ("ssh", "-T", *options, "--", destination, f"exec {shlex.join(command)}")
+
+
+#: The name by which this host is given where another one could be.
+LOCAL = "localhost"
+
+
+def named(place: str, sudo: bool, option: str) -> Host:
+    """This host or another one, by its name; raises :class:`UsageError`."""
+    return here() if place == LOCAL else reached_by_ssh(place, sudo, option)
+
+
+def command_at(place: str, command: Sequence[str], option: str) -> tuple[str, ...]:
+    """What runs a command at a place of :func:`named`."""
+    return tuple(command) if place == LOCAL else _over_ssh(place, command, option)
 
 
 def configure(parser: argparse._ActionsContainer) -> None:

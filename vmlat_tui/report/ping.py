@@ -1,0 +1,140 @@
+"""``vmlat ping``: one ping between VMs on two hosts, seen by up to four observers at once."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from typing import Optional, TextIO
+
+from vmlat_tui.analysis.decomposition import Decomposition
+from vmlat_tui.analysis.roll import Heard
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model import captures
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.segments import QUANTITIES
+from vmlat_tui.report import analysis, ping_request, ping_text, trust
+from vmlat_tui.report.analysis import Shown
+from vmlat_tui.report.conductor import Audience, Conductor
+from vmlat_tui.report.ping_request import Request
+from vmlat_tui.report.words import say
+
+#: Lines a second on a terminal.
+_LINES = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``vmlat ping``."""
+    parser.description = (
+        "Ping from one VM to another on another host, and split every round trip into segments, "
+        "live, then as tables. Agents on both hosts, and in the guests where they can be reached, "
+        "travel over ssh; only intervals of one clock are used, so clocks need not agree. An "
+        "observer that fails is named, and the others go on. The exit status is 0 if all observers "
+        "were there to the end and pings were joined at all points, 1 if not, 2 if it could not "
+        "be made as asked."
+    )
+    ping_request.configure(parser)
+
+
+class _Printer(Audience):
+    """Writes the capture, and a line for each ping; on a terminal only some lines a second."""
+
+    def __init__(self, request: Request, file: Optional[TextIO]) -> None:
+        self._request = request
+        self._file = file
+        self._asked = request.observers
+        self._live = sys.stdout.isatty()
+        self._since_s = 0.0
+        self._shown = self._left_out = 0
+
+    def write(self, line: Frame) -> None:
+        """Into the file and, if the capture is what is printed, on the standard output."""
+        text = json.dumps(line)
+        if self._request.json:
+            print(text, flush=True)
+        if self._file is not None:
+            try:
+                print(text, file=self._file, flush=True)
+            except OSError as error:
+                say(f"{self._request.output} ends early: {error.strerror}")
+                self._file = None
+
+    def show(self, heard: Heard) -> None:
+        """As text, unless there are too many."""
+        if self._request.json:
+            return
+        now = time.monotonic()
+        if now - self._since_s >= 1:
+            self._since_s, self._shown = now, 0
+        if self._live and self._shown >= _LINES:
+            self._left_out += 1
+            return
+        self._shown += 1
+        self.leave_out()
+        print(ping_text.ping_line(heard, self._asked), flush=True)
+
+    def leave_out(self) -> None:
+        """Say how many lines were not printed."""
+        if self._left_out:
+            print(f"({self._left_out} pings not shown one by one)")
+            self._left_out = 0
+
+
+def _opened(request: Request) -> Optional[TextIO]:
+    """The capture's file: it holds names and addresses, so only its owner may read it."""
+    if request.output is None:
+        return None
+    try:
+        descriptor = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise UsageError(f"{request.output} cannot be written", error.strerror or "") from None
+    return open(descriptor, "w", encoding="ascii")
+
+
+def _watch(request: Request, file: Optional[TextIO]) -> int:
+    printer = _Printer(request, file)
+    conductor = Conductor(request, printer)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, conductor.interrupt)
+    printer.write(captures.head(request.name))
+    if not request.json:
+        print(ping_text.HEADING, flush=True)
+    conductor.run()
+    found = Decomposition(request.name, conductor.collection)
+    posts = conductor.posts
+    there = {QUANTITIES[quantity].observer for quantity in found.available}
+    everybody = found.complete and there.issuperset(request.observers)
+    joined = len(found.rows) if everybody else 0
+    printer.write(ping_text.summary_json(posts, joined, conductor.roll.over))
+    if not request.json:
+        printer.leave_out()
+        print()
+        said = [
+            f"joined at all points: {joined} of {conductor.roll.over} pings",
+            *ping_text.holes(posts),
+            *trust.remarks(found),
+            trust.ONE_CLOCK,
+        ]
+        first = ping_text.observers(posts)
+        for line in analysis.document(found, first, said, Shown(), markdown=False):
+            print(line)
+    return 0 if joined and all(post.error is None for post in posts) else 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure until told to stop; Ctrl-C ends it with the tables."""
+    request = ping_request.parse(args)
+    with contextlib.ExitStack() as ends:
+        file = _opened(request)
+        if file is not None:
+            ends.enter_context(file)
+        try:
+            return _watch(request, file)
+        except VmlatError:
+            if request.output is not None:
+                request.output.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,17 @@
+"""Where a command may write a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmlat_tui.errors import UsageError
+
+
+def check_place(path: Path, force: bool) -> None:
+    """Raise :class:`UsageError` unless a file can be made there; ``force``: or replaced."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be made", f"{path.parent} is no directory")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} cannot be replaced", "it is no regular file")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists", "", "choose another name, or replace it with --force")
