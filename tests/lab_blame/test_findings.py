@@ -119,12 +119,6 @@ def only_vcpu(judged: Judged) -> int:
 # ---- the worker and the vCPU wait for their CPU -------------------------------------------------
 
 
-def test_nothing_is_said_to_share_a_cpu_in_calm(watch: Watch) -> None:
-    for name in ("vm-a", "vm-b"):
-        found = {finding.id for finding in watch.calm(name).findings}
-        assert not found & {"worker-shares-cpu", "vcpu-shares-cpu"}, said(watch.calm(name))
-
-
 def test_a_busy_loop_on_the_workers_cpu_is_named(watch: Watch) -> None:
     calm = watch.calm("vm-a")
     tid = only_worker(calm)

@@ -136,3 +136,19 @@ def test_it_says_what_could_be_measured_while_it_discovers(watcher: Watcher) -> 
     hooks = {point["point"]: point["hooks"] for point in host["points"]}
     assert host["root"] and hooks["vnet_rx"] and hooks["phy_xmit"]
     watcher.frame("vitals")
+
+
+def test_what_was_counted_before_a_new_filter_is_told_before_it_is_acknowledged(bed: Bed) -> None:
+    with AgentProcess() as agent:
+        # Nobody would hear of it for as long as the test lasts.
+        agent.send("configure", rung="tracepoints", directions=["tx"], interval_s=3600,
+                   vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+        while (agent.next(_LIMIT_S) or {})["type"] != "stats":
+            pass
+        bed.tap.send(V4.frame())
+        while (agent.next(_LIMIT_S) or {})["type"] != "packet":
+            pass
+        agent.send("filter", id=5, filters=[{"protocol": "tcp"}])
+        told, ack = agent.next(_LIMIT_S), agent.next(_LIMIT_S)
+        assert told and told["type"] == "stats" and told["bins"]["tx"]["completed"] == 1
+        assert ack and (ack["type"], ack["id"]) == ("ack", 5)

@@ -132,10 +132,12 @@ class Agent:
             self._measure(command)
         elif name == "release":
             self._release()
-        elif name == "filter":
-            self._measuring().set_filters(command)
-        elif name == "settings":
-            self._measuring().set_settings(command)
+        elif name in ("filter", "settings"):
+            measurement = self._measuring()
+            change = measurement.set_filters if name == "filter" else measurement.set_settings
+            change(command)
+            # So that who reads knows what was counted before: the ack comes after it.
+            measurement.send_stats(final=False)
         elif name == "watch":
             self._measuring().watch(command)
         elif name == "describe":
