@@ -14,8 +14,8 @@ from vmlat_tui.model.points import Direction
 SOURCE, TARGET = "10.0.0.5", "10.0.0.9"
 #: Point, hook and time after the first, in ns.
 _WAYS: dict[Direction, tuple[tuple[str, str, int], ...]] = {
-    Direction.TX: (("vnet_rx", "netif_receive_skb", 0), ("phy_queue", "net_dev_queue", 9_000),
-                   ("phy_xmit", "net_dev_start_xmit", 13_500)),
+    Direction.TX: (("vnet_rx", "netif_receive_skb", 0), ("phy_queue", "net_dev_queue", 13_500),
+                   ("phy_xmit", "net_dev_start_xmit", 14_900)),
     Direction.RX: (("phy_rx", "netif_receive_skb", 0), ("vnet_queue", "net_dev_queue", 7_000),
                    ("tun_out", "tun_net_xmit", 8_300)),
 }  # fmt: skip

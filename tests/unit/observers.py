@@ -87,8 +87,8 @@ def _sent(start_us: float, kick_us: float, host_us: float) -> list[Row]:
         .at("vhost_tx", "handle_tx_kick", kick_us / 2)
         .at("tun_in", "tun_sendmsg", kick_us / 4)
         .at("vnet_rx", "netif_receive_skb", kick_us / 4)
-        .at("phy_queue", "net_dev_queue", host_us / 2)
-        .at("phy_xmit", "net_dev_start_xmit", host_us / 2)
+        .at("phy_queue", "net_dev_queue", host_us)
+        .at("phy_xmit", "net_dev_start_xmit", 1)
     ).rows
 
 

@@ -71,13 +71,17 @@ def test_the_parts_add_up_to_the_total(way: Direction) -> None:
 
 def test_the_guest_s_side_of_the_tap_is_measured_where_its_points_are() -> None:
     rows = [(p, hook, t + 1_000_000, cpu, task) for p, hook, t, cpu, task in RECEIVED]
-    ping = joined(whole(TX, True, SENT), whole(RX, False, rows))
+    *way, out = SENT
+    ping = joined(
+        whole(TX, True, [*way, ("phy_queue", "net_dev_queue", 25_500, 2, out[-1]), out]),
+        whole(RX, False, rows),
+    )
     found = ping.intervals_ns
     assert found["U1"] == 18_000 == found["U1.kick"] + found["U1.vhost"] + found["U1.tun"]
     assert found["L"] == 21_000
     assert found["L"] == sum(found[f"L.{s}"] for s in ("s1_s2", "s2_s3", "s3_s4", "s4_s5"))
     assert found["U4"] == 13_210
-    assert found["B"] == 7_000, "from the vnet, not from the kick"
+    assert found["B"] == 6_500, "from the vnet, not from the kick, to the uplink's queue"
     assert found["K"] == 8_000, "to the tap, not to the guest"
     assert found.keys() <= QUANTITIES.keys()
     seen = {name for name in found if name in NESTED["rtt"]}

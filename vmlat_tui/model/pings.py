@@ -85,9 +85,13 @@ class Crossing:
 
     @property
     def end_ns(self) -> Optional[int]:
-        """When the host sent it on, to the wire or to a VM's tap; None if it was not seen to."""
+        """When the host gave it to the uplink's queue or to a VM's tap; None if it was not seen to.
+
+        Waiting in that queue is of the network, as in the logs that this is compared with: they
+        end where a packet is queued.
+        """
         if self.leaves and "phy_xmit" in self.times_ns:
-            return self.times_ns["phy_xmit"]
+            return self.times_ns.get("phy_queue")
         return self.times_ns.get("tun_out")
 
     @property
