@@ -223,6 +223,15 @@ def test_a_boot_that_fails_says_why(tmp_path: Any) -> None:
         machines.wait([hypervisor], "ready", lambda line: None, 5)
 
 
+def test_a_boot_whose_timer_has_stopped_is_given_up_at_once(tmp_path: Any) -> None:
+    line = (
+        "[   22.5] rcu: rcu_preempt kthread timer wakeup didn't happen for 5253 jiffies! g-1155\n"
+    )
+    hypervisor = console(tmp_path, f"@lab step the moon\n{line}")
+    with pytest.raises(VmlatError, match="timer of a processor has stopped"):
+        machines.wait([hypervisor], "ready", lambda line: None, 60)
+
+
 def test_a_counter_of_instructions_is_built_for_the_emulator(tmp_path: Any) -> None:
     if not shutil.which("cc"):  # nothing else needs a compiler
         with pytest.raises(UsageError, match="gcc"):

@@ -41,6 +41,9 @@ _KERNEL_LINE = "console=ttyS0 quiet nokaslr panic=-1 random.trust_cpu=on noxsave
 _MARK = "@lab "
 #: What a kernel that crashed says first.
 _CRASH = re.compile(r"BUG:|Oops|RIP:|Kernel panic")
+#: What a kernel says while it boots if QEMU has lost the timer of a processor: it never goes on.
+#: Seen on 6.12 with three processors.
+_STUCK = "kthread timer wakeup didn't happen"
 
 
 def checkout_in_reach(directory: Path) -> Path:
@@ -136,6 +139,8 @@ class Machine:
                 return True
             if word == "failed":
                 raise self._error(rest)
+            if _STUCK in line:
+                raise self._error("the emulated timer of a processor has stopped")
             if word == "step":
                 self._step = rest
                 where = f"{self.name} " if self.name else ""
