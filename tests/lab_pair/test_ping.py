@@ -67,9 +67,10 @@ def queue(device: str) -> str:
 #: Segment -> the host whose packets are made to wait, and what does it there.
 FAULTS = {
     "C+J": ("hypervisor-a", queue("phy0")),
-    "D": ("hypervisor-b", UPCALL),
     "E": ("hypervisor-b", WORKER),
     "H": ("vm-b", queue("eth0")),
+    # The last one: afterwards the datapath lacks flows.
+    "D": ("hypervisor-b", UPCALL),
 }
 
 
