@@ -149,7 +149,7 @@ def observed(program: str) -> Iterator[Observation]:
         yield observation
     finally:
         observer.send_signal(signal.SIGINT)
-        observation.output = observer.communicate(timeout=60)[0]
+        observation.output = observer.communicate(timeout=180)[0]
 
 
 def stages(packet: Frame) -> list[str]:
