@@ -36,7 +36,7 @@ UPCALL = """
 vswitchd=$(cat /run/openvswitch/ovs-vswitchd.pid)
 trap 'kill -CONT $vswitchd; exit' TERM
 while :; do
-    ovs-appctl dpctl/del-flows; kill -STOP $vswitchd; sleep 0.4; kill -CONT $vswitchd; sleep 0.6
+    ovs-appctl dpctl/del-flows; kill -STOP $vswitchd; sleep 0.7; kill -CONT $vswitchd; sleep 0.7
 done
 """
 #: A real-time loop takes the CPU of the receiver's vhost worker now and then.
