@@ -26,7 +26,7 @@ PINGS = 200
 INTERVAL_S = 0.2
 #: What is measured in one phase, and how many of them a fault that comes and goes meets at least.
 PHASE, MET = 40, 8
-#: A packet that took so much longer than usual has met the fault: that is some round trips.
+#: A packet that took so much longer than usual there has met the fault: that is some round trips.
 SLOW_NS = 50_000_000
 #: What the emulated entries and exits of the guests, which nobody sees, may take of a round trip.
 LEFT = 0.15
@@ -221,7 +221,8 @@ def phases() -> Iterator[Any]:
 def test_a_delay_is_in_its_segment_and_nowhere_else(phases: Any, segment: str) -> None:
     usual = {n: statistics.median(p[n] for p in phases["none"]) for n in ["rtt", *SEGMENTS]}
     grown = [{n: p[n] - usual[n] for n in usual} for p in phases[segment]]
-    met = [more for more in grown if more["rtt"] >= SLOW_NS]
+    # One may meet an upcall on its way back as well: that is in I.
+    met = [more for more in grown if more[segment] >= SLOW_NS]
     assert len(met) >= MET, (len(phases[segment]), [more["rtt"] for more in grown])
     whole = sum(more["rtt"] for more in met)
     shares = {n: sum(more[n] for more in met) / whole for n in SEGMENTS}
