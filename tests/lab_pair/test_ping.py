@@ -25,7 +25,7 @@ MEASURE_S = 900
 PINGS = 200
 INTERVAL_S = 0.2
 #: What is measured in one phase, and how many of them a fault that comes and goes meets at least.
-PHASE, MET = 40, 8
+PHASE, MET = 40, 6
 #: A packet that took so much longer than usual there has met the fault: that is some round trips.
 SLOW_NS = 50_000_000
 #: What the emulated entries and exits of the guests, which nobody sees, may take of a round trip.
@@ -224,9 +224,10 @@ def test_a_delay_is_in_its_segment_and_nowhere_else(phases: Any, segment: str) -
     # One may meet an upcall on its way back as well: that is in I.
     met = [more for more in grown if more[segment] >= SLOW_NS]
     assert len(met) >= MET, (len(phases[segment]), [more["rtt"] for more in grown])
-    whole = sum(more["rtt"] for more in met)
-    shares = {n: sum(more[n] for more in met) / whole for n in SEGMENTS}
+    # The median: one of them may have met something else as well, on four emulated machines.
+    shares = {n: statistics.median(more[n] / more["rtt"] for more in met) for n in SEGMENTS}
     said = ", ".join(f"{n} {100 * share:.1f} %" for n, share in shares.items())
-    print(f"{segment}: {len(met)} packets, {whole / len(met) / 1e6:.0f} ms more each: {said}")
+    more_ms = statistics.median(more["rtt"] for more in met) / 1e6
+    print(f"{segment}: {len(met)} packets, {more_ms:.0f} ms more: {said}")
     for name, share in shares.items():
         assert abs(share - (name == segment)) <= 0.1, (name, said)
