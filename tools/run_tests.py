@@ -35,7 +35,7 @@ BLAME_KERNELS = ("6.1",)
 PAIR_KERNELS = ("6.1",)
 
 #: The whole of `make test` ends within this, whatever its steps do.
-BUDGET_MINUTES = 58.0
+BUDGET_MINUTES = 80.0
 #: After this long without any output, a line says that the step is alive.
 QUIET_S = 30.0
 #: How long a stopped step may clean up (a lab has a machine to power off), then to be killed.
