@@ -11,7 +11,7 @@ from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.report import halting, thread_columns, threads
 from vmlat_tui.report.threads import Look
-from vmlat_tui.report.waited import wait_rows
+from vmlat_tui.report.waited import WAIT_COLUMNS, wait_rows
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
@@ -122,4 +122,6 @@ def test_what_was_waited_for_has_the_names_of_the_host() -> None:
     (busy,) = threads.worker_rows(look(place(ahead="\x1b[2Jx")))
     (row,) = wait_rows(seen.topology, [busy])
     assert busy.woken and (row.held_ns, row.share) == (busy.woken.queued.sum_ns, 1.0)
+    shown = {column.id: column.value(row) for column in WAIT_COLUMNS}
+    assert (shown["held"], shown["share"], shown["count"]) == (row.held_ns, 1.0, None)
     assert row.kind == "behind task" and "\x1b" not in row.name
