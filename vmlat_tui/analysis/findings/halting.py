@@ -16,8 +16,8 @@ from vmlat_tui.model.wakeups import Role
 
 #: The kernel's own value of halt_poll_ns on x86.
 _USUAL_NS = 200_000
-#: Halts that polling never tried to bridge; polls that are mostly lost.
-_NEVER, _LOST = 0.05, 0.5
+#: Halts that polling never, or seldom, tried to bridge; polls that are mostly lost.
+_NEVER, _SELDOM, _LOST = 0.05, 0.5, 0.5
 #: A window so many times as long is one that an administrator may set.
 _REACH = 4
 
@@ -126,10 +126,11 @@ def _judge_polls(
             OVERRIDDEN, Sureness.LIKELY, f"{window}, but {share} of the polls were invalid{waits}"
         )
     halts = halt.wakeups + halt.successful
+    tried = f"{window}, but {halt.attempted:.1f} of {halts:.0f} halts a second are polled for"
+    # What seldom polls burns nothing: a few lost polls do not make it a loser.
+    if halt.attempted < _SELDOM * halts and wait_ns is not None and wait_ns > window_ns:
+        return _Judged(SHORT, Sureness.POSSIBLE, f"{tried}{waits}: KVM closed the window")
     if halt.attempted < _NEVER * halts:
-        tried = f"{window}, but {halt.attempted:.1f} of {halts:.0f} halts a second are polled for"
-        if wait_ns is not None and wait_ns > window_ns:
-            return _Judged(SHORT, Sureness.POSSIBLE, f"{tried}{waits}: KVM closed the window")
         # A window opens as soon as halts are shorter than that, unless the guest forbids it.
         sureness = Sureness.POSSIBLE if wait_ns is None else Sureness.LIKELY
         return _Judged(OVERRIDDEN, sureness, f"{tried}{waits}")
