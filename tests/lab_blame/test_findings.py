@@ -91,6 +91,7 @@ def check_others(calm: Judged, now: Judged, *expected: str) -> None:
 
 def only(now: Judged, id_: str, leg: str) -> Finding:
     """The one finding of this kind about this leg."""
+    print(said(now))
     found = [f for f in now.findings if f.id == id_ and leg in f.legs]
     assert len(found) == 1, (id_, leg, said(now))
     return found[0]

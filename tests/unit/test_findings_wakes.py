@@ -91,6 +91,21 @@ def test_the_vcpu_of_another_vm_is_not_taken_for_the_one_that_waits() -> None:
     assert said().endswith("behind CPU 0/KVM")
 
 
+def test_the_vcpus_of_another_vm_are_one_cause_however_its_load_moves_between_them() -> None:
+    other, here = host.domain(1, "db-1"), topology()
+    vcpus = tuple(
+        replace(other.vcpus[0], number=n, thread=host.thread(2110 + n, f"CPU {n}/KVM", CPU, [CPU]))
+        for n in (0, 1)
+    )
+    here = replace(here, domains=(*here.domains, replace(other, vcpus=vcpus)))
+    held = {"a": 40, "CPU 0/KVM": 30, "CPU 1/KVM": 25, "b": 5}
+    finding = one(queued(held, here), "worker-shares-cpu")
+    assert finding.sentence.endswith(
+        "55 % of that time behind vCPU 0 of db-1 (CPU 0/KVM) and vCPU 1 of db-1 (CPU 1/KVM)"
+    )
+    assert finding.numbers["ahead"] == "CPU 0/KVM, CPU 1/KVM"
+
+
 def test_many_tasks_ahead_of_a_bound_worker_are_a_matter_of_isolation() -> None:
     crowd = {"a": 30, "b": 30, "c": 30, "d": 10}
     assert ids(queued(crowd)) == ["worker-cpu-not-isolated"]

@@ -87,13 +87,16 @@ def _cause(evidence: Evidence, wake: Wake, worst: Wakeups) -> tuple[str, Numbers
         f"({quantiles(worst.queued)})"
     )
     ahead = sorted(worst.ahead_ns.items(), key=lambda item: (-item[1], item[0]))
-    if ahead and ahead[0][1] >= _MOST * worst.queued.sum_ns:
-        name, held_ns = ahead[0]
-        share = min(held_ns / worst.queued.sum_ns, 1.0)
-        numbers.update(ahead=name, ahead_share=share)
-        who = _who(evidence, name, cpu, worst.tid)
-        sentence += f", {percent(share)} of that time behind {who}"
-        return "shared", numbers, sentence
+    # The vCPUs of other VMs count together: a guest moves its load between its own.
+    vcpus = [(name, ns) for name, ns in ahead if name in _vcpu_names(evidence)]
+    for those in (ahead[:1], vcpus):
+        held_ns = sum(ns for _, ns in those)
+        if those and held_ns >= _MOST * worst.queued.sum_ns:
+            share = min(held_ns / worst.queued.sum_ns, 1.0)
+            numbers.update(ahead=", ".join(name for name, _ in those[:3]), ahead_share=share)
+            who = " and ".join(_who(evidence, name, cpu, worst.tid) for name, _ in those[:3])
+            sentence += f", {percent(share)} of that time behind {who}"
+            return "shared", numbers, sentence
     if ahead:
         numbers["ahead"] = ", ".join(name for name, _ in ahead[:3])
         sentence += f", most of that time behind {numbers['ahead']}"
@@ -122,6 +125,12 @@ def _who(evidence: Evidence, name: str, cpu: Optional[int], waiting: int) -> str
         if task.name == name and task.tid != waiting:
             return f"{name} (tid {task.tid}, {percent(task.run_share)} of that CPU)"
     return name
+
+
+def _vcpu_names(evidence: Evidence) -> set[str]:
+    """What threads that are vCPUs are called."""
+    vcpus = (vcpu for domain in evidence.topology.domains for vcpu in domain.vcpus)
+    return {vcpu.thread.name for vcpu in vcpus if vcpu.thread is not None}
 
 
 def _threads(domain: Domain) -> Iterator[tuple[str, Thread]]:
