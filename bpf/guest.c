@@ -10,6 +10,10 @@
 
 #include "path/identify.h"
 
+/* "virtio0-input.0": an interrupt of a receive queue of virtio-net. */
+#define NAME_BYTES 24
+#define UNCLEAR (~0ULL)
+
 #define SYS_SENDTO 44
 #define SYS_SENDMSG 46
 /* struct pt_regs: the number of the system call. */
@@ -22,7 +26,7 @@ struct arguments {
 /* An echo packet at a point; see SIGHTING in vmlat_tui/probes/guest.py. */
 struct sighting {
 	u64 t;
-	u64 since;	   /* its thread is in a system call that sends, entered then; 0: it is not */
+	u64 also;	   /* what belongs to it, or 0; see Sighting in vmlat_tui/model/guest.py */
 	struct flow flow;
 	u32 id1;
 	u32 id2;
@@ -33,7 +37,18 @@ struct sighting {
 	char comm[16];
 };
 
+/* What this processor is at. */
+struct place {
+	u64 skb;	   /* the driver transmits this echo packet, */
+	u64 kick;	   /* and has kicked the host then */
+	u64 interrupt;	   /* of a receive queue, without a packet yet */
+	u32 irq;	   /* its number */
+	u32 serving;	   /* it is in an interrupt's handler */
+	struct sighting out;
+};
+
 BPF_HASH(sends, u32, u64, 1);
+BPF_PERCPU_ARRAY(places, struct place, 1);
 BPF_ARRAY(guest_netns, u32, 1);
 BPF_ARRAY(guest_lost, u64, 1);
 BPF_RINGBUF_OUTPUT(sightings, 1);
@@ -57,27 +72,42 @@ INLINE void identify_network(struct view *v, u64 skb)
 		identify_ip(v, b, b[16] >> 4 == 6 ? P_IPV6 : P_IP, mac);
 }
 
-INLINE void give(struct view *v, u32 point, u64 now, u64 since, u64 dev)
+/* Is it an echo packet?  Then everything of it but the times. */
+INLINE int describe(struct sighting *e, struct view *v, u32 point, u64 dev)
 {
-	struct sighting e = {.t = now, .since = since, .point = point};
 	u64 id = bpf_get_current_pid_tgid();
+
+	if (!v->known || (v->flow.proto != PROTO_ICMP && v->flow.proto != PROTO_ICMPV6))
+		return 0;
+	e->flow = v->flow;
+	e->id1 = v->id1;
+	e->id2 = v->id2;
+	e->ifindex = dev ? LOAD(u32, dev, NETDEV_IFINDEX, 0) : 0;
+	e->tgid = id >> 32;
+	e->tid = id;
+	e->point = point;
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	return 1;
+}
+
+INLINE void tell(struct sighting *e)
+{
 	u32 zero = 0;
 	u64 *lost;
 
-	if (!v->known || (v->flow.proto != PROTO_ICMP && v->flow.proto != PROTO_ICMPV6))
-		return;
-	e.flow = v->flow;
-	e.id1 = v->id1;
-	e.id2 = v->id2;
-	e.ifindex = dev ? LOAD(u32, dev, NETDEV_IFINDEX, 0) : 0;
-	e.tgid = id >> 32;
-	e.tid = id;
-	bpf_get_current_comm(e.comm, sizeof(e.comm));
-	if (sightings.ringbuf_output(&e, sizeof(e), BPF_RB_NO_WAKEUP)) {
+	if (sightings.ringbuf_output(e, sizeof(*e), BPF_RB_NO_WAKEUP)) {
 		lost = guest_lost.lookup(&zero);
 		if (lost)
 			__sync_fetch_and_add(lost, 1);
 	}
+}
+
+INLINE void give(struct view *v, u32 point, u64 now, u64 also, u64 dev)
+{
+	struct sighting e = {.t = now, .also = also};
+
+	if (describe(&e, v, point, dev))
+		tell(&e);
 }
 
 /* The functions are compiled in three parts at the same time. */
@@ -105,6 +135,44 @@ int tp_sys_exit(struct arguments *ctx)
 	return 0;
 }
 
+/* The newest interrupt of a receive queue is that of the first packet after it, which was there
+ * then; of those that come in the same poll nobody knows.  Nor of whose queue, if there are two. */
+int tp_irq_handler_entry(struct arguments *ctx)
+{
+	u64 now = bpf_ktime_get_ns();
+	char name[NAME_BYTES] = {};
+	u32 zero = 0, irq = ctx->a[0];
+	struct place *p = places.lookup(&zero);
+	int i, receives = 0;
+
+	if (!p)
+		return 0;
+	p->serving = 1;
+	bpf_probe_read_kernel_str(name, sizeof(name),
+				  (void *)LOAD(u64, ctx->a[1], IRQACTION_NAME, 0));
+	if (name[0] != 'v' || name[1] != 'i' || name[2] != 'r')
+		return 0;
+#pragma unroll
+	for (i = 7; i < 11; i++)
+		receives |= name[i] == '-' && name[i + 1] == 'i' && name[i + 2] == 'n' &&
+			    name[i + 3] == 'p' && name[i + 6] == '.';
+	if (!receives)
+		return 0;
+	p->interrupt = p->interrupt && p->irq != irq ? UNCLEAR : now;
+	p->irq = irq;
+	return 0;
+}
+
+int tp_irq_handler_exit(struct arguments *ctx)
+{
+	u32 zero = 0;
+	struct place *p = places.lookup(&zero);
+
+	if (p)
+		p->serving = 0;
+	return 0;
+}
+
 #endif
 #if PART == 2
 
@@ -123,38 +191,65 @@ int tp_net_dev_queue(struct arguments *ctx)
 	return 0;
 }
 
+/* It is told of when the driver is done, and has kicked the host or not. */
 int tp_net_dev_start_xmit(struct arguments *ctx)
 {
 	u64 now = bpf_ktime_get_ns(), skb = ctx->a[0], dev = ctx->a[1];
+	u32 zero = 0;
+	struct place *p = places.lookup(&zero);
 	struct view v = {};
 
-	if (!ours(dev))
+	if (!p || !ours(dev))
 		return 0;
 	identify(&v, mac_of(skb, 0, 0));
-	give(&v, POINT_XMIT, now, 0, dev);
+	p->kick = 0;
+	p->out.t = now;
+	p->skb = describe(&p->out, &v, POINT_XMIT, dev) ? skb : 0;
 	return 0;
 }
 
-INLINE int receive(u64 skb)
+int tp_net_dev_xmit(struct arguments *ctx)
 {
-	u64 now = bpf_ktime_get_ns(), dev = LOAD(u64, skb, SKB_DEV, 0);
+	u32 zero = 0;
+	struct place *p = places.lookup(&zero);
+
+	if (!p || !p->skb || p->skb != ctx->a[0])
+		return 0;
+	p->skb = 0;
+	p->out.also = p->kick;
+	tell(&p->out);
+	return 0;
+}
+
+INLINE void receive(u64 skb, u64 now, u64 interrupt)
+{
+	u64 dev = LOAD(u64, skb, SKB_DEV, 0);
 	struct view v = {};
 
 	if (!ours(dev))
-		return 0;
+		return;
 	identify(&v, mac_of(skb, 0, 0));
-	give(&v, POINT_RECEIVE, now, 0, dev);
-	return 0;
+	give(&v, POINT_RECEIVE, now, interrupt, dev);
 }
 
 int tp_napi_gro_receive_entry(struct arguments *ctx)
 {
-	return receive(ctx->a[0]);
+	u64 now = bpf_ktime_get_ns(), interrupt = 0;
+	u32 zero = 0;
+	struct place *p = places.lookup(&zero);
+
+	if (p && p->interrupt) {
+		interrupt = p->interrupt == UNCLEAR ? 0 : p->interrupt;
+		p->interrupt = 0;
+	}
+	receive(ctx->a[0], now, interrupt);
+	return 0;
 }
 
 int tp_netif_receive_skb(struct arguments *ctx)
 {
-	return receive(ctx->a[0]);
+	receive(ctx->a[0], bpf_ktime_get_ns(), 0);
+	return 0;
 }
 
 #endif
@@ -167,6 +262,17 @@ int tp_skb_copy_datagram_iovec(struct arguments *ctx)
 
 	identify_network(&v, ctx->a[0]);
 	give(&v, POINT_READ, now, 0, 0);
+	return 0;
+}
+
+/* vp_notify and its like: the driver is about to leave the guest.  Interrupts have kicks of theirs. */
+int kp_notify(struct pt_regs *ctx)
+{
+	u32 zero = 0;
+	struct place *p = places.lookup(&zero);
+
+	if (p && p->skb && !p->serving)
+		p->kick = bpf_ktime_get_ns();
 	return 0;
 }
 

@@ -125,6 +125,8 @@ def test_the_segments_add_up_to_the_round_trip(analysis: Any) -> None:
         row["basis"] == "measured" for name, row in rows.items() if name[0] in "ABDEFGHIKLMU"
     )
     left = rows["rest"]["p50_ns"] / whole["p50_ns"]
+    for name, row in rows.items():
+        print(f"{name}: {row['p50_ns'] / 1e3:.1f} µs")
     print(f"residual {100 * left:+.1f} % of the median round trip")
     assert 0 <= left <= LEFT, (rows["rest"], whole)
 

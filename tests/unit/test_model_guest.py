@@ -7,7 +7,7 @@ from typing import Optional
 import pytest
 
 from vmlat_tui.model.flows import Echo, Flow
-from vmlat_tui.model.guest import GUEST_VIEW, Joiner, Point, RoundTrip, Sighting
+from vmlat_tui.model.guest import GUEST_VIEW, TIMES, Joiner, Point, RoundTrip, Sighting
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, QUANTITIES, Observer
 
@@ -17,18 +17,16 @@ PING, OTHER = 900, 901
 
 
 def seen(
-    point: Point, request: bool, t_ns: int, *, since_ns: Optional[int] = None, sequence: int = 1,
+    point: Point, request: bool, t_ns: int, *, also_ns: Optional[int] = None, sequence: int = 1,
     interface: Optional[str] = "eth0", tgid: int = PING,
 ) -> Sighting:  # fmt: skip
     src, dst = (SOURCE, TARGET) if request else (TARGET, SOURCE)
     flow = Flow(src, dst, 7, 7, "icmp")
-    return Sighting(
-        point, t_ns, since_ns, flow, Echo(7, sequence, request), interface, tgid, "ping"
-    )
+    return Sighting(point, t_ns, also_ns, flow, Echo(7, sequence, request), interface, tgid, "ping")
 
 
 SENT = [
-    seen(Point.QUEUE, True, 110, since_ns=100),
+    seen(Point.QUEUE, True, 110, also_ns=100),
     # A queue may let it out in any task.
     seen(Point.XMIT, True, 120, tgid=OTHER),
     seen(Point.RECEIVE, False, 320, tgid=OTHER),
@@ -87,9 +85,9 @@ def test_where_the_driver_s_receive_point_is_missing_the_stack_s_counts() -> Non
 
 def test_behind_a_bridge_of_the_guest_the_outer_device_counts() -> None:
     inner = [
-        seen(Point.QUEUE, True, 108, since_ns=100, interface="veth0"),
+        seen(Point.QUEUE, True, 108, also_ns=100, interface="veth0"),
         seen(Point.XMIT, True, 110, interface="veth0"),
-        seen(Point.QUEUE, True, 120, since_ns=100, interface="eth0"),
+        seen(Point.QUEUE, True, 120, also_ns=100, interface="eth0"),
         seen(Point.XMIT, True, 130, interface="eth0"),
         SENT[2],
         seen(Point.RECEIVE, False, 330, interface="br0"),
@@ -98,6 +96,40 @@ def test_behind_a_bridge_of_the_guest_the_outer_device_counts() -> None:
     (trip,) = joined(*inner)
     assert trip.interface == "eth0"
     assert trip.intervals_ns == {"A": 30, "sender_inter": 190, "M": 15, "rtt": 235}
+
+
+def test_a_guest_s_last_and_first_moments_are_its_kick_and_the_interrupt() -> None:
+    sent = [SENT[0], seen(Point.XMIT, True, 120, also_ns=127), SENT[3]]
+    sent.insert(2, seen(Point.RECEIVE, False, 320, also_ns=309))
+    (trip,) = joined(*sent)
+    assert trip.intervals_ns == {"A": 27, "sender_inter": 182, "M": 26, "rtt": 235}
+    answered = [
+        seen(Point.RECEIVE, True, 1_000, also_ns=990),
+        *ANSWERED[1:3],
+        seen(Point.XMIT, False, 1_039, also_ns=1_044),
+    ]
+    (trip,) = joined(*answered)
+    assert trip.intervals_ns == {"F": 34, "G": 8, "H": 12, "receiver_rtt": 54}
+    assert trip.times_ns.keys() <= TIMES
+
+
+def test_the_kick_of_an_inner_device_is_not_the_outer_one_s() -> None:
+    (trip,) = joined(
+        SENT[0],
+        seen(Point.XMIT, True, 112, also_ns=114),
+        seen(Point.XMIT, True, 120),
+        *SENT[2:],
+    )
+    assert trip.intervals_ns["A"] == 20
+
+
+def test_a_driver_that_is_done_after_the_reply_has_come_is_still_where_the_request_left() -> None:
+    """The host is fast, and took the processor from it before it could say so."""
+    late = [SENT[0], SENT[2], seen(Point.XMIT, True, 120, also_ns=125), SENT[3]]
+    (trip,) = joined(*late)
+    assert trip.intervals_ns == {"A": 25, "sender_inter": 195, "M": 15, "rtt": 235}
+    (trip,) = joined(*SENT[:3], seen(Point.XMIT, True, 330), SENT[3])
+    assert trip.intervals_ns["A"] == 20, "a later one is a copy on its way through this guest"
 
 
 def test_another_ping_s_socket_gets_a_copy_and_does_not_count() -> None:
@@ -130,7 +162,7 @@ def test_a_router_s_guest_is_neither_end() -> None:
 def test_many_pings_at_once_do_not_mix() -> None:
     found = joined(
         SENT[0],
-        seen(Point.QUEUE, True, 145, since_ns=140, sequence=2),
+        seen(Point.QUEUE, True, 145, also_ns=140, sequence=2),
         SENT[1],
         seen(Point.XMIT, True, 150, sequence=2),
         seen(Point.RECEIVE, False, 310, sequence=2),
@@ -144,7 +176,7 @@ def test_many_pings_at_once_do_not_mix() -> None:
 def test_what_nothing_came_of_is_given_up_in_time(sightings: list[Sighting]) -> None:
     joiner = Joiner(TIMEOUT_NS)
     assert not [trip for trip in map(joiner.add, sightings) if trip]
-    begin = sightings[0].since_ns or sightings[0].t_ns
+    begin = sightings[0].also_ns or sightings[0].t_ns
     assert not joiner.give_up(begin + TIMEOUT_NS - 1) and joiner.waiting == 1
     (trip,) = joiner.give_up(begin + TIMEOUT_NS)
     assert not trip.complete and not joiner.waiting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
 (SENDER,) = joined(*SENT)
 (RECEIVER,) = joined(*ANSWERED)
 (UNDIVIDED,) = joined(ANSWERED[0], ANSWERED[3])
+(KICKED,) = joined(
+    SENT[0],
+    replace(SENT[1], also_ns=127),
+    replace(SENT[2], also_ns=309),
+    SENT[3],
+)
 
 
 def unanswered(count: int) -> RoundTrip:
@@ -70,6 +77,12 @@ def test_a_round_trip_is_printed_in_the_requirement_s_terms() -> None:
         "Inter-Path Latency (P1 end -> P2 start): 0.200 us",
     ):
         assert line in lines
+    kicked = trip_text(KICKED, 0).splitlines()
+    for line in (
+        "  [0->1] P1:S0 (sendto, sendmsg) -> P1:S1 (virtio notify): 0.027 us",
+        "  [2->3] P2:S0 (irq_handler_entry) -> P2:S1 (skb_copy_datagram_iovec): 0.026 us",
+    ):
+        assert line in kicked
     assert "(RX (Remote -> Local)) ===" in trip_text(RECEIVER, 0)
     assert "Path 1 (Request: RX from 10.0.0.5): IF=eth0" in trip_text(RECEIVER, 0)
 
@@ -80,6 +93,7 @@ def test_a_round_trip_is_printed_in_the_requirement_s_terms() -> None:
         (SENDER, Side.SENDER, "kernel_icmp_rtt TX"),
         (RECEIVER, Side.RECEIVER, "kernel_icmp_rtt RX"),
         (UNDIVIDED, Side.RECEIVER, "kernel_icmp_rtt RX"),
+        (KICKED, Side.SENDER, "kernel_icmp_rtt TX"),
     ],
 )
 def test_what_was_printed_is_what_the_analysis_reads(
@@ -90,7 +104,8 @@ def test_what_was_printed_is_what_the_analysis_reads(
         assert row(collection) == trip.intervals_ns and collection.packet(0) == trip.packet
         assert not source.troubles
         if name == "a.log":
-            assert source.variants == {"net_dev_start_xmit"} and tool in source.tools
+            last = "virtio notify" if trip is KICKED else "net_dev_start_xmit"
+            assert source.variants == {last} and tool in source.tools
 
 
 @pytest.mark.parametrize(

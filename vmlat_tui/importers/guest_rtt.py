@@ -23,7 +23,8 @@ _NAMES = {
 
 class GuestRtt(Parser):
     """The end of its first path is ``dev_queue_xmit`` or ``net_dev_xmit``, by its version; ``vmlat
-    guest`` prints the same lines, and ends at ``net_dev_start_xmit``."""
+    guest`` prints the same lines, and ends at the kick (``virtio notify``) or, where a packet has
+    none, at ``net_dev_start_xmit``."""
 
     name = "kernel_icmp_rtt"
     words = ("===", "Session:", "Path", "SKB", "Stage", "[", "Total", "Inter-Path", "Kernel")
@@ -46,7 +47,9 @@ class GuestRtt(Parser):
         if line[0] == "[" and line[2:4] != "->":
             return False
         if line.startswith(("[", "Stage")):
-            if "net_dev_start_xmit" in line:
+            if "virtio notify" in line:
+                self.source.variants.add("virtio notify")
+            elif "net_dev_start_xmit" in line:
                 self.source.variants.add("net_dev_start_xmit")
             elif "net_dev_xmit" in line:
                 self.source.variants.add("net_dev_xmit")

@@ -1,8 +1,10 @@
 """A ping as one of its guests sees it: the points that it passes there, and what is between them.
 
 A guest that sends the request is the sender's: Path 1 is A, Path 2 is M.  One that receives it is
-the receiver's: Path 1 is F, Path 2 is H, and between them is G.  The driver's transmit function
-and the driver's receive function are the outer points, so that no time is counted by the host, too.
+the receiver's: Path 1 is F, Path 2 is H, and between them is G.  The outer points are the last and
+the first that a guest sees: its kick of the host, and the interrupt of the receive queue.  So no
+time is counted by the host, too.  A packet without a kick of its own ends where the driver gets it;
+one that is not the first after an interrupt begins where the driver gives it to the stack.
 """
 
 from __future__ import annotations
@@ -35,11 +37,16 @@ class Point(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Sighting:
-    """An echo packet at a point.  ``since_ns``: its thread had entered a send call then."""
+    """An echo packet at a point.
+
+    ``also_ns``, if it is known: at ``QUEUE`` its thread entered a call that sends, at ``XMIT`` the
+    driver kicked the host (later than ``t_ns``), at ``RECEIVE`` the interrupt came that it was
+    polled for.
+    """
 
     point: Point
     t_ns: int
-    since_ns: Optional[int]
+    also_ns: Optional[int]
     flow: Flow
     echo: Echo
     interface: Optional[str]
@@ -57,10 +64,17 @@ class Sighting:
 UNKNOWN = 0
 #: All times that a round trip may have.
 TIMES = frozenset(
-    {"send", "request_queue", "request_xmit", "reply_receive", "read", "request_receive", "icmp",
-     "reply", "reply_xmit"}
+    {"send", "request_queue", "request_xmit", "request_kick", "reply_interrupt", "reply_receive",
+     "read", "request_interrupt", "request_receive", "icmp", "reply", "reply_xmit", "reply_kick"}
 )  # fmt: skip
-#: Side -> name of an interval -> its two times.
+#: Time -> the one that is better, if it is known.
+OUTER: Mapping[str, str] = {
+    "request_xmit": "request_kick",
+    "reply_xmit": "reply_kick",
+    "request_receive": "request_interrupt",
+    "reply_receive": "reply_interrupt",
+}
+#: Side -> name of an interval -> its two times; :data:`OUTER` goes before them.
 _SPANS: Mapping[Observer, Mapping[str, tuple[str, str]]] = {
     Observer.SENDER_GUEST: {
         "A": ("send", "request_xmit"),
@@ -134,12 +148,17 @@ class RoundTrip:
         """The first time that is known."""
         return min(self.times_ns.values())
 
+    def seen_at(self, time: str) -> str:
+        """The time that stands for this one: the kick or the interrupt, if it is known."""
+        outer = OUTER.get(time, time)
+        return outer if outer in self.times_ns else time
+
     @property
     def intervals_ns(self) -> dict[str, int]:
         """By quantity of :mod:`.segments`, as far as both ends are known."""
         found = {}
         for name, (start, end) in _SPANS[self.observer].items():
-            begin, finish = self.times_ns.get(start), self.times_ns.get(end)
+            begin, finish = (self.times_ns.get(self.seen_at(time)) for time in (start, end))
             if begin is not None and finish is not None and finish >= begin:
                 found[name] = finish - begin
         return found
@@ -194,25 +213,37 @@ class Joiner:
 def _begin(seen: Sighting) -> RoundTrip:
     packet = Packet(seen.echo.id, seen.echo.sequence)
     if seen.point is Point.RECEIVE:
-        times = {"request_receive": seen.t_ns}
-        return RoundTrip(packet, seen.ends, Observer.RECEIVER_GUEST, seen.interface, times_ns=times)
+        trip = RoundTrip(packet, seen.ends, Observer.RECEIVER_GUEST, seen.interface)
+        _outer(trip, "request_receive", seen)
+        return trip
     trip = RoundTrip(packet, seen.ends, Observer.SENDER_GUEST, seen.interface)
     trip.times_ns["request_queue"] = seen.t_ns
     # Outside a send call it was kept back until now (for ARP), and this is not its sender.
-    if seen.since_ns is not None:
+    if seen.also_ns is not None:
         trip.tgid, trip.comm = seen.tgid, seen.comm
-        trip.times_ns["send"] = seen.since_ns
+        trip.times_ns["send"] = seen.also_ns
     return trip
+
+
+def _outer(trip: RoundTrip, time: str, seen: Sighting) -> None:
+    """It comes into the guest or leaves it here."""
+    trip.times_ns[time] = seen.t_ns
+    trip.times_ns.pop(OUTER[time], None)
+    if seen.also_ns is not None:
+        trip.times_ns[OUTER[time]] = seen.also_ns
 
 
 def _at_sender(trip: RoundTrip, seen: Sighting) -> None:
     times = trip.times_ns
     if seen.echo.request:
-        if seen.point is Point.XMIT and "reply_receive" not in times:
+        # The driver may be done with it after the reply was received.
+        if seen.point is Point.XMIT and seen.t_ns < times.get("reply_receive", seen.t_ns + 1):
             # Behind a bridge or a bond of the guest's own: the last device is the outer one.
-            times["request_xmit"], trip.interface = seen.t_ns, seen.interface
+            trip.interface = seen.interface
+            _outer(trip, "request_xmit", seen)
     elif seen.point is Point.RECEIVE:
-        times.setdefault("reply_receive", seen.t_ns)
+        if "reply_receive" not in times:
+            _outer(trip, "reply_receive", seen)
     elif (
         seen.point is Point.READ and trip.tgid in (UNKNOWN, seen.tgid) and "reply_receive" in times
     ):
@@ -229,4 +260,4 @@ def _at_receiver(trip: RoundTrip, seen: Sighting) -> None:
     elif seen.point is Point.REPLY:
         times.setdefault("reply", seen.t_ns)
     elif seen.point is Point.XMIT:
-        times["reply_xmit"] = seen.t_ns
+        _outer(trip, "reply_xmit", seen)

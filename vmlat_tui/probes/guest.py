@@ -5,6 +5,7 @@ For the agent's one thread.  Times are ``bpf_ktime_get_ns`` (CLOCK_MONOTONIC).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 
@@ -23,10 +24,12 @@ SIGHTING = struct.Struct(f"<QQ{layout.FLOW_SIZE}s6I16s")
 #: Points that nothing can be measured without, and their tracepoints.
 _TRACEPOINTS = (
     "sys_enter", "sys_exit", "net_dev_queue", "net_dev_start_xmit", "netif_receive_skb",
-    "skb_copy_datagram_iovec",
+    "skb_copy_datagram_iovec", "net_dev_xmit", "irq_handler_entry", "irq_handler_exit",
 )  # fmt: skip
 #: A kernel without it has GRO elsewhere; the next point is a little later.
 _EARLIER = "napi_gro_receive_entry"
+#: How drivers of virtio devices kick the host: over PCI or MMIO, and with a new feature of these.
+_NOTIFY = ("vp_notify", "vp_notify_with_data", "vm_notify", "vm_notify_with_data")
 #: Point -> its program, and functions, best first, for each IP version.  ``ip_local_out`` itself is
 #: also there, but nobody on the way of a reply calls it: the compiler puts it into its callers in
 #: the same file (seen on 5.10, 6.1 and 6.12).  That of IPv6 has none in its file.
@@ -89,6 +92,12 @@ class GuestEngine:
             problem = self._function(program, ipv4)
             self._function(program, ipv6)  # a kernel may do without IPv6
             self.undivided = self.undivided or problem
+        notify = self._program.load("kp_notify", syscalls.PROG_TYPE_KPROBE)
+        self._descriptors.append(notify)
+        for name in _NOTIFY:
+            # Without any the last point of a packet is where the driver gets it.
+            with contextlib.suppress(OSError):
+                self._descriptors.append(syscalls.open_kprobe(name, notify))
 
     def _tracepoint(self, name: str) -> None:
         kind = syscalls.PROG_TYPE_RAW_TRACEPOINT
@@ -127,7 +136,7 @@ class GuestEngine:
 
 def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
     """Decode ``struct sighting``."""
-    t_ns, since_ns, raw, id1, id2, ifindex, tgid, _, point, comm = SIGHTING.unpack(
+    t_ns, also_ns, raw, id1, id2, ifindex, tgid, _, point, comm = SIGHTING.unpack(
         data[: SIGHTING.size]
     )
     flow = layout.flow_of(raw)
@@ -135,5 +144,5 @@ def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
     assert echo is not None, "the program tells of echo packets only"
     name = comm.split(b"\0")[0].decode(errors="replace")
     return Sighting(
-        Point(point), t_ns, since_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
+        Point(point), t_ns, also_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
     )

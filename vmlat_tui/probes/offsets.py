@@ -39,6 +39,7 @@ MEMBERS: dict[str, tuple[str, str]] = {
     "TASK_PID": ("task_struct", "pid"),
     "TASK_COMM": ("task_struct", "comm"),
     "MSG_CONTROL": ("msghdr", "msg_control"),
+    "IRQACTION_NAME": ("irqaction", "name"),
     # The last member: two pointers follow.
     "WAIT_ENTRY": ("wait_queue_entry", "entry"),
 }
@@ -103,6 +104,7 @@ def from_headers() -> Offsets:
         rows.append(f"char {macro}[LENGTH_{macro}];")
     source = (
         "#include <linux/skbuff.h>\n#include <linux/netdevice.h>\n#include <linux/sched.h>\n"
+        "#include <linux/interrupt.h>\n"
         f"enum {{ {' '.join(lengths)} }};\n"
         f"struct places {{ {' '.join(rows)} }};\nBPF_ARRAY(places, struct places, 1);\n"
     )

@@ -29,6 +29,13 @@ _STAGES = {
     "reply": ("P2:S0", "ip_local_out"),
     "reply_xmit": ("P2:S1", "net_dev_start_xmit"),
 }
+#: The same stages, where the guest's last or first moment is known.
+_OUTER = {
+    "request_kick": "virtio notify",
+    "reply_kick": "virtio notify",
+    "request_interrupt": "irq_handler_entry",
+    "reply_interrupt": "irq_handler_entry",
+}
 _PATHS = {
     Observer.SENDER_GUEST: (("send", "request_xmit"), ("reply_receive", "read")),
     Observer.RECEIVER_GUEST: (("request_receive", "icmp"), ("reply", "reply_xmit")),
@@ -74,13 +81,18 @@ def trip_text(trip: RoundTrip, wall_offset_ns: int) -> str:
 
 
 def _path_lines(trip: RoundTrip, number: int, ns: Optional[int]) -> list[str]:
-    (start, first), (end, last) = (_STAGES[name] for name in _PATHS[trip.observer][number])
+    (start, first), (end, last) = (_stage(trip, name) for name in _PATHS[trip.observer][number])
     leg = f"  [{2 * number}->{2 * number + 1}] {start} ({first}) -> {end} ({last})"
     return [
         f"Path {number + 1} Latencies (us):",
         f"{leg}: {_microseconds(ns)}",
         f"  Total Path {number + 1}: {_microseconds(ns)}",
     ]
+
+
+def _stage(trip: RoundTrip, time: str) -> tuple[str, str]:
+    stage, hook = _STAGES[time]
+    return stage, _OUTER.get(trip.seen_at(time), hook)
 
 
 def missing(trip: RoundTrip) -> str:
