@@ -4,7 +4,7 @@ A *segment* is A to M and U1 to U4 of the ping analysis: consecutive parts of on
 *quantity* is one interval that one observer takes with one clock: some are segments, some contain
 others.  Ids, titles, observers and layers are defined here and nowhere else.
 
-U1: the sender guest's transmit queue up to tun; U2: the interrupt up to the receiver guest's stack;
+U1: the sender guest's transmit queue up to tun; U2: the interrupt up to the receiver's guest;
 U3: as U1 for the reply; U4: as U2 for the reply.
 """
 
@@ -88,10 +88,10 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("K", "sender host, uplink to vnet", _SH),
         Quantity("sender_total", "sender host, Total", _SH),
         *_of_interrupt("L", "sender host, tun to interrupt", _SH),
-        Quantity("U4", "sender, interrupt to guest's stack", _SH),
+        Quantity("U4", "sender, interrupt to guest", _SH),
         Quantity("D", "receiver host, uplink to vnet", _RH),
         *_of_interrupt("E", "receiver host, tun to interrupt", _RH),
-        Quantity("U2", "receiver, interrupt to guest's stack", _RH),
+        Quantity("U2", "receiver, interrupt to guest", _RH),
         *_of_kick("U3", "receiver, guest's transmit queue to tun", _RH),
         Quantity("receiver_external", "receiver host, External", _RH),
         Quantity("I", "receiver host, vnet to uplink", _RH),
