@@ -65,6 +65,7 @@ BPF_HASH(wakes, u32, struct wake, 1);
 BPF_ARRAY(vcpu_threads, u32, 1);
 BPF_ARRAY(watched, u32, WATCH_ROOM);
 BPF_ARRAY(handed, u32, WATCH_ROOM);
+BPF_ARRAY(exits, u64, WATCH_ROOM);
 BPF_ARRAY(blank_worker, struct worker, 1);
 BPF_ARRAY(blank_wake, struct wake, 1);
 BPF_PERCPU_ARRAY(contexts, struct context, 1);

@@ -46,7 +46,9 @@ INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *
 		prepend(p, s, STEP_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
 	if (w->kick_t)
 		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
-	p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_VHOST_WOKEN] = w->kick_cpu;
+	if (w->exit_t)
+		prepend(p, s, STEP_GUEST_EXIT, HOOK_KVM_EXIT, w->exit_t);
+	p->cpu[STEP_GUEST_EXIT] = p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_VHOST_WOKEN] = w->kick_cpu;
 }
 
 int tp_netif_receive_skb(struct arguments *ctx)

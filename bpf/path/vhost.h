@@ -3,7 +3,7 @@
  * vhost, the interrupt and the vCPU.  Joined by what runs nested in one task, by the pointer of
  * vhost's work, and from waking to running by the thread: never by the order of events.
  *
- *   guest_kick: ioeventfd_write in the vCPU's task, in it vhost_poll_wakeup(work), in it sched_waking
+ *   guest_exit: the vCPU's last kvm_exit before its ioeventfd_write (guest_kick), in it vhost_poll_wakeup(work), in it sched_waking
  *   of the worker; the worker's sched_switch; handle_tx_kick(work), in it tun_sendmsg.
  *
  *   tun_out: tun_net_xmit(skb), in it vhost_poll_wakeup(work) and sched_waking of the worker; its
@@ -16,6 +16,7 @@
 #define WATCH_WORKER 1
 #define WATCH_VCPU 2
 #define READABLE 1 /* EPOLLIN */
+#define TID_BITS 22 /* PID_MAX_LIMIT */
 
 /* What a thread may be; told without a hash table, because every switch of the host asks. */
 INLINE u32 watched_as(u32 tid)
@@ -56,13 +57,44 @@ INLINE struct worker *worker_here(void)
 
 /* ---- the guest's kick and the worker's wake-up --------------------------------------------- */
 
+/* The guest leaves, for whatever reason: one word a thread, with its number, as others may have the
+ * same place.  Times are complete to 73 minutes. */
+int tp_kvm_exit(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid(), index = tid & (WATCH_ROOM - 1);
+	u64 *left;
+
+	if (!(watched_as(tid) & WATCH_VCPU))
+		return 0;
+	left = exits.lookup(&index);
+	if (left)
+		*left = bpf_ktime_get_ns() << TID_BITS | tid;
+	return 0;
+}
+
+/* When a thread's guest left last; 0 if that is not known. */
+INLINE u64 left_at(u32 tid, u64 now)
+{
+	u32 index = tid & (WATCH_ROOM - 1);
+	u64 *left = exits.lookup(&index), since;
+
+	if (!left)
+		return 0;
+	since = *left;
+	if ((since & ((1 << TID_BITS) - 1)) != tid)
+		return 0;
+	return now - (((now << TID_BITS) - (since - tid)) >> TID_BITS);
+}
+
 int fn_ioeventfd_write(struct arguments *ctx)
 {
 	u32 tid = bpf_get_current_pid_tgid();
 	struct vcpu *v = vcpus.lookup(&tid);
 
-	if (v)
+	if (v) {
 		v->kick_t = bpf_ktime_get_ns();
+		v->exit_t = left_at(tid, v->kick_t);
+	}
 	return 0;
 }
 
@@ -86,6 +118,7 @@ int fn_vhost_poll_wakeup(struct arguments *ctx)
 				work->woken_t = 0;
 				work->kicker = tid;
 				work->cpu = bpf_get_smp_processor_id();
+				work->exit_t = v->exit_t;
 				work->kick_t = v->kick_t;
 			}
 			v->kick_t = 0;
@@ -105,7 +138,7 @@ INLINE void begin_run(u64 address, u32 hook)
 		return;
 	w->run_first = 1;
 	w->run_hook = hook;
-	w->kick_t = w->run_woken_t = w->run_on_cpu_t = 0;
+	w->exit_t = w->kick_t = w->run_woken_t = w->run_on_cpu_t = 0;
 	w->kicker = 0;
 	w->run_t = bpf_ktime_get_ns();
 	if (hook != HOOK_HANDLE_TX_KICK) {
@@ -116,6 +149,7 @@ INLINE void begin_run(u64 address, u32 hook)
 		works.update(&address, &fresh);
 		w->run_absent = ABSENT_TX_WORKER_NEW + 1;
 	} else {
+		w->exit_t = work->kick_t ? work->exit_t : 0;
 		w->kick_t = work->kick_t;
 		w->kicker = work->kicker;
 		w->kick_cpu = work->cpu;

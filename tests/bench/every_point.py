@@ -23,6 +23,7 @@ _CATEGORIES = {
     "sched_switch": "sched",
     "kvm_apic_accept_irq": "kvm",
     "kvm_entry": "kvm",
+    "kvm_exit": "kvm",
     "kvm_vcpu_wakeup": "kvm",
     "kvm_halt_poll_ns": "kvm",
     "cpu_idle": "power",
@@ -85,6 +86,7 @@ def _bodies(names: Names) -> dict[str, str]:
     )
     switch_in = "*(uint64 *)arg0"
     return {
+        "kvm_exit": f"if ({thread}) {{ @exit[tid] = nsecs; }}",
         "ioeventfd_write": f"if ({thread}) {{ @kick[tid] = nsecs; }}",
         # struct vhost_work follows the wait queue's entry, of 40 bytes, in struct vhost_poll.
         "vhost_poll_wakeup": "$p = @kick[tid];"

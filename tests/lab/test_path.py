@@ -27,7 +27,15 @@ from vmlat_tui.errors import UsageError
 
 #: Of test_vhost.py.
 GUEST_SIDE = {
-    *("guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal"),
+    *(
+        "guest_exit",
+        "guest_kick",
+        "vhost_woken",
+        "vhost_on_cpu",
+        "vhost_tx",
+        "vhost_take",
+        "vhost_signal",
+    ),
     *("eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
 }
 OVS_TX = ["tun_in", "vnet_rx", "switch_in", "ovs_dp", "switch_out", "phy_queue", "phy_xmit"]

@@ -23,7 +23,7 @@ from tests.lab.measure import (
 from tests.lab.test_path import echo_udp, echoed, ping
 from vmlat_tui.model.absences import ABSENCE
 
-KICK = ["guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"]
+KICK = ["guest_exit", "guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"]
 INTERRUPT = ["eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "guest_entry"]
 RECEIVE = ["tun_out", "vhost_woken", "vhost_on_cpu", "vhost_take", "vhost_signal", *INTERRUPT]
 

@@ -58,7 +58,7 @@ PATHS: dict[Direction, tuple[tuple[str, str, int], ...]] = {
     ),
 }
 _WALL_NS = 1_790_000_000_000_000_000
-_OF_VCPU = ("guest_kick", "vcpu_on_cpu", "guest_entry")
+_OF_VCPU = ("guest_exit", "guest_kick", "vcpu_on_cpu", "guest_entry")
 _OF_WORKER = (
     *("vhost_on_cpu", "vhost_tx", "tun_in", "vnet_rx", "vhost_take", "vhost_signal"),
     *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),

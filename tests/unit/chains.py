@@ -31,6 +31,7 @@ RECEIVED: list[Row] = [
     ("guest_entry", "kvm_entry", 43_210, 4, VCPU),
 ]
 SENT: list[Row] = [
+    ("guest_exit", "kvm_exit", 400, 5, KICKER),
     ("guest_kick", "ioeventfd_write", 1_000, 5, KICKER),
     ("vhost_woken", "sched_waking", 1_300, 5, KICKER),
     ("vhost_on_cpu", "sched_switch", 13_300, 2, WORKER),

@@ -65,7 +65,7 @@ def test_seed_stages_are_the_requirement_s_and_rise_along_the_path() -> None:
 
 def test_the_paths_are_in_the_order_of_the_design() -> None:
     assert [s.point.id for s in path(TX)] == [
-        *("guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"),
+        *("guest_exit", "guest_kick", "vhost_woken", "vhost_on_cpu", "vhost_tx"),
         *("tun_in", "vnet_rx", "switch_in", "ovs_dp", "ovs_upcall", "ovs_reinject", "switch_out"),
         *("phy_queue", "phy_xmit", "vnet_queue", "tun_out"),
     ]
@@ -162,7 +162,7 @@ def test_legs_sort_in_path_order_with_totals_last() -> None:
     half = [leg for leg in legs if leg.direction is TX]
     assert legs[: len(half)] == half
     assert half[-1].id == "tx:total"
-    assert half[0].id == "tx:guest_kick>vhost_woken"
+    assert half[0].id == "tx:guest_exit>guest_kick"
 
 
 # ---- bins -------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_what_is_known_of_a_vcpu_outlives_another_look(loaded: Loaded, followed:
 
 def worker(slot: int) -> bytes:
     value = bytearray(layout.SIZES["workers"])
-    value[71] = slot
+    value[79] = slot
     return bytes(value)
 
 
@@ -145,7 +145,7 @@ def test_a_worker_that_ended_is_forgotten_with_its_works(
         loaded.tables["workers"][u32(tid)] = worker(0)
         loaded.tables["wakes"][u32(tid)] = layout.NEW_WAKE
         loaded.tables["tun_entries"][u32(tid)] = b"since"
-        work = struct.pack("<QQIIII", 0, 0, 0, tid, 1, 0)
+        work = struct.pack("<3Q4I", 0, 0, 0, 0, tid, 1, 0)
         loaded.tables["works"][tid.to_bytes(8, "little")] = work
     followed.sweep()
     for name in ("workers", "wakes", "tun_entries"):

@@ -26,14 +26,15 @@ class Absence:
         return f"ABSENT_{self.id.upper()}"
 
 
+_KICK = ("guest_exit", "guest_kick")
 _WAKE = ("vhost_woken", "vhost_on_cpu")
 _VCPU = ("vcpu_woken", "vcpu_on_cpu")
 _ROWS: tuple[tuple[str, Direction, tuple[str, ...], str], ...] = (
     # One kick for many packets: they were all there, or the worker went on to look.
-    ("kick_shared", Direction.TX, ("guest_kick", *_WAKE, "vhost_tx"),
+    ("kick_shared", Direction.TX, (*_KICK, *_WAKE, "vhost_tx"),
      "came with another packet's kick"),
     # vhost put itself back (its budget was used up), or polls.
-    ("kick_none", Direction.TX, ("guest_kick", *_WAKE), "the worker looked without a kick"),
+    ("kick_none", Direction.TX, (*_KICK, *_WAKE), "the worker looked without a kick"),
     ("tx_worker_awake", Direction.TX, _WAKE, "the worker was already awake"),
     ("rx_worker_awake", Direction.RX, _WAKE, "the worker was already awake"),
     # It polls (NAPI), or has not looked since the last one.
@@ -45,7 +46,7 @@ _ROWS: tuple[tuple[str, Direction, tuple[str, ...], str], ...] = (
     ("vcpu_running", Direction.RX, _VCPU, "the vCPU was running"),
     ("vcpu_polling", Direction.RX, _VCPU, "the vCPU was polling"),
     # The thread was not seen to run vhost's works before.
-    ("tx_worker_new", Direction.TX, ("guest_kick", *_WAKE), "the worker was not known yet"),
+    ("tx_worker_new", Direction.TX, (*_KICK, *_WAKE), "the worker was not known yet"),
     ("rx_worker_new", Direction.RX, _WAKE, "the worker was not known yet"),
     # So many packets waited for their signal.
     ("ring_full", Direction.RX,

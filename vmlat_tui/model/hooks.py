@@ -67,6 +67,8 @@ HOOKS: tuple[Hook, ...] = (
     _tracepoint("net_dev_queue_vnet", "net_dev_queue", "vnet_queue"),
     _function("tun_net_xmit", "tun_out", module="tun"),
     _tracepoint("net_dev_start_xmit_vnet", "net_dev_start_xmit", "tun_out"),
+    # What KVM does until the kick: with most devices it decodes the guest's instruction.
+    _joined("kvm_exit", "kvm_exit", "guest_exit", module="kvm"),
     _function("ioeventfd_write", "guest_kick", module="kvm"),
     # sched_waking is raised by the waker, before the target CPU leaves its idle state;
     # sched_wakeup, on the target CPU, after it.
@@ -89,7 +91,7 @@ HOOKS: tuple[Hook, ...] = (
 
 #: What the hooks of these points need beside them to know whose packet it is.
 JOINS: tuple[Hook, ...] = (
-    _function("vhost_poll_wakeup", "guest_kick", "vhost_woken", module="vhost"),
+    _function("vhost_poll_wakeup", "guest_exit", "guest_kick", "vhost_woken", module="vhost"),
     _function("handle_rx_net", "vhost_woken", module="vhost_net"),
     _joined("kvm_vcpu_wakeup", "kvm_vcpu_wakeup", "guest_entry", module="kvm"),
     _joined("cpu_idle", "cpu_idle", "vhost_on_cpu", "vcpu_on_cpu"),

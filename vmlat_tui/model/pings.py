@@ -24,7 +24,8 @@ _UNSEEN = ("lost", "suppressed")
 _Span = tuple[str, str]
 #: The parts of the path on the guest's side of the tap: suffix of the quantity -> its two points.
 _SENT: Mapping[str, _Span] = {
-    "": ("guest_kick", "vnet_rx"),
+    "": ("guest_exit", "vnet_rx"),
+    ".exit": ("guest_exit", "guest_kick"),
     ".kick": ("guest_kick", "vhost_tx"),
     ".vhost": ("vhost_tx", "tun_in"),
     ".tun": ("tun_in", "vnet_rx"),
@@ -123,9 +124,14 @@ class Crossing:
         }
         for name, parts in _GUEST_SIDE[self.observer][not self.leaves].items():
             for suffix, (start, end) in parts.items():
-                spans[name + suffix] = self.times_ns.get(start), self.times_ns.get(end)
+                spans[name + suffix] = self._at(start), self.times_ns.get(end)
         found = ((name, _between(*span)) for name, span in spans.items())
         return {name: ns for name, ns in found if ns is not None}
+
+    def _at(self, point: str) -> Optional[int]:
+        """Where the guest's exit was not seen, its kick is the first that is known of it."""
+        found = self.times_ns.get(point)
+        return self.times_ns.get("guest_kick") if found is None and point == "guest_exit" else found
 
     @property
     def ends(self) -> tuple[str, str]:

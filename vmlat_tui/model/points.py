@@ -64,6 +64,7 @@ class Step:
 
 
 _TITLES = (
+    ("guest_exit", "guest leaves to kick"),
     ("guest_kick", "guest kicks the queue"),
     ("vhost_woken", "vhost worker woken"),
     ("vhost_on_cpu", "vhost worker on CPU"),
@@ -101,6 +102,7 @@ def _steps() -> tuple[Step, ...]:
     # (point, directions, TX stage, RX stage, optional); the order is the path's.
     # A packet from one VM to another on this host goes TX up to vnet_queue and tun_out.
     rows: tuple[tuple[str, tuple[Direction, ...], Optional[int], Optional[int], bool], ...] = (
+        ("guest_exit", _TX, None, None, True),
         ("guest_kick", _TX, None, None, True),
         ("vhost_woken", _TX, None, None, True),
         ("vhost_on_cpu", _TX, None, None, True),

@@ -51,6 +51,7 @@ _STAGE_TITLES = {
 }
 #: The parts of U1 and U3 that are measured on the host.
 KICK_STAGES = {
+    "exit": "guest's exit -> ioeventfd",
     "kick": "S0 ioeventfd -> vhost worker",
     "vhost": "S1 vhost worker -> tun_sendmsg",
     "tun": "S2 tun_sendmsg -> netif_receive_skb",

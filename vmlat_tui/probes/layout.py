@@ -60,11 +60,11 @@ _COUNTERS = (
 )
 _STATS = struct.Struct(f"<{2 + 2 * len(KERNEL_BINS) + HOOK_ROOM + len(_COUNTERS)}Q")
 _LEG = struct.Struct(f"<4Q{BUCKETS}I")
-_WORK = struct.Struct("<QQIIII")
+_WORK = struct.Struct("<3Q4I")
 _SIGNAL = struct.Struct("<8Q7IHBB")
-_WORKER = struct.Struct(f"<8QI4B6I{_SIGNAL.size}s")
+_WORKER = struct.Struct(f"<9QI4B6I{_SIGNAL.size}s")
 _LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
-_VCPU = struct.Struct(f"<3Q2I{LANES * _LANE.size}s")
+_VCPU = struct.Struct(f"<4Q2I{LANES * _LANE.size}s")
 _AHEAD = struct.Struct("<QI4x16s")
 _HALTS = struct.Struct("<4Q4I")
 _WAKE = struct.Struct(
@@ -177,7 +177,7 @@ class PacketRecord:
 
     def task(self, step: Step) -> Optional[int]:
         """The thread that ran when it passed a step; None where that was not recorded."""
-        if step.point.id == "guest_kick":
+        if step.point.id in ("guest_exit", "guest_kick"):
             return self.kicker or None
         if step.point.id in _OF_VCPU:
             return self.vcpu or None
@@ -409,12 +409,12 @@ def halts(value: bytes) -> Halts:
 
 def worker_slot(value: bytes) -> int:
     """The vNIC whose packets a ``struct worker`` took last."""
-    return int(_WORKER.unpack(value)[12])
+    return int(_WORKER.unpack(value)[13])
 
 
 def work_owner(value: bytes) -> int:
     """The worker of a ``struct work``."""
-    return int(_WORK.unpack(value)[3])
+    return int(_WORK.unpack(value)[4])
 
 
 #: A thread that has not been seen to do anything yet.

@@ -77,14 +77,15 @@ KICK = Chain(
     "Kick",
     Direction.TX,
     (
+        Mark("exit", "exit", "guest_exit"),
         Mark("kick", "kick", "guest_kick"),
         Mark("worker", "worker", "vhost_tx"),
         Mark("tap", "tap", "tun_in"),
         Mark("stack", "stack", "vnet_rx"),
     ),
-    (("kick", "stack"),),
+    (("kick", "stack"), ("exit", "stack")),
     ("vhost_tx", "tun_in", "vnet_rx"),
-    ("guest_kick",),
+    ("guest_exit", "guest_kick"),
 )
 
 

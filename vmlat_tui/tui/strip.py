@@ -16,7 +16,7 @@ from vmlat_tui.tui.paint import Line, Span
 
 #: Place on the strip -> the points where a packet is there.
 _PLACES = {
-    "guest": ("guest_kick", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
+    "guest": ("guest_exit", "guest_kick", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
     "worker": ("vhost_woken", "vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal", "eventfd",
                "irqfd", "irq_accept"),
     "tap": ("tun_in", "vnet_rx", "vnet_queue", "tun_out"),

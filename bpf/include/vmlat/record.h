@@ -105,8 +105,9 @@ struct control {
 
 /* A vhost work: a queue's kick, or a socket that became readable. */
 struct work {
-	u64 kick_t;	   /* the first kick since it ran last */
-	u64 woken_t;	   /* that kick woke the worker */
+	u64 exit_t;	   /* the guest left for the first kick since it ran last */
+	u64 kick_t;	   /* that kick */
+	u64 woken_t;	   /* it woke the worker */
 	u32 kicker;
 	u32 worker;
 	u32 kind;	   /* WORK_* */
@@ -142,6 +143,7 @@ struct worker {
 	u64 on_cpu_t;	   /* first time since it was woken */
 	u64 woken_skb;	   /* the packet that woke it */
 	u64 run_t;	   /* the TX queue's run: begun, kicked, woken for that, on a processor */
+	u64 exit_t;
 	u64 kick_t;
 	u64 run_woken_t;
 	u64 run_on_cpu_t;
@@ -170,7 +172,8 @@ struct lane {
 
 /* A thread that runs a vCPU, named by user space. */
 struct vcpu {
-	u64 kick_t;	   /* it writes to an ioeventfd */
+	u64 exit_t;	   /* its guest left last, */
+	u64 kick_t;	   /* and it writes to an ioeventfd */
 	u64 on_cpu_t;	   /* first time since it was woken; 0: woken, but not there yet */
 	u64 polled_t;	   /* its polling for work was successful last */
 	u32 on_cpu;	   /* the processor it came on */
