@@ -37,7 +37,7 @@ def test_the_timeline_of_a_packet_has_the_cpu_and_the_task_of_every_point() -> N
 
 
 def test_the_timeline_says_why_points_are_absent() -> None:
-    assert "absent guest_kick … vhost_tx: came with another packet's kick" in timeline(single("tx"))
+    assert "absent guest_exit … vhost_tx: came with another packet's kick" in timeline(single("tx"))
     frame = copy.deepcopy(single("rx"))
     frame["absent"] = [
         {"reason": "vcpu_polling", "points": ["vcpu_woken", "vcpu_on_cpu"]},
