@@ -262,7 +262,8 @@ def _ping(directory: Path, arguments: list[str]) -> None:
         number += 1
         send(directory, number)
         print(f"64 bytes from {ENDS[1]}: icmp_seq={number} ttl=64 time=0.3 ms", flush=True)
-        time.sleep(float(options["-i"]))
+        if select.select([0], [], [], float(options["-i"]))[0]:
+            return  # nobody is there any more
     print(f"{number} packets transmitted, {number} received\x1b[2J", flush=True)
 
 

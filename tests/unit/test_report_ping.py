@@ -6,10 +6,12 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -368,6 +370,17 @@ def test_a_signal_before_all_are_ready_ends_it_at_once(far: Hosts) -> None:
     assert err.splitlines()[-1] == "vmlat: nothing was measured: stopped before all were ready"
 
 
+def test_no_agent_waits_for_the_end_of_another_one(far: Hosts) -> None:
+    """Each that does not end is waited for for four seconds."""
+    far.faults.update(dict.fromkeys(("hv1", "hv2"), "mute"))
+    child = far.start(*MADE)
+    assert child.stderr and "starting" in child.stderr.readline()
+    begin = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 1 and time.monotonic() - begin < 7
+
+
 def test_the_time_ends_it(far: Hosts) -> None:
     done = far.run(*MADE, "--duration", "0.5")
     assert done.status == 0 and 5 < len(done.lines) < 60
@@ -432,9 +445,10 @@ def test_places_and_the_ping_are_what_ssh_gets() -> None:
     assert not request.receiver.host.far and request.receiver.vm == "vm-b"
     line = request.ping_argv(ip_address("10.0.0.9"))
     assert line and line[0] == "ssh" and "BatchMode=yes" in line and "sudo" not in line[-1]
-    assert line[-2:] == ("root@vm-a", "exec ping -n -i 0.2 -s 0 -c 7 10.0.0.9")
+    assert line[-2] == "root@vm-a" and "!" not in line[-1]
+    assert shlex.split(line[-1])[5:] == shlex.split("ping -n -i 0.2 -s 0 -c 7 10.0.0.9")
     local = parsed(*HOSTS, "--sender-guest", "localhost").ping_argv(ip_address("fd00::9"))
-    assert local == ("ping", "-n", "-i", "1", "-s", "56", "fd00::9")
+    assert local and local[4:] == ("ping", "-n", "-i", "1", "-s", "56", "fd00::9")
 
 
 V4, OTHER_V4, V6, LINK = "10.0.0.5", "10.0.1.5", "fd00::5", "fe80::5"

@@ -102,6 +102,8 @@ class Conductor:
         with contextlib.ExitStack() as ends:
             for post in self.posts:
                 ends.callback(post.close)
+            for post in self.posts:  # before any is waited for
+                ends.callback(post.hang_up)
             sides = (self._receiver, self._sender)
             self._open([side.host for side in sides])
             for side in sides:

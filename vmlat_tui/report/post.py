@@ -141,6 +141,11 @@ class Post:
         say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
         self.close()
 
+    def hang_up(self) -> None:
+        """Let the agent end; :meth:`close` must follow."""
+        if self._agent is not None:
+            self._agent.hang_up()
+
     def close(self) -> None:
         """End the agent; may be called twice."""
         agent, self._agent = self._agent, None
