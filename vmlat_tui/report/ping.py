@@ -116,6 +116,7 @@ def _watch(request: Request, file: Optional[TextIO]) -> int:
         said = [
             f"joined at all points: {joined} of {conductor.roll.over} pings",
             *ping_text.holes(posts),
+            *ping_text.given_up(conductor.roll.given_up),
             *trust.remarks(found),
             trust.ONE_CLOCK,
         ]
