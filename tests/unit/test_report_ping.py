@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, sys
 from vmlat_tui.cli import main
+from vmlat_tui.model import pings
 from vmlat_tui.report import conductor
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
@@ -39,6 +40,7 @@ hosts.reached_by_ssh = lambda place, sudo=False, option="": Host(place, (*made_u
 hosts.command_at = lambda place, command, option: (*made_up, *command)
 limit_s = float(os.environ.get("LIMIT_S", 30))
 conductor.START_LIMIT_S = conductor._READY_S = conductor.END_LIMIT_S = limit_s
+pings._MOST = int(os.environ.get("MOST", pings._MOST))
 sys.exit(main(arguments))
 """
 HOSTS = ("--sender", "hv1/vm-a", "--receiver", "hv2/vm-b")
@@ -313,6 +315,30 @@ def test_escapes_do_nothing(far: Hosts) -> None:
     far.faults.update({"hv1": "escapes", "vm-a": "escapes", "vm-b": "escapes"})
     done = far.run(*MADE, "--count", "10")
     assert done.status == 0 and len(done.lines) == 10 and "]0;evil" in done.err
+
+
+def test_what_comes_before_hello_is_refused(far: Hosts) -> None:
+    far.faults["vm-b"] = "early"
+    done = far.run(*MADE, "--count", "10")
+    assert done.status == 1 and len(done.lines) == 10
+    assert "vm-b does not measure: the stream does not begin with hello" in done.err
+
+
+def test_what_is_told_twice_is_one_ping(far: Hosts) -> None:
+    far.faults["vm-b"] = "twice"
+    done = far.run(*MADE, "--count", "10")
+    assert done.status == 0 and len(done.lines) == 10, done.err
+    assert "joined at all points: 10 of 10 pings" in done.out
+
+
+def test_packets_that_nothing_settles_are_given_up_and_counted(
+    far: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOST", "5")
+    far.faults["hv1"] = "unsettled"
+    done = far.run(*MADE, "--count", "20", "--timeout", "100")
+    assert done.status == 1 and len(done.lines) == 20
+    assert "the sender host hv1: 15 packets were lost from sight" in done.out
 
 
 def test_pings_that_one_has_not_seen_are_shown_and_counted(far: Hosts) -> None:
