@@ -262,7 +262,7 @@ def test_a_host_that_is_not_there_needs_the_address_only(far: Hosts) -> None:
 def test_nobody_is_left(far: Hosts) -> None:
     far.faults.update(dict.fromkeys(("hv1", "hv2", "vm-a", "vm-b"), "refused"))
     done = far.run(*MADE, "--sender-ip", ENDS[0], "--receiver-ip", ENDS[1])
-    assert done.status == 1 and not done.lines
+    assert done.status == 2 and not done.out
     assert done.err.splitlines()[-1].startswith("vmlat: nobody is left who could observe: ")
 
 
@@ -434,6 +434,11 @@ def parsed(*words: str) -> ping_request.Request:
         (["--sender-guest", "$(x)"], "--sender-guest '$(x)' is no host"),
         (["--receiver-guest=-x"], "--receiver-guest '-x' is no host"),
         (["--sender-ip", "x"], "--sender-ip 'x' is no address"),
+        (["--sender-ip", "224.0.0.1"], "--sender-ip 224.0.0.1 is no address of one VM; give that"),
+        (["--receiver-ip", "::"], "--receiver-ip :: is no address of one VM"),
+        (["--receiver-ip", "127.0.0.1"], "--receiver-ip 127.0.0.1 is no address of one VM"),
+        (["--output", "/tmp"], "/tmp cannot be replaced: it is no regular file; choose another"),
+        (["--sender-guest", "a", "--interval", "0"], "a number from 0.001 to 3600"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "fd00::1"], "not of one IP version"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "10.0.0.1"], "are the same address"),
         (["--receiver-phy-interface", "a,,b"], "--receiver-phy-interface 'a,,b' holds an empty"),
@@ -518,8 +523,11 @@ def test_an_address_that_is_not_certain_is_asked_for(
 
 def test_a_vm_that_is_not_there_is_one_line(far: Hosts) -> None:
     done = far.run("--sender", "hv1/vm-a", "--receiver", "hv2/vm-9")
-    assert done.status == 2 and not done.lines
-    assert done.err.splitlines()[-1] == "vmlat: there is no VM 'vm-9': on this host: vm-x, vm-b"
+    assert done.status == 2 and not done.out
+    assert done.err.splitlines()[-1] == (
+        "vmlat: there is no VM 'vm-9': on hv2: vm-x, vm-b; "
+        "correct --receiver; `vmlat topology --host hv2` shows what is there"
+    )
 
 
 def test_two_vms_of_one_machine_are_refused_by_whatever_names_it_is_reached(far: Hosts) -> None:
@@ -540,3 +548,30 @@ def test_nothing_is_left_on_the_other_hosts(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("vmlat: there is no VM 'vm-b': ")
     assert host.empties() and not path.exists()
+
+
+def test_hosts_that_ssh_does_not_know_are_one_line_with_what_to_do(tmp_path: Path) -> None:
+    host = FarHost(tmp_path)
+    host.says(255, "ssh: Could not resolve hostname hv1: Name or service not known")
+    path = tmp_path / "capture.json"
+    ips = ("--sender-ip", ENDS[0], "--receiver-ip", ENDS[1])
+    for words in ((), ips):
+        done = subprocess.run(
+            [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, *GUESTS, *words, "-w", str(path)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PATH": host.path},
+        )  # fmt: skip
+        assert done.returncode == 2 and done.stdout == "", done.stderr
+        assert "hv1 cannot be reached: ssh: Could not resolve" in done.stderr
+        assert "; `ssh hv1` must work" in done.stderr and not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, "-w", "/proc/vmlat-capture"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(
+        "vmlat: /proc/vmlat-capture cannot be written: .*; choose another place\n", done.stderr
+    )

@@ -199,6 +199,8 @@ class AgentProcess:
             reached = self._heard or status != hosts.SSH_FAILED
             never = f"{name} did not start the agent" if reached else f"{name} cannot be reached"
             lost = f"the connection to {name} was lost"
+            if not self._heard and status == hosts.SSH_FAILED:
+                return AgentDied(never, cause, f"`ssh {name}` must work")
             return AgentDied(lost if self._heard else never, cause)
         return AgentDied(
             "the agent died; its probes went with it",
