@@ -184,6 +184,8 @@ class _Agent:
     def _obey(self, command: dict[str, Any]) -> None:
         print(json.dumps(command), file=self._log, flush=True)
         name = command["command"]
+        if name == "configure" and self._fault == "early":
+            self._give(guest_frame(self._place, ping_of(1)))
         if name == "configure":
             boot = "one" if self._fault == "same" else self._place
             self._give({**self._stream.hello(), "boot": boot})
@@ -207,14 +209,15 @@ class _Agent:
                 self._misbehave()
             self._told = number
             self._give(*self._frames(ping_of(number)))
-        self._stats(final=False)
+        if self._fault != "unsettled":
+            self._stats(final=False)
 
     def _frames(self, ping: Ping) -> Iterator[Frame]:
         if self._fault == "blind" and ping.sequence % 4 == 0:
             return
         if self._place in VMS:
             found = host_frames(self._place, ping)
-            if self._fault == "unanswered":
+            if self._fault in ("unanswered", "unsettled"):
                 del found[1]
             yield from found
         else:
@@ -222,6 +225,9 @@ class _Agent:
             yield guest_frame(self._place, ping, comm)
         if self._fault == "escapes":
             yield {"type": "notice", "text": "\x1b]0;evil\x07"}
+        if self._fault == "twice":
+            yield guest_frame(self._place, ping)
+            yield self._stream.hello()
 
     def _stats(self, final: bool) -> None:
         guest = {"bins": {}, "counters": {"lost": 0, "waiting": 0}}
@@ -262,7 +268,8 @@ def _ping(directory: Path, arguments: list[str]) -> None:
         number += 1
         send(directory, number)
         print(f"64 bytes from {ENDS[1]}: icmp_seq={number} ttl=64 time=0.3 ms", flush=True)
-        time.sleep(float(options["-i"]))
+        if select.select([0], [], [], float(options["-i"]))[0]:
+            return  # nobody is there any more
     print(f"{number} packets transmitted, {number} received\x1b[2J", flush=True)
 
 

@@ -6,6 +6,7 @@ from typing import Optional
 
 import pytest
 
+from vmlat_tui.model import guest
 from vmlat_tui.model.flows import Echo, Flow
 from vmlat_tui.model.guest import GUEST_VIEW, TIMES, Joiner, Point, RoundTrip, Sighting
 from vmlat_tui.model.readings import Packet
@@ -191,3 +192,16 @@ def test_a_reply_of_which_no_request_was_seen_begins_nothing() -> None:
 def test_a_round_trip_comes_through_a_frame() -> None:
     (trip,) = joined(*SENT)
     assert RoundTrip.from_json(trip.to_json()) == trip
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "_MOST", 10)
+    joiner = Joiner(1 << 61)
+    for sequence in range(100):
+        joiner.add(seen(Point.QUEUE, True, 110 + sequence, also_ns=100, sequence=sequence))
+    assert (joiner.waiting, joiner.given_up) == (10, 90)
+    for sequence in range(200, 300):
+        for point in (Point.RECEIVE, Point.QUEUE):
+            joiner.add(seen(point, True, 110, sequence=sequence))
+    assert joiner.given_up == 100, "those that are not this guest's were never waited for"
+    assert len(joiner._open) == 10

@@ -9,8 +9,10 @@ import pytest
 
 from tests.unit.chains import RECEIVED, SENT, dropped, sent
 from tests.unit.echoes import between_vms, half, reply, request, stats, whole
+from vmlat_tui.model import pings
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import Crossing, Joiner, Outcome, Ping, unseen
+from vmlat_tui.model.pings import Joiner, Outcome, Ping, unseen
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, NESTED, QUANTITIES, Observer
@@ -221,3 +223,61 @@ def test_unseen_is_what_the_counters_say() -> None:
     frame = stats(0, lost=2, suppressed=3)
     frame["bins"]["tx"]["evicted"] = 4
     assert unseen(frame) == 9
+
+
+# ---- bounds --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Joiner:
+    """A joiner with room for ten, three of them alike; nobody ever sends it statistics."""
+    monkeypatch.setattr(pings, "_MOST", 10)
+    monkeypatch.setattr(pings, "_MOST_ALIKE", 3)
+    return Joiner(TIMEOUT_NS)
+
+
+def size(joiner: Joiner) -> int:
+    """Everything that is kept."""
+    return len(joiner._waiting) + sum(map(len, joiner._waiting.values()))
+
+
+def test_requests_that_nobody_settles_are_given_up_and_counted(few: Joiner) -> None:
+    for sequence in range(100):
+        take(few, request(TX, sequence=sequence))
+    assert (few.waiting, few.given_up, few.unmatched) == (10, 90, 0) and size(few) == 20
+    assert take(few, reply(RX, sequence=89)) is None, "its request was given up"
+    ping = take(few, reply(RX, sequence=99))
+    assert ping is not None and ping.outcome is Outcome.COMPLETE
+
+
+def test_replies_that_nobody_settles_are_given_up_and_counted(few: Joiner) -> None:
+    for sequence in range(100):
+        take(few, reply(RX, sequence=sequence))
+    assert (few.waiting, few.given_up, few.unmatched) == (0, 0, 90) and size(few) == 20
+
+
+def test_one_packet_again_and_again_does_not_fill_it(few: Joiner) -> None:
+    take(few, request(TX, sequence=5))
+    for _ in range(100):
+        take(few, request(TX))
+    assert (few.waiting, few.given_up) == (4, 97) and size(few) == 6
+
+
+def test_of_pings_that_are_complete_nothing_is_kept(few: Joiner) -> None:
+    for sequence in range(100):
+        take(few, request(TX, sequence=sequence))
+        assert take(few, reply(RX, sequence=sequence))
+    assert size(few) == 0 and not few.given_up
+    take(few, request(TX))
+    few.settle(stats(1_000_000 + TIMEOUT_NS))
+    for sequence in range(10):
+        take(few, request(TX, sequence=sequence))
+    assert (few.waiting, few.given_up) == (10, 0), "what was settled takes no room"
+
+
+def test_of_a_frame_only_what_is_of_use_is_kept() -> None:
+    frame = dropped(request(TX), "vnet_rx", "dropped")
+    frame["more"] = frame["flow"]["more"] = frame["drop"]["more"] = "x" * 100_000
+    frame["stages"] += [{**frame["stages"][0], "point": f"p{n}"} for n in range(60)]
+    crossing = Crossing.of(frame)
+    assert crossing is not None and len(repr(crossing)) < 1000

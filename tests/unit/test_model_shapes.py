@@ -16,10 +16,11 @@ from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.guest import RoundTrip
-from vmlat_tui.model.pings import Crossing, Outcome, Ping, unseen
+from vmlat_tui.model.pings import Outcome, Ping, unseen
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.wakeups import Halts

@@ -6,10 +6,12 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, sys
 from vmlat_tui.cli import main
+from vmlat_tui.model import pings
 from vmlat_tui.report import conductor
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
@@ -37,6 +40,7 @@ hosts.reached_by_ssh = lambda place, sudo=False, option="": Host(place, (*made_u
 hosts.command_at = lambda place, command, option: (*made_up, *command)
 limit_s = float(os.environ.get("LIMIT_S", 30))
 conductor.START_LIMIT_S = conductor._READY_S = conductor.END_LIMIT_S = limit_s
+pings._MOST = int(os.environ.get("MOST", pings._MOST))
 sys.exit(main(arguments))
 """
 HOSTS = ("--sender", "hv1/vm-a", "--receiver", "hv2/vm-b")
@@ -258,7 +262,7 @@ def test_a_host_that_is_not_there_needs_the_address_only(far: Hosts) -> None:
 def test_nobody_is_left(far: Hosts) -> None:
     far.faults.update(dict.fromkeys(("hv1", "hv2", "vm-a", "vm-b"), "refused"))
     done = far.run(*MADE, "--sender-ip", ENDS[0], "--receiver-ip", ENDS[1])
-    assert done.status == 1 and not done.lines
+    assert done.status == 2 and not done.out
     assert done.err.splitlines()[-1].startswith("vmlat: nobody is left who could observe: ")
 
 
@@ -311,6 +315,30 @@ def test_escapes_do_nothing(far: Hosts) -> None:
     far.faults.update({"hv1": "escapes", "vm-a": "escapes", "vm-b": "escapes"})
     done = far.run(*MADE, "--count", "10")
     assert done.status == 0 and len(done.lines) == 10 and "]0;evil" in done.err
+
+
+def test_what_comes_before_hello_is_refused(far: Hosts) -> None:
+    far.faults["vm-b"] = "early"
+    done = far.run(*MADE, "--count", "10")
+    assert done.status == 1 and len(done.lines) == 10
+    assert "vm-b does not measure: the stream does not begin with hello" in done.err
+
+
+def test_what_is_told_twice_is_one_ping(far: Hosts) -> None:
+    far.faults["vm-b"] = "twice"
+    done = far.run(*MADE, "--count", "10")
+    assert done.status == 0 and len(done.lines) == 10, done.err
+    assert "joined at all points: 10 of 10 pings" in done.out
+
+
+def test_packets_that_nothing_settles_are_given_up_and_counted(
+    far: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOST", "5")
+    far.faults["hv1"] = "unsettled"
+    done = far.run(*MADE, "--count", "20", "--timeout", "100")
+    assert done.status == 1 and len(done.lines) == 20
+    assert "the sender host hv1: 15 packets were lost from sight" in done.out
 
 
 def test_pings_that_one_has_not_seen_are_shown_and_counted(far: Hosts) -> None:
@@ -368,6 +396,17 @@ def test_a_signal_before_all_are_ready_ends_it_at_once(far: Hosts) -> None:
     assert err.splitlines()[-1] == "vmlat: nothing was measured: stopped before all were ready"
 
 
+def test_no_agent_waits_for_the_end_of_another_one(far: Hosts) -> None:
+    """Each that does not end is waited for for four seconds."""
+    far.faults.update(dict.fromkeys(("hv1", "hv2"), "mute"))
+    child = far.start(*MADE)
+    assert child.stderr and "starting" in child.stderr.readline()
+    begin = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 1 and time.monotonic() - begin < 7
+
+
 def test_the_time_ends_it(far: Hosts) -> None:
     done = far.run(*MADE, "--duration", "0.5")
     assert done.status == 0 and 5 < len(done.lines) < 60
@@ -395,6 +434,11 @@ def parsed(*words: str) -> ping_request.Request:
         (["--sender-guest", "$(x)"], "--sender-guest '$(x)' is no host"),
         (["--receiver-guest=-x"], "--receiver-guest '-x' is no host"),
         (["--sender-ip", "x"], "--sender-ip 'x' is no address"),
+        (["--sender-ip", "224.0.0.1"], "--sender-ip 224.0.0.1 is no address of one VM; give that"),
+        (["--receiver-ip", "::"], "--receiver-ip :: is no address of one VM"),
+        (["--receiver-ip", "127.0.0.1"], "--receiver-ip 127.0.0.1 is no address of one VM"),
+        (["--output", "/tmp"], "/tmp cannot be replaced: it is no regular file; choose another"),
+        (["--sender-guest", "a", "--interval", "0"], "a number from 0.001 to 3600"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "fd00::1"], "not of one IP version"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "10.0.0.1"], "are the same address"),
         (["--receiver-phy-interface", "a,,b"], "--receiver-phy-interface 'a,,b' holds an empty"),
@@ -432,9 +476,10 @@ def test_places_and_the_ping_are_what_ssh_gets() -> None:
     assert not request.receiver.host.far and request.receiver.vm == "vm-b"
     line = request.ping_argv(ip_address("10.0.0.9"))
     assert line and line[0] == "ssh" and "BatchMode=yes" in line and "sudo" not in line[-1]
-    assert line[-2:] == ("root@vm-a", "exec ping -n -i 0.2 -s 0 -c 7 10.0.0.9")
+    assert line[-2] == "root@vm-a" and "!" not in line[-1]
+    assert shlex.split(line[-1])[5:] == shlex.split("ping -n -i 0.2 -s 0 -c 7 10.0.0.9")
     local = parsed(*HOSTS, "--sender-guest", "localhost").ping_argv(ip_address("fd00::9"))
-    assert local == ("ping", "-n", "-i", "1", "-s", "56", "fd00::9")
+    assert local and local[4:] == ("ping", "-n", "-i", "1", "-s", "56", "fd00::9")
 
 
 V4, OTHER_V4, V6, LINK = "10.0.0.5", "10.0.1.5", "fd00::5", "fe80::5"
@@ -478,8 +523,11 @@ def test_an_address_that_is_not_certain_is_asked_for(
 
 def test_a_vm_that_is_not_there_is_one_line(far: Hosts) -> None:
     done = far.run("--sender", "hv1/vm-a", "--receiver", "hv2/vm-9")
-    assert done.status == 2 and not done.lines
-    assert done.err.splitlines()[-1] == "vmlat: there is no VM 'vm-9': on this host: vm-x, vm-b"
+    assert done.status == 2 and not done.out
+    assert done.err.splitlines()[-1] == (
+        "vmlat: there is no VM 'vm-9': on hv2: vm-x, vm-b; "
+        "correct --receiver; `vmlat topology --host hv2` shows what is there"
+    )
 
 
 def test_two_vms_of_one_machine_are_refused_by_whatever_names_it_is_reached(far: Hosts) -> None:
@@ -500,3 +548,30 @@ def test_nothing_is_left_on_the_other_hosts(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("vmlat: there is no VM 'vm-b': ")
     assert host.empties() and not path.exists()
+
+
+def test_hosts_that_ssh_does_not_know_are_one_line_with_what_to_do(tmp_path: Path) -> None:
+    host = FarHost(tmp_path)
+    host.says(255, "ssh: Could not resolve hostname hv1: Name or service not known")
+    path = tmp_path / "capture.json"
+    ips = ("--sender-ip", ENDS[0], "--receiver-ip", ENDS[1])
+    for words in ((), ips):
+        done = subprocess.run(
+            [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, *GUESTS, *words, "-w", str(path)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PATH": host.path},
+        )  # fmt: skip
+        assert done.returncode == 2 and done.stdout == "", done.stderr
+        assert "hv1 cannot be reached: ssh: Could not resolve" in done.stderr
+        assert "; `ssh hv1` must work" in done.stderr and not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, "-w", "/proc/vmlat-capture"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert re.fullmatch(
+        "vmlat: /proc/vmlat-capture cannot be written: .*; choose another place\n", done.stderr
+    )

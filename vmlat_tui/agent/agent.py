@@ -2,7 +2,8 @@
 
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
 ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
-on SIGTERM; all probes live in its descriptors, so however it ends, none is left in the kernel.
+on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.watchman`); all probes live in its
+descriptors, so however it ends, none is left in the kernel.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.measurement import Measurement, prepare
+from vmlat_tui.agent.watchman import Watchman
 from vmlat_tui.discover.links import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
@@ -39,10 +41,11 @@ _WRONG = (ValueError, TypeError, KeyError)
 class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
-    def __init__(self, commands: int, output: int) -> None:
+    def __init__(self, commands: int, output: int, watchman: Watchman) -> None:
         """``commands`` and ``output`` are descriptors; the output must be nobody else's."""
         self._commands = commands
         self._output = output
+        self._watchman = watchman
         self._buffer = b""
         self._ended = False
         self._interval_s = 1.0
@@ -59,7 +62,8 @@ class Agent:
             if first is None:
                 return 0
             if first.get("command") == "describe":
-                self._send(host_frame())
+                with self._watchman.busy():
+                    self._send(host_frame())
                 return 0
             self._open(first)
             self._loop()
@@ -198,7 +202,8 @@ class Agent:
                 "run as root (with --host: --sudo)",
             )
         kind = GuestMeasurement if command.get("guest", False) else Measurement
-        self._measurement = kind(command, self._send)
+        with self._watchman.busy():
+            self._measurement = kind(command, self._send)
         return self._measurement
 
     def _describe(self) -> None:
@@ -283,7 +288,7 @@ def main() -> int:
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
     os.dup2(2, 1)
-    agent = Agent(0, output)
+    agent = Agent(0, output, Watchman(0))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: agent.end())
     # The terminal's Ctrl-C reaches the whole group; the parent decides when to stop.

@@ -64,7 +64,10 @@ class GuestMeasurement:
             {
                 "type": "stats", "final": final, "t_ns": time.monotonic_ns(), "bins": {},
                 "legs": [], "flows": [], "drops": [], "hooks": {},
-                "counters": {"lost": self._engine.lost, "waiting": self._joiner.waiting},
+                "counters": {
+                    "lost": self._engine.lost, "waiting": self._joiner.waiting,
+                    "given_up": self._joiner.given_up,
+                },
                 "cost": {"cpu_ns": int((usage.ru_utime + usage.ru_stime) * 1e9)},
             }
         )  # fmt: skip

@@ -43,6 +43,8 @@ class Roll:
         self.accepts = False
         #: How many are over.
         self.over = 0
+        #: How many of them were given up without being shown: too many were waited for.
+        self.given_up = 0
 
     @property
     def waiting(self) -> int:
@@ -67,6 +69,12 @@ class Roll:
                 self._remember(packet, False, now_s)
                 return False
             heard = self._open[packet] = Heard(packet, now_s)
+            if len(self._open) > _MOST:
+                first = next(iter(self._open))
+                del self._open[first]
+                self._remember(first, True, now_s)
+                self.over += 1
+                self.given_up += 1
         heard.by.add(observer)
         heard.intervals_ns.update(intervals_ns)
         if lost:
@@ -76,11 +84,10 @@ class Roll:
     def settle(self, expected: frozenset[Observer], now_s: float) -> list[Heard]:
         """Those that nothing is waited for any more, in the order in which they were heard of."""
         found: list[Heard] = []
-        excess = len(self._open) - _MOST
         for heard in list(self._open.values()):
             everybody = heard.by >= expected
             late = now_s - heard.since_s >= self._patience_s
-            if everybody or late or len(found) < excess:
+            if everybody or late:
                 del self._open[heard.packet]
                 self._remember(heard.packet, True, now_s)
                 found.append(heard)

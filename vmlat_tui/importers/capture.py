@@ -13,9 +13,10 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.importers import lines
 from vmlat_tui.importers.intake import Intake, Side, Trouble
 from vmlat_tui.model import captures, readings
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import LOSSES, Crossing, Joiner, Outcome
+from vmlat_tui.model.pings import LOSSES, Joiner, Outcome
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.session import recording

@@ -60,6 +60,8 @@ class Sighting:
         return pair if self.echo.request else pair[::-1]
 
 
+#: So many round trips are waited for at most: a long timeout and a flood of pings leave more.
+_MOST = 20_000
 #: The process is not known.
 UNKNOWN = 0
 #: All times that a round trip may have.
@@ -175,12 +177,17 @@ class RoundTrip:
 
 
 class Joiner:
-    """Makes round trips of sightings, which come in the order in which they happened."""
+    """Makes round trips of sightings, which come in the order in which they happened.
+
+    In bounded memory: where too many are on their way, those that began first are given up.
+    """
 
     def __init__(self, timeout_ns: int) -> None:
         """``timeout_ns`` after its beginning a ping is given up."""
         self._timeout_ns = timeout_ns
         self._open: dict[tuple[str, str, int, int], RoundTrip] = {}
+        #: Of how many nothing will be known: too many were on their way.
+        self.given_up = 0
 
     def add(self, seen: Sighting) -> Optional[RoundTrip]:
         """Take one; the round trip, if it is complete now."""
@@ -189,6 +196,9 @@ class Joiner:
         if trip is None:
             if seen.echo.request and seen.point in (Point.QUEUE, Point.RECEIVE):
                 self._open[key] = _begin(seen)
+                if len(self._open) > _MOST:
+                    first = self._open.pop(next(iter(self._open)))
+                    self.given_up += not first.forwarded
             return None
         if trip.observer is Observer.SENDER_GUEST:
             _at_sender(trip, seen)

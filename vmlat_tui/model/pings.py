@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.flows import Echo
+from vmlat_tui.model.crossings import Crossing, between
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_VIEW, Observer
@@ -21,124 +21,11 @@ from vmlat_tui.model.segments import HOST_VIEW, Observer
 #: What does not go on in the host is given up by the agent within this time.
 _STUCK_NS = 7_000_000_000
 _UNSEEN = ("lost", "suppressed")
-_Span = tuple[str, str]
-#: The parts of the path on the guest's side of the tap: suffix of the quantity -> its two points.
-_SENT: Mapping[str, _Span] = {
-    "": ("guest_exit", "vnet_rx"),
-    ".exit": ("guest_exit", "guest_kick"),
-    ".kick": ("guest_kick", "vhost_tx"),
-    ".vhost": ("vhost_tx", "tun_in"),
-    ".tun": ("tun_in", "vnet_rx"),
-}
-_RECEIVED: Mapping[str, _Span] = {
-    "": ("tun_out", "irq_accept"),
-    ".s1_s2": ("tun_out", "vhost_signal"),
-    ".s2_s3": ("vhost_signal", "eventfd"),
-    ".s3_s4": ("eventfd", "irqfd"),
-    ".s4_s5": ("irqfd", "irq_accept"),
-}
-_ENTERED: Mapping[str, _Span] = {"": ("irq_accept", "guest_entry")}
-#: Host -> what the packet that it takes from its VM is measured by, and the one it gives to it.
-_GUEST_SIDE: Mapping[Observer, tuple[Mapping[str, Mapping[str, _Span]], ...]] = {
-    Observer.SENDER_HOST: ({"U1": _SENT}, {"L": _RECEIVED, "U4": _ENTERED}),
-    Observer.RECEIVER_HOST: ({"U3": _SENT}, {"E": _RECEIVED, "U2": _ENTERED}),
-}
-
-
-def _between(start: Optional[int], end: Optional[int]) -> Optional[int]:
-    return None if start is None or end is None or end < start else end - start
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """One echo packet's way through the host.  Times are in ns, of the frame's clock."""
-
-    frame: Frame
-    echo: Echo
-    times_ns: Mapping[str, int]
-
-    @classmethod
-    def of(cls, frame: Frame, echo: Optional[Echo] = None) -> Optional[Crossing]:
-        """Of a ``packet`` or ``drop`` frame; None if that is of no echo.
-
-        ``echo`` is what an older frame does not say.
-        """
-        if echo is None and "icmp" in frame:
-            echo = Echo.from_json(frame["icmp"])
-        times = {stage["point"]: stage["t_ns"] for stage in frame["stages"]}
-        found = cls(frame, echo, times) if echo else None
-        return found if found and found.entry in times else None
-
-    @property
-    def leaves(self) -> bool:
-        """A VM has sent it."""
-        return bool(self.frame["direction"] == "tx")
-
-    @property
-    def entry(self) -> str:
-        """The point at which the host receives it."""
-        return "vnet_rx" if self.leaves else "phy_rx"
-
-    @property
-    def start_ns(self) -> int:
-        """When the host received it."""
-        return self.times_ns[self.entry]
-
-    @property
-    def end_ns(self) -> Optional[int]:
-        """When the host gave it to the uplink's queue or to a VM's tap; None if it was not seen to.
-
-        Waiting in that queue is of the network, as in the logs that this is compared with: they
-        end where a packet is queued.
-        """
-        if self.leaves and "phy_xmit" in self.times_ns:
-            return self.times_ns.get("phy_queue")
-        return self.times_ns.get("tun_out")
-
-    @property
-    def dropped(self) -> bool:
-        """It did not complete."""
-        return bool(self.frame["type"] == "drop")
-
-    @property
-    def local(self) -> bool:
-        """From one VM of the host to another."""
-        return self.leaves and "phy_xmit" not in self.times_ns and "tun_out" in self.times_ns
-
-    @property
-    def observer(self) -> Optional[Observer]:
-        """Which end the host is by this packet alone; None: both."""
-        if self.local:
-            return None
-        sender = self.leaves == self.echo.request
-        return Observer.SENDER_HOST if sender else Observer.RECEIVER_HOST
-
-    @property
-    def intervals_ns(self) -> dict[str, int]:
-        """Its way through the host and on the guest's side of the tap, by quantity."""
-        if self.observer is None:
-            return {}
-        request, _, reply, _ = HOST_VIEW[self.observer]
-        spans: dict[str, tuple[Optional[int], Optional[int]]] = {
-            request if self.echo.request else reply: (self.start_ns, self.end_ns)
-        }
-        for name, parts in _GUEST_SIDE[self.observer][not self.leaves].items():
-            for suffix, (start, end) in parts.items():
-                spans[name + suffix] = self._at(start), self.times_ns.get(end)
-        found = ((name, _between(*span)) for name, span in spans.items())
-        return {name: ns for name, ns in found if ns is not None}
-
-    def _at(self, point: str) -> Optional[int]:
-        """Where the guest's exit was not seen, its kick is the first that is known of it."""
-        found = self.times_ns.get(point)
-        return self.times_ns.get("guest_kick") if found is None and point == "guest_exit" else found
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """The addresses of who pings and who is pinged."""
-        flow = self.frame["flow"]
-        pair = flow["src"], flow["dst"]
-        return pair if self.echo.request else pair[::-1]
+#: So many echo packets wait for the other half of their ping at most, and so many of one ping: it
+#: crosses several vNICs.  An agent that never sends ``stats`` has none of them settled.
+_MOST, _MOST_ALIKE = 20_000, 16
+#: Addresses of who pings and who is pinged, and the echo's numbers.
+_Key = tuple[str, str, int, int]
 
 
 class Outcome(enum.Enum):
@@ -189,7 +76,7 @@ class Ping:
             reply_start, reply_end = self.reply.start_ns, self.reply.end_ns
         start, end = self.request.start_ns, self.request.end_ns
         pairs = ((start, end), (end, reply_start), (reply_start, reply_end), (start, reply_end))
-        return tuple(_between(*pair) for pair in pairs)
+        return tuple(between(*pair) for pair in pairs)
 
     @property
     def joined_ns(self) -> dict[str, int]:
@@ -227,15 +114,20 @@ class _Waiting:
 
 
 class Joiner:
-    """Joins requests and replies, in whatever order they come.  For one thread."""
+    """Joins requests and replies, in whatever order they come, in bounded memory.
+
+    Where too many wait, those that came first are given up.  For one thread.
+    """
 
     def __init__(self, timeout_ns: int) -> None:
         """``timeout_ns`` after its beginning a ping without a reply is lost."""
         self._timeout_ns = timeout_ns
-        self._waiting: dict[tuple[str, str, int, int], list[_Waiting]] = {}
-        self._unseen = 0
+        self._waiting: dict[_Key, list[_Waiting]] = {}
+        self._count = self._unseen = 0
         #: Replies whose request was not seen.
         self.unmatched = 0
+        #: Requests whose outcome nobody will know: too many waited.
+        self.given_up = 0
 
     @property
     def waiting(self) -> int:
@@ -246,16 +138,36 @@ class Joiner:
     def add(self, crossing: Crossing) -> Optional[Ping]:
         """Take one; the ping, if its other half was there."""
         echo = crossing.echo
-        rows = self._waiting.setdefault((*crossing.ends, echo.id, echo.sequence), [])
+        key = (*crossing.ends, echo.id, echo.sequence)
+        rows = self._waiting.setdefault(key, [])
         for row in rows:
             other = row.crossing
             request, reply = (crossing, other) if echo.request else (other, crossing)
             if _fit(request, reply):
                 rows.remove(row)
+                self._count -= 1
+                if not rows:
+                    del self._waiting[key]
                 outcome = Outcome.REPLY_INSIDE if reply.dropped else Outcome.COMPLETE
                 return Ping(request, reply, outcome)
         rows.append(_Waiting(crossing, self._unseen))
+        self._count += 1
+        if len(rows) > _MOST_ALIKE:
+            self._give_up(key)
+        elif self._count > _MOST:
+            self._give_up(next(iter(self._waiting)))
         return None
+
+    def _give_up(self, key: _Key) -> None:
+        """The first of these."""
+        rows = self._waiting[key]
+        if rows.pop(0).crossing.echo.request:
+            self.given_up += 1
+        else:
+            self.unmatched += 1
+        self._count -= 1
+        if not rows:
+            del self._waiting[key]
 
     def settle(self, stats: Frame) -> list[Ping]:
         """Those that nothing can be waited for any more at a ``stats`` frame, in their order.
@@ -277,6 +189,7 @@ class Joiner:
                     found.append(Ping(crossing, None, _lost(row, now_unseen)))
                 else:
                     self.unmatched += 1
+            self._count -= len(rows) - len(left)
             if left:
                 self._waiting[key] = left
             else:

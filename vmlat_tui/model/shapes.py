@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Optional
 
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.guest import TIMES
@@ -64,9 +64,14 @@ def _each(inner: Check, least: int = 0, most: int = 1 << 17) -> Check:
     return check
 
 
-def _named(inner: Check) -> Check:
+def _named(inner: Check, name: Optional[Check] = None, most: int = 1 << 12) -> Check:
+    """An object whose fields, all of one kind, have names of the kernel's and of ours."""
+
     def check(value: Any) -> None:
-        for item in value.values():
+        if type(value) is not dict or len(value) > most:
+            raise ValueError(f"{value!r:.60} is no object of at most {most}")
+        for key, item in value.items():
+            (name or _NAME)(key)
             inner(item)
 
     return check
@@ -236,7 +241,7 @@ _FRAMES: dict[str, Check] = {
         final=_FLAG,
         t_ns=_TIME,
         bins=_named(
-            _object(started=_TOTAL, sum=_TOTAL, **{b.id: _TOTAL for b in Bin})
+            _object(started=_TOTAL, sum=_TOTAL, **{b.id: _TOTAL for b in Bin}), _DIRECTION
         ),
         legs=_each(_LEG),
         flows=_each(_FLOW_ROW),

@@ -19,21 +19,19 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.probes.compilers import compile_all
 from vmlat_tui.sources import bpf_directory
 
 #: Raised when the format of a kept object changes.
 _FORMAT = 1
-_LIMIT_S = 170
 _KEEP = 8
 #: A source is compiled in parts at the same time; each part has some of the functions.
 _PARTS = (1, 2, 3)
@@ -146,8 +144,7 @@ def _through_cache(
         return read(cache.load())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         pass  # absent or damaged: compile
-    with ThreadPoolExecutor(len(requests)) as pool:
-        answers = list(pool.map(lambda request: _run_compiler(request, what), requests))
+    answers = compile_all(requests, what)
     try:
         answer = join(answers)
         made = read(answer)
@@ -187,29 +184,6 @@ class _Cache:
             kept = sorted(self._directory.glob("*.json"), key=lambda p: p.stat().st_mtime)
             for old in kept[:-_KEEP]:
                 old.unlink()
-
-
-def _run_compiler(request: dict[str, Any], what: str) -> Any:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "vmlat_tui.probes.compiler"],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            env=environment,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise VmlatError(f"{what} could not be compiled", f"not done in {_LIMIT_S} s") from None
-    try:
-        if done.returncode == 0:
-            return json.loads(done.stdout)
-    except ValueError:
-        pass
-    messages = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in messages if "error" in line] or messages[-1:] or ["no message"]
-    raise VmlatError(f"{what} could not be compiled", errors[0][:300], "run `vmlat doctor`")
 
 
 # ---- in the compiler's own process ---------------------------------------------------------
@@ -297,6 +271,8 @@ def main() -> int:
     # Whoever asked may end meanwhile, and then nobody reads the answer (PR_SET_PDEATHSIG).
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     request = json.load(sys.stdin)
+    if os.getppid() != request["parent"]:
+        return 1  # it had ended before that
     output = os.dup(1)
     os.dup2(2, 1)
     if "text" in request:

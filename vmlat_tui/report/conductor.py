@@ -102,6 +102,8 @@ class Conductor:
         with contextlib.ExitStack() as ends:
             for post in self.posts:
                 ends.callback(post.close)
+            for post in self.posts:  # before any is waited for
+                ends.callback(post.hang_up)
             sides = (self._receiver, self._sender)
             self._open([side.host for side in sides])
             for side in sides:
@@ -164,7 +166,7 @@ class Conductor:
     def _require_somebody(self) -> None:
         if not any(post.serving for post in self.posts):
             causes = (f"{post.title}: {post.error}" for post in self.posts)
-            raise VmlatError("nobody is left who could observe", "; ".join(causes))
+            raise UsageError("nobody is left who could observe", "; ".join(causes))
 
     # ---- before -------------------------------------------------------------------------------
 
@@ -186,7 +188,12 @@ class Conductor:
             return "" if host.topology is before else "topology"
 
         try:
-            return taps_of(_Looking(self, host), step, [side.end.vm], START_LIMIT_S)
+            place = host.host.name
+            shown = f"vmlat topology{f' --host {place}' if host.host.far else ''}"
+            return taps_of(
+                _Looking(self, host), step, [side.end.vm], START_LIMIT_S, place,
+                f"correct --{side.end.word}; `{shown}` shows what is there",
+            )  # fmt: skip
         except VmlatError as error:
             # A VM that is not there is the user's mistake, a host that is not is a hole.
             if host.error is None:

@@ -6,6 +6,7 @@ What they make of packets is a :class:`View`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import signal
 import time
@@ -26,6 +27,8 @@ from vmlat_tui.session.process import AgentDied, AgentProcess
 
 #: How long packets wait until it is known which VMs there are.
 _LOOK_S = 6.0
+#: So many flows are remembered, and so many packets may wait for that.
+_MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
 
 
 class View:
@@ -234,10 +237,14 @@ class Driver(Run):
         if kind in ("packet", "drop"):
             if self._held is not None:
                 self._held.append(frame)
+                if len(self._held) >= _MOST_HELD:
+                    self._release()
             else:
                 self._show(frame)
         elif kind == "stats":
             self._flows.update({row_key(row): row for row in frame["flows"]})
+            for key in list(itertools.islice(self._flows, max(0, len(self._flows) - _MOST_FLOWS))):
+                del self._flows[key]
             self._latest = {**frame, "flows": list(self._flows.values())}
             if self._held is None:
                 self._show(frame)

@@ -164,6 +164,11 @@ class Figures:
             lines.append("[INFO] no ping was seen")
         if counters.get("lost"):
             lines.append(f"[WARN] {counters['lost']} points were lost: the event buffer was full")
+        if counters.get("given_up"):
+            lines.append(
+                f"[WARN] {counters['given_up']} pings were lost from sight: "
+                "too many were on their way"
+            )
         if counters.get("waiting"):
             lines.append(f"[INFO] {counters['waiting']} pings were on their way")
         return "\n".join(lines) + "\n"

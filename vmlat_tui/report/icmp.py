@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmlat_tui.model import captures
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import Crossing, Joiner, Outcome, Ping
+from vmlat_tui.model.pings import Joiner, Outcome, Ping
 from vmlat_tui.report import icmp_summary
 from vmlat_tui.report.driver import Command, View
 from vmlat_tui.report.icmp_summary import Tally
@@ -57,6 +58,7 @@ class PingView(View):
     def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
         """Outcomes, then the parts."""
         joiner = self._joiner
+        self._count_given_up()
         return icmp_summary.summary_text(
             self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns, interrupted
         )
@@ -64,9 +66,14 @@ class PingView(View):
     def summary_json(self, stats: Frame, duration_ns: int) -> Frame:
         """The same as an object."""
         joiner = self._joiner
+        self._count_given_up()
         return icmp_summary.summary_json(
             self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns
         )
+
+    def _count_given_up(self) -> None:
+        self._tally.outcomes[Outcome.UNSEEN] += self._joiner.given_up
+        self._joiner.given_up = 0
 
     def _prints(self, ping: Ping) -> bool:
         if ping.outcome is not Outcome.COMPLETE:

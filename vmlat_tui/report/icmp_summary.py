@@ -16,6 +16,8 @@ from vmlat_tui.report.words import clean, microseconds
 #: Side and vNIC.
 _Place = tuple[Optional[Observer], str]
 _TITLE = 52
+#: So many places are told apart: an agent chooses the vNICs' names.
+_MOST_PLACES, _OTHERS = 1024, "other vNICs"
 
 
 class Tally:
@@ -35,6 +37,8 @@ class Tally:
         if ping.observer is None:
             values = {n: ns for n, ns in zip(HOST_PARTS, ping.parts_ns) if ns is not None}
         place = ping.observer, ping.request.frame["vm_interface"] or ""
+        if place not in self._parts and len(self._parts) >= _MOST_PLACES:
+            place = ping.observer, _OTHERS
         for name, ns in values.items():
             self._parts.setdefault(place, {}).setdefault(name, Histogram()).add(ns)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from vmlat_tui.model import readings
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import Crossing, Outcome, Ping
+from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import HOST_PARTS, Observer
 from vmlat_tui.report.text import drop_line

@@ -49,10 +49,21 @@ class _Printer(Audience):
         self._asked = request.observers
         self._live = sys.stdout.isatty()
         self._since_s = 0.0
+        self._begun = False
         self._shown = self._left_out = 0
+
+    def begin(self) -> None:
+        """What comes before the first ping, once: of what cannot be made there is no output."""
+        if self._begun:
+            return
+        self._begun = True
+        self.write(captures.head(self._request.name))
+        if not self._request.json:
+            print(ping_text.HEADING, flush=True)
 
     def write(self, line: Frame) -> None:
         """Into the file and, if the capture is what is printed, on the standard output."""
+        self.begin()
         text = json.dumps(line)
         if self._request.json:
             print(text, flush=True)
@@ -65,6 +76,7 @@ class _Printer(Audience):
 
     def show(self, heard: Heard) -> None:
         """As text, unless there are too many."""
+        self.begin()
         if self._request.json:
             return
         now = time.monotonic()
@@ -91,7 +103,9 @@ def _opened(request: Request) -> Optional[TextIO]:
     try:
         descriptor = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
-        raise UsageError(f"{request.output} cannot be written", error.strerror or "") from None
+        raise UsageError(
+            f"{request.output} cannot be written", error.strerror or "", "choose another place"
+        ) from None
     return open(descriptor, "w", encoding="ascii")
 
 
@@ -100,10 +114,8 @@ def _watch(request: Request, file: Optional[TextIO]) -> int:
     conductor = Conductor(request, printer)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, conductor.interrupt)
-    printer.write(captures.head(request.name))
-    if not request.json:
-        print(ping_text.HEADING, flush=True)
     conductor.run()
+    printer.begin()
     found = Decomposition(request.name, conductor.collection)
     posts = conductor.posts
     there = {QUANTITIES[quantity].observer for quantity in found.available}
@@ -116,6 +128,7 @@ def _watch(request: Request, file: Optional[TextIO]) -> int:
         said = [
             f"joined at all points: {joined} of {conductor.roll.over} pings",
             *ping_text.holes(posts),
+            *ping_text.given_up(conductor.roll.given_up),
             *trust.remarks(found),
             trust.ONE_CLOCK,
         ]

@@ -171,14 +171,23 @@ def parse(args: argparse.Namespace) -> Request:
 
 def _check_ends(sender: End, receiver: End) -> None:
     if sender.host.name == receiver.host.name and sender.vm == receiver.vm:
-        raise UsageError("--sender and --receiver are the same VM")
+        raise UsageError(
+            "--sender and --receiver are the same VM", "a ping needs two", "name another VM"
+        )
+    for end in (sender, receiver):
+        if end.ip and (end.ip.is_multicast or end.ip.is_unspecified or end.ip.is_loopback):
+            raise UsageError(
+                f"--{end.word}-ip {end.ip} is no address of one VM", "", "give that of its vNIC"
+            )
     if sender.ip and receiver.ip:
         _check_pair(sender.ip, receiver.ip)
 
 
 def _check_pair(sender: Address, receiver: Address) -> None:
     if sender == receiver:
-        raise UsageError("--sender-ip and --receiver-ip are the same address")
+        raise UsageError(
+            "--sender-ip and --receiver-ip are the same address", str(sender), "correct one of them"
+        )
     if sender.version != receiver.version:
         raise UsageError("--sender-ip and --receiver-ip are not of one IP version")
 

@@ -107,6 +107,12 @@ def holes(posts: Sequence[Post]) -> Iterator[str]:
             yield f"the {observer.title} was not asked: its segments are one ({option})"
 
 
+def given_up(count: int) -> Iterator[str]:
+    """Pings that are in the tables and have no line."""
+    if count:
+        yield f"{count} pings were lost from sight: too many were waited for at once"
+
+
 def summary_json(posts: Sequence[Post], joined: int, pings: int) -> Frame:
     """The last line of the capture."""
     return {

@@ -13,10 +13,11 @@ from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import pings
+from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.guest import RoundTrip
-from vmlat_tui.model.pings import LOSSES, Crossing, Joiner, Outcome, Ping
+from vmlat_tui.model.pings import LOSSES, Joiner, Outcome, Ping
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
@@ -32,6 +33,8 @@ from vmlat_tui.session.process import AgentProcess
 _TURN_S = 0.01
 #: So many messages of an agent are shown.
 _MOST_NOTICES = 20
+#: So many ways of losing a ping are told apart: an agent's names are in some.
+_MOST_WORDS, _OTHERWISE = 20, "in other ways"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Post:
         #: How many pings it told of since :meth:`begin`, and the lost ones by the words for it.
         self.told = 0
         self.lost: Counter[str] = Counter()
-        #: Packets that nobody looked at singly.
-        self.unseen = 0
+        #: Packets that nobody looked at singly, by its own account.
+        self._overlooked = 0
 
     @property
     def title(self) -> str:
@@ -82,6 +85,11 @@ class Post:
     def serving(self) -> bool:
         """It has neither failed nor ended."""
         return self._agent is not None and not self.over
+
+    @property
+    def unseen(self) -> int:
+        """Packets that were lost from sight, there or here."""
+        return self._overlooked
 
     @property
     def boot(self) -> str:
@@ -141,6 +149,11 @@ class Post:
         say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
         self.close()
 
+    def hang_up(self) -> None:
+        """Let the agent end; :meth:`close` must follow."""
+        if self._agent is not None:
+            self._agent.hang_up()
+
     def close(self) -> None:
         """End the agent; may be called twice."""
         agent, self._agent = self._agent, None
@@ -175,7 +188,8 @@ class Post:
         for one in found:
             self.told += 1
             if one.lost:
-                self.lost[one.lost] += 1
+                known = one.lost in self.lost or len(self.lost) < _MOST_WORDS
+                self.lost[one.lost if known else _OTHERWISE] += 1
         if kind == "stats" and frame["final"]:
             self.over = True
             if not self._stopped:
@@ -205,6 +219,11 @@ class HostPost(Post):
         self._points: Optional[Sequence[Frame]] = None
         #: What discovery found.
         self.topology: Optional[Topology] = None
+
+    @property
+    def unseen(self) -> int:
+        """And those that were given up here, because too many waited for their other half."""
+        return self._overlooked + self._joiner.given_up
 
     def addresses(self, vm: str) -> frozenset[str]:
         """Of a VM, as far as its host knows them."""
@@ -252,7 +271,7 @@ class HostPost(Post):
         elif kind == "links" and self._points is not None:
             self._is_ready(watching(frame, self._points))
         elif kind == "stats":
-            self.unseen = pings.unseen(frame)
+            self._overlooked = pings.unseen(frame)
 
 
 class GuestPost(Post):
@@ -280,4 +299,5 @@ class GuestPost(Post):
         if frame["type"] == "hello":
             self._is_ready("watching its pings")
         elif frame["type"] == "stats":
-            self.unseen = int(frame["counters"].get("lost", 0))
+            counters = frame["counters"]
+            self._overlooked = int(counters.get("lost", 0)) + int(counters.get("given_up", 0))

@@ -36,11 +36,17 @@ def topology_of(frame: Frame) -> Topology:
 
 
 def taps_of(
-    run: Looking, step: Callable[[], str], names: Sequence[str], look_s: float = _LOOK_S
+    run: Looking,
+    step: Callable[[], str],
+    names: Sequence[str],
+    look_s: float = _LOOK_S,
+    where: str = "this host",
+    remedy: str = "",
 ) -> list[str]:
     """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without.
 
-    ``step`` takes one frame and returns its type; ``look_s`` is how long the agent may look.
+    ``step`` takes one frame and returns its type; ``look_s`` is how long the agent may look;
+    ``where`` and ``remedy`` are for what the user is told.
     """
     deadline = time.monotonic() + look_s
     while True:
@@ -60,5 +66,5 @@ def taps_of(
         raise VmlatError("the agent did not say which VMs there are", f"in {look_s:.0f} s")
     if missing:
         there = ", ".join(map(clean, found)) or "none"
-        raise UsageError(f"there is no VM {missing[0]!r}", f"on this host: {there}")
-    raise UsageError(f"{clean(names[0])} has no device to measure", "is it running")
+        raise UsageError(f"there is no VM {missing[0]!r}", f"on {where}: {there}", remedy)
+    raise UsageError(f"{clean(names[0])} has no device to measure", "is it running", remedy)

@@ -92,9 +92,18 @@ def named(place: str, sudo: bool, option: str) -> Host:
     return here() if place == LOCAL else reached_by_ssh(place, sudo, option)
 
 
+#: Runs its arguments, and ends them with its standard input: sshd closes that when the connection
+#: ends, but leaves alone what has no terminal and says nothing, as a ping without replies.  Both
+#: are in a process group of their own.  It has no ``!``, which a login shell may take for another.
+_LEASH = (
+    'exec 3<&0; { read x <&3; kill 0; } & "$@" </dev/null 3<&-; s=$?; trap "" TERM; kill 0; exit $s'
+)
+
+
 def command_at(place: str, command: Sequence[str], option: str) -> tuple[str, ...]:
-    """What runs a command at a place of :func:`named`."""
-    return tuple(command) if place == LOCAL else _over_ssh(place, command, option)
+    """What runs a command at a place of :func:`named`, until the end of its standard input."""
+    leashed = ("sh", "-c", _LEASH, "sh", *command)
+    return leashed if place == LOCAL else _over_ssh(place, leashed, option)
 
 
 def configure(parser: argparse._ActionsContainer) -> None:

@@ -19,11 +19,14 @@ class Pinging:
     """From its start to :meth:`close`; what it prints is data.  For one thread."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        """Start it; raises :class:`UsageError` if there is no such program."""
+        """Start it; raises :class:`UsageError` if there is no such program.
+
+        ``argv`` is of :func:`.hosts.command_at`: it ends with its standard input.
+        """
         try:
             self._process = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
@@ -61,7 +64,8 @@ class Pinging:
 
     def close(self) -> None:
         """End it; returns when it is gone.  What it said is kept."""
-        self._process.terminate()
+        assert self._process.stdin
+        self._process.stdin.close()
         try:
             self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:

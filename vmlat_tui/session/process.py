@@ -70,6 +70,8 @@ class AgentProcess:
         self._greeting = _GREETING if self._host.far else 0
         self._next_beat = time.monotonic() + _BEAT_S
         self._closed = False
+        #: Since its input has ended: until when it is waited for.
+        self._patient_until: Optional[float] = None
 
     @property
     def pid(self) -> int:
@@ -197,6 +199,8 @@ class AgentProcess:
             reached = self._heard or status != hosts.SSH_FAILED
             never = f"{name} did not start the agent" if reached else f"{name} cannot be reached"
             lost = f"the connection to {name} was lost"
+            if not self._heard and status == hosts.SSH_FAILED:
+                return AgentDied(never, cause, f"`ssh {name}` must work")
             return AgentDied(lost if self._heard else never, cause)
         return AgentDied(
             "the agent died; its probes went with it",
@@ -204,14 +208,25 @@ class AgentProcess:
             "what it had sent is complete; start again",
         )
 
+    def hang_up(self) -> None:
+        """End its input, and so the agent; what it still says is lost.  :meth:`close` must follow.
+
+        Of several agents none then waits for the end of another one.
+        """
+        if self._patient_until is None:
+            patience_s = _FAR_PATIENCE_S if self._host.far else _PATIENCE_S
+            self._patient_until = time.monotonic() + patience_s
+        with contextlib.suppress(OSError):
+            self._input.close()
+
     def close(self) -> None:
         """End the agent; returns when it is gone."""
         if self._closed:
             return
         self._closed = True
-        deadline = time.monotonic() + (_FAR_PATIENCE_S if self._host.far else _PATIENCE_S)
-        with contextlib.suppress(OSError):
-            self._input.close()
+        self.hang_up()
+        deadline = self._patient_until
+        assert deadline is not None
         # It may be writing into a full pipe: read on until it ends.
         output = [self._output, self._errors]
         while output and self._process.poll() is None and time.monotonic() < deadline:

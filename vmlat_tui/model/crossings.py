@@ -1,0 +1,153 @@
+"""One echo packet's way through a host, and what it tells of a ping by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from vmlat_tui.model.flows import Echo
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.segments import HOST_VIEW, Observer
+
+#: What is kept of a frame while its packet waits; of ``flow`` and ``drop`` likewise.
+_KEPT = ("type", "direction", "vm_interface", "phy_interface", "bin")
+_KEPT_INSIDE = (("flow", ("src", "dst")), ("drop", ("point", "reason", "function")))
+_Span = tuple[str, str]
+#: The parts of the path on the guest's side of the tap: suffix of the quantity -> its two points.
+_SENT: Mapping[str, _Span] = {
+    "": ("guest_exit", "vnet_rx"),
+    ".exit": ("guest_exit", "guest_kick"),
+    ".kick": ("guest_kick", "vhost_tx"),
+    ".vhost": ("vhost_tx", "tun_in"),
+    ".tun": ("tun_in", "vnet_rx"),
+}
+_RECEIVED: Mapping[str, _Span] = {
+    "": ("tun_out", "irq_accept"),
+    ".s1_s2": ("tun_out", "vhost_signal"),
+    ".s2_s3": ("vhost_signal", "eventfd"),
+    ".s3_s4": ("eventfd", "irqfd"),
+    ".s4_s5": ("irqfd", "irq_accept"),
+}
+_ENTERED: Mapping[str, _Span] = {"": ("irq_accept", "guest_entry")}
+_POINTS = frozenset(
+    {"phy_rx", "phy_queue", "phy_xmit"}.union(
+        *(span for spans in (_SENT, _RECEIVED, _ENTERED) for span in spans.values())
+    )
+)
+#: Host -> what the packet that it takes from its VM is measured by, and the one it gives to it.
+_GUEST_SIDE: Mapping[Observer, tuple[Mapping[str, Mapping[str, _Span]], ...]] = {
+    Observer.SENDER_HOST: ({"U1": _SENT}, {"L": _RECEIVED, "U4": _ENTERED}),
+    Observer.RECEIVER_HOST: ({"U3": _SENT}, {"E": _RECEIVED, "U2": _ENTERED}),
+}
+
+
+def between(start: Optional[int], end: Optional[int]) -> Optional[int]:
+    """From one time to another, in ns; None if one is not known, or they are in no order."""
+    return None if start is None or end is None or end < start else end - start
+
+
+def _part(frame: Frame) -> Frame:
+    """What is of interest of a ``packet`` or ``drop`` frame: many are kept, and it may be large."""
+    kept = {name: frame[name] for name in _KEPT if name in frame}
+    for outer, names in _KEPT_INSIDE:
+        if outer in frame:
+            kept[outer] = {name: frame[outer][name] for name in names}
+    return kept
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One echo packet's way through the host.  Times are in ns, of the frame's clock.
+
+    ``frame`` is what is kept of it.
+    """
+
+    frame: Frame
+    echo: Echo
+    times_ns: Mapping[str, int]
+
+    @classmethod
+    def of(cls, frame: Frame, echo: Optional[Echo] = None) -> Optional[Crossing]:
+        """Of a ``packet`` or ``drop`` frame; None if that is of no echo.
+
+        ``echo`` is what an older frame does not say.
+        """
+        if echo is None and "icmp" in frame:
+            echo = Echo.from_json(frame["icmp"])
+        if echo is None:
+            return None
+        times = {s["point"]: s["t_ns"] for s in frame["stages"] if s["point"] in _POINTS}
+        found = cls(_part(frame), echo, times)
+        return found if found.entry in times else None
+
+    @property
+    def leaves(self) -> bool:
+        """A VM has sent it."""
+        return bool(self.frame["direction"] == "tx")
+
+    @property
+    def entry(self) -> str:
+        """The point at which the host receives it."""
+        return "vnet_rx" if self.leaves else "phy_rx"
+
+    @property
+    def start_ns(self) -> int:
+        """When the host received it."""
+        return self.times_ns[self.entry]
+
+    @property
+    def end_ns(self) -> Optional[int]:
+        """When the host gave it to the uplink's queue or to a VM's tap; None if it was not seen to.
+
+        Waiting in that queue is of the network, as in the logs that this is compared with: they
+        end where a packet is queued.
+        """
+        if self.leaves and "phy_xmit" in self.times_ns:
+            return self.times_ns.get("phy_queue")
+        return self.times_ns.get("tun_out")
+
+    @property
+    def dropped(self) -> bool:
+        """It did not complete."""
+        return bool(self.frame["type"] == "drop")
+
+    @property
+    def local(self) -> bool:
+        """From one VM of the host to another."""
+        return self.leaves and "phy_xmit" not in self.times_ns and "tun_out" in self.times_ns
+
+    @property
+    def observer(self) -> Optional[Observer]:
+        """Which end the host is by this packet alone; None: both."""
+        if self.local:
+            return None
+        sender = self.leaves == self.echo.request
+        return Observer.SENDER_HOST if sender else Observer.RECEIVER_HOST
+
+    @property
+    def intervals_ns(self) -> dict[str, int]:
+        """Its way through the host and on the guest's side of the tap, by quantity."""
+        if self.observer is None:
+            return {}
+        request, _, reply, _ = HOST_VIEW[self.observer]
+        spans: dict[str, tuple[Optional[int], Optional[int]]] = {
+            request if self.echo.request else reply: (self.start_ns, self.end_ns)
+        }
+        for name, parts in _GUEST_SIDE[self.observer][not self.leaves].items():
+            for suffix, (start, end) in parts.items():
+                spans[name + suffix] = self._at(start), self.times_ns.get(end)
+        found = ((name, between(*span)) for name, span in spans.items())
+        return {name: ns for name, ns in found if ns is not None}
+
+    def _at(self, point: str) -> Optional[int]:
+        """Where the guest's exit was not seen, its kick is the first that is known of it."""
+        found = self.times_ns.get(point)
+        return self.times_ns.get("guest_kick") if found is None and point == "guest_exit" else found
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The addresses of who pings and who is pinged."""
+        flow = self.frame["flow"]
+        pair = flow["src"], flow["dst"]
+        return pair if self.echo.request else pair[::-1]
