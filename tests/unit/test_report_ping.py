@@ -540,14 +540,16 @@ def test_nothing_is_left_on_the_other_hosts(tmp_path: Path) -> None:
     """The real agents, which find no such VM."""
     host = FarHost(tmp_path)
     path = tmp_path / "capture.json"
+    path.write_text("precious")
     done = subprocess.run(
-        [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, *GUESTS, "-w", str(path)],
+        [sys.executable, "-m", "vmlat_tui", "ping", *HOSTS, *GUESTS, "-w", str(path), "--force"],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
         env={**os.environ, "PATH": host.path},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("vmlat: there is no VM 'vm-b': ")
-    assert host.empties() and not path.exists()
+    assert host.empties() and path.read_text() == "precious"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_hosts_that_ssh_does_not_know_are_one_line_with_what_to_do(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Optional, TextIO
 
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.roll import Heard
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError
 from vmlat_tui.model import captures
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.segments import QUANTITIES
@@ -21,6 +21,7 @@ from vmlat_tui.report import analysis, ping_request, ping_text, trust
 from vmlat_tui.report.analysis import Shown
 from vmlat_tui.report.conductor import Audience, Conductor
 from vmlat_tui.report.ping_request import Request
+from vmlat_tui.report.place import part_of
 from vmlat_tui.report.words import say
 
 #: Lines a second on a terminal.
@@ -57,6 +58,8 @@ class _Printer(Audience):
         if self._begun:
             return
         self._begun = True
+        if self._request.output is not None:
+            part_of(self._request.output).replace(self._request.output)
         self.write(captures.head(self._request.name))
         if not self._request.json:
             print(ping_text.HEADING, flush=True)
@@ -101,7 +104,7 @@ def _opened(request: Request) -> Optional[TextIO]:
     if request.output is None:
         return None
     try:
-        descriptor = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part_of(request.output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise UsageError(
             f"{request.output} cannot be written", error.strerror or "", "choose another place"
@@ -143,11 +146,7 @@ def run(args: argparse.Namespace) -> int:
     request = ping_request.parse(args)
     with contextlib.ExitStack() as ends:
         file = _opened(request)
-        if file is not None:
+        if file is not None and request.output is not None:
             ends.enter_context(file)
-        try:
-            return _watch(request, file)
-        except VmlatError:
-            if request.output is not None:
-                request.output.unlink(missing_ok=True)
-            raise
+            ends.callback(part_of(request.output).unlink, missing_ok=True)
+        return _watch(request, file)

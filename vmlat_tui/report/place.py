@@ -7,6 +7,11 @@ from pathlib import Path
 from vmlat_tui.errors import UsageError
 
 
+def part_of(path: Path) -> Path:
+    """Where a file is written until it holds something: then it takes its place, and not before."""
+    return path.with_name(f".part-{path.name}")
+
+
 def check_place(path: Path, force: bool) -> None:
     """Raise :class:`UsageError` unless a file can be made there; ``force``: or replaced."""
     if not path.parent.is_dir():

@@ -14,7 +14,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
-from vmlat_tui.report.place import check_place
+from vmlat_tui.report.place import check_place, part_of
 from vmlat_tui.report.request import limits
 from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.selection import Selection
@@ -56,7 +56,6 @@ class Request:
 
     host: Host
     path: Path
-    force: bool
     packets: Selection
     threshold_ns: int
     max_rate: int
@@ -72,7 +71,6 @@ def parse(args: argparse.Namespace) -> Request:
     return Request(
         hosts.chosen(args),
         path,
-        args.force,
         packets,
         threshold_ns,
         max_rate,
@@ -99,17 +97,18 @@ class _Recorder(Run):
         request = self._request
         with AgentProcess(request.host) as agent:
             tee = Tee(agent)
-            tee.record(request.path, overwrite=request.force)
+            part = part_of(request.path)
+            tee.record(part, overwrite=True)
             try:
                 self._start(tee)
+                tee.path = part.replace(request.path)
                 self.watch(tee)
                 self.finish(tee)
             finally:
                 self._end_line()
                 tee.stop()
-                if self._begin_s is None:
-                    request.path.unlink(missing_ok=True)
-                else:
+                part.unlink(missing_ok=True)
+                if self._begin_s is not None:
                     self._say(self._summary())
 
     def _start(self, tee: Tee) -> None:
