@@ -13,6 +13,9 @@ from vmlat_tui.probes import layout, syscalls
 from vmlat_tui.probes.engine import Limits
 from vmlat_tui.probes.syscalls import Map
 
+#: What the agent has for one vNIC, or two.
+LIMITS = Limits(vnics=4)
+
 _MAP_TYPE_HASH = 1
 _MAP_GET_FD_BY_ID = 14
 
@@ -28,9 +31,9 @@ _VALUES = {
 
 
 @contextmanager
-def tables(pid: int, limits: Limits) -> Iterator[dict[str, Map]]:
+def tables(pid: int) -> Iterator[dict[str, Map]]:
     """By name; read them when no packets run: a look-up keeps kprobes from running."""
-    entries = limits.map_sizes(0, 0)
+    entries = LIMITS.map_sizes(0, 0)
     named = {(entries[name], size): name for name, size in _VALUES.items()}
     found: dict[str, Map] = {}
     try:
@@ -51,3 +54,14 @@ def tables(pid: int, limits: Limits) -> Iterator[dict[str, Map]]:
     finally:
         for table in found.values():
             os.close(table.descriptor)
+
+
+def on_the_way(pid: int) -> dict[str, int]:
+    """Packets that have begun and not ended, by the tables that have any."""
+    with tables(pid) as found:
+        counts = {
+            name: sum(bool(layout.packet_state(state)[0]) for _, state in found[name].items())
+            for name in ("packets", "taken")
+        }
+        counts["parked"] = len(found["parked"].items())
+    return {name: count for name, count in counts.items() if count}

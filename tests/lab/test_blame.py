@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.measure import Lab, Remote, Result, check_sums, leg_ns, measured, observed, stages
+from tests.lab.measure import Lab, Remote, Result, check_sums, leg_ns, observed, stages
+from tests.lab.running import Measuring
 
 MS = 1_000_000
 
@@ -28,13 +29,13 @@ def close(measured_ns: float, injected_ns: float) -> bool:
 
 @pytest.mark.scenario("ovs")
 def test_netem_on_the_uplink_is_blamed_on_its_queue_and_bpftrace_agrees(
-    lab: Lab, remote: Remote
+    lab: Lab, remote: Remote, measuring: Measuring
 ) -> None:
     vm = lab.vms["vm-a"]
     with observed(OBSERVER) as observation:
         try:
             tc("add", "dev", lab.uplink, "root", "netem", "delay", "20ms")
-            with measured(
+            with measuring(
                 filters=[{"protocol": "icmp", "src_ip": vm.ip4}], directions=["tx"]
             ) as session:
                 done = remote(
@@ -77,12 +78,14 @@ def upcalled(result: Result) -> bool:
 
 
 @pytest.mark.scenario("ovs")
-def test_a_stopped_vswitchd_is_blamed_on_the_upcall(lab: Lab, remote: Remote) -> None:
+def test_a_stopped_vswitchd_is_blamed_on_the_upcall(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     vm = lab.vms["vm-a"]
     vswitchd = int(Path("/run/openvswitch/ovs-vswitchd.pid").read_text())
     done = remote(["ping", "-n", "-q", "-c", "2", "-i", "0.2", vm.ip4])
     assert done.status == 0, done
-    with measured(filters=[{"protocol": "icmp", "dst_ip": vm.ip4}], directions=["rx"]) as session:
+    with measuring(filters=[{"protocol": "icmp", "dst_ip": vm.ip4}], directions=["rx"]) as session:
         subprocess.run(["ovs-appctl", "dpctl/del-flows"], check=True, timeout=10)
         os.kill(vswitchd, signal.SIGSTOP)
         try:
@@ -109,12 +112,14 @@ def test_a_stopped_vswitchd_is_blamed_on_the_upcall(lab: Lab, remote: Remote) ->
 
 
 @pytest.mark.scenario("ovs")
-def test_a_burst_that_waits_in_the_upcall_is_told_apart(lab: Lab, remote: Remote) -> None:
+def test_a_burst_that_waits_in_the_upcall_is_told_apart(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     """Of one flow, of one length, and over IPv6 without an IP id: their payload differs."""
     vm = lab.vms["vm-a"]
     vswitchd = int(Path("/run/openvswitch/ovs-vswitchd.pid").read_text())
     assert remote(["traffic", "udp", vm.ip6, "7001", "5"]).status == 0
-    with measured(filters=[{"protocol": "udp", "dst_ip": vm.ip6}], directions=["rx"]) as session:
+    with measuring(filters=[{"protocol": "udp", "dst_ip": vm.ip6}], directions=["rx"]) as session:
         subprocess.run(["ovs-appctl", "dpctl/del-flows"], check=True, timeout=10)
         os.kill(vswitchd, signal.SIGSTOP)
         try:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.measure import Guest, Lab, Remote, Result, check_sums, measured
+from tests.lab.measure import Guest, Lab, Remote, Result, Session, check_sums
+from tests.lab.running import Measuring
+from vmlat_tui.lab.hypervisor.system import wait_for
+
+DROP = re.compile(r"dst=7999\).*actions:drop")
 
 
-def run(*words: str) -> None:
-    subprocess.run(words, check=True, timeout=20, stdout=subprocess.DEVNULL)
+def run(*words: str) -> str:
+    done = subprocess.run(words, check=True, timeout=20, stdout=subprocess.PIPE)
+    return done.stdout.decode()
+
+
+def send(lab: Lab, session: Session, count: int, before: int) -> None:
+    """Until they have been seen: ``traffic`` itself would wait for answers that do not come."""
+    remote = ["ip", "netns", "exec", lab.remote_ns]
+    command = [*remote, "traffic", "udp", lab.vms["vm-a"].ip4, "7999", str(count)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as sender:
+        try:
+            wanted = before + count
+            session.wait(lambda r: r.bins("rx")["started"] >= wanted, 30, "the datagrams")
+        finally:
+            sender.kill()
 
 
 def check_drops(
@@ -30,15 +48,15 @@ def check_drops(
 
 
 @pytest.mark.scenario("ovs")
-def test_a_drop_flow_of_openvswitch(lab: Lab, remote: Remote) -> None:
-    vm = lab.vms["vm-a"]
+def test_a_drop_flow_of_openvswitch(lab: Lab, measuring: Measuring) -> None:
     run("ovs-ofctl", "add-flow", lab.bridge, "priority=99,udp,tp_dst=7999,actions=drop")
     try:
-        with measured(filters=[{"dst_port": 7999}]) as session:
-            remote(["traffic", "udp", vm.ip4, "7999", "1"])
+        with measuring(filters=[{"dst_port": 7999}]) as session:
+            send(lab, session, 1, before=0)
             # The first was given to ovs-vswitchd, which installs a flow.  Old ones drop it
             # without a word, later ones give it back with the action to drop it.
-            remote(["traffic", "udp", vm.ip4, "7999", "20"])
+            wait_for("the flow", lambda: DROP.search(run("ovs-appctl", "dpctl/dump-flows")), 30)
+            send(lab, session, 20, before=1)
     finally:
         run("ovs-ofctl", "del-flows", lab.bridge, "udp,tp_dst=7999")
     result = session.result
@@ -53,7 +71,9 @@ def test_a_drop_flow_of_openvswitch(lab: Lab, remote: Remote) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_an_uplink_that_is_down(lab: Lab, guest: Guest, remote: Remote) -> None:
+def test_an_uplink_that_is_down(
+    lab: Lab, guest: Guest, remote: Remote, measuring: Measuring
+) -> None:
     # The flow must still be in the datapath when the port is down: idle ones leave after 10 s.
     run("ovs-vsctl", "set", "Open_vSwitch", ".", "other_config:max-idle=600000")
     command = f"traffic udp {lab.remote_ip4} 7001 5 100 0.02"
@@ -71,7 +91,7 @@ def test_an_uplink_that_is_down(lab: Lab, guest: Guest, remote: Remote) -> None:
     else:
         pytest.fail("the datapath does not keep the flow")
     try:
-        with measured(
+        with measuring(
             filters=[{"protocol": "udp", "dst_port": 7001}], directions=["tx"]
         ) as session:
             run("ip", "link", "set", lab.uplink, "down")
@@ -92,7 +112,7 @@ def test_an_uplink_that_is_down(lab: Lab, guest: Guest, remote: Remote) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_a_full_tun_ring(lab: Lab, remote: Remote) -> None:
+def test_a_full_tun_ring(lab: Lab, remote: Remote, measuring: Measuring) -> None:
     vm = lab.vms["vm-a"]
     assert remote(["traffic", "udp", vm.ip4, "7001", "2"]).status == 0
     usual = Path(f"/sys/class/net/{vm.vnet}/tx_queue_len").read_text().strip()
@@ -103,7 +123,7 @@ def test_a_full_tun_ring(lab: Lab, remote: Remote) -> None:
     assert remote([*neighbour, "nud", "permanent"]).status == 0
     run("virsh", "suspend", "vm-a")
     try:
-        with measured(
+        with measuring(
             filters=[{"protocol": "udp", "dst_ip": vm.ip4}], directions=["rx"], max_rate=100
         ) as session:
             result, end = session.result, time.monotonic() + 120

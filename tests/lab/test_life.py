@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.measure import Lab, Remote, Session, check_sums, measured
+from tests.lab.measure import Lab, Remote, check_sums
+from tests.lab.running import Measuring
 from vmlat_tui.lab import inside
 from vmlat_tui.probes import tracefs
 
@@ -33,15 +34,19 @@ def probes_left() -> list[str]:
 
 
 @pytest.mark.scenario("ovs")
-def test_a_guest_is_destroyed_and_comes_back(lab: Lab, remote: Remote) -> None:
+def test_a_guest_is_destroyed_and_comes_back(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 2)
-    with measured(filters=[{"protocol": "icmp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}]) as session:
         answered = ping(remote, vm.ip4, 10)
         session.wait(lambda r: r.stats["bins"]["tx"]["completed"] >= answered, 20, "the answers")
         subprocess.run(["virsh", "destroy", "vm-a"], check=True, timeout=60)
         session.wait(
-            lambda r: r.links[-1]["vm_interfaces"][0]["ifindex"] is None, 20, "the tap to vanish"
+            lambda r: all(v["ifindex"] is None for v in r.links[-1]["vm_interfaces"]),
+            20,
+            "the tap to vanish",
         )
         vnet = inside.start_domain("vm-a")
         session.wait(
@@ -58,9 +63,9 @@ def test_a_guest_is_destroyed_and_comes_back(lab: Lab, remote: Remote) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_openvswitch_is_restarted(lab: Lab, remote: Remote) -> None:
+def test_openvswitch_is_restarted(lab: Lab, remote: Remote, measuring: Measuring) -> None:
     vm = lab.vms["vm-a"]
-    with measured(filters=[{"protocol": "icmp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}]) as session:
         ping(remote, vm.ip4, 5)
         subprocess.run(["lab-ovs", "restart"], check=True, timeout=60)
         session.pump(2)
@@ -72,11 +77,7 @@ def test_openvswitch_is_restarted(lab: Lab, remote: Remote) -> None:
 
 @pytest.mark.scenario("ovs")
 def test_a_killed_agent_leaves_no_probe_and_a_clear_word(lab: Lab) -> None:
-    with Session() as session:
-        assert probes_left()
-        os.kill(session.agent.pid, signal.SIGKILL)
     assert not probes_left()
-
     trace = subprocess.Popen(
         [sys.executable, "-m", "vmlat_tui", "trace", "--duration", "120"],
         stdout=subprocess.PIPE,
@@ -85,6 +86,7 @@ def test_a_killed_agent_leaves_no_probe_and_a_clear_word(lab: Lab) -> None:
     )
     try:
         assert trace.stderr and "watching" in trace.stderr.readline()
+        assert probes_left()
         time.sleep(4)  # until statistics came
         children = Path(f"/proc/{trace.pid}/task/{trace.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGKILL)

@@ -23,6 +23,7 @@ from tests.lab.measure import (
     measured,
     stages,
 )
+from tests.lab.running import Measuring
 from vmlat_tui.errors import UsageError
 
 #: Of test_vhost.py.
@@ -122,11 +123,15 @@ def check_loss_free(result: Result, expected: Range) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_200_pings_give_200_packets_each_way(lab: Lab, remote: Remote) -> None:
+def test_200_pings_give_200_packets_each_way(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     address = lab.vms["vm-a"].ip4
     ping(remote, address, 2)
     for _ in range(4):  # until the emulated network itself loses none
-        with measured(filters=[{"protocol": "icmp", "src_ip": address, "either": True}]) as session:
+        with measuring(
+            filters=[{"protocol": "icmp", "src_ip": address, "either": True}]
+        ) as session:
             answered = ping(remote, address, 200)
         result = session.result
         check_sums(result)
@@ -155,7 +160,9 @@ def test_200_pings_give_200_packets_each_way(lab: Lab, remote: Remote) -> None:
 
 
 @pytest.mark.scenario("ovs")
-def test_a_mirror_does_not_take_the_packet_off_its_path(lab: Lab, remote: Remote) -> None:
+def test_a_mirror_does_not_take_the_packet_off_its_path(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     """The switch sends the VM and the wire a clone, and the mirror the packet itself."""
     address, spy = lab.vms["vm-a"].ip4, "spy"
     # fmt: off
@@ -168,7 +175,9 @@ def test_a_mirror_does_not_take_the_packet_off_its_path(lab: Lab, remote: Remote
     try:
         subprocess.run(["ip", "link", "set", spy, "up"], check=True, timeout=10)
         ping(remote, address, 2)
-        with measured(filters=[{"protocol": "icmp", "src_ip": address, "either": True}]) as session:
+        with measuring(
+            filters=[{"protocol": "icmp", "src_ip": address, "either": True}]
+        ) as session:
             answered = ping(remote, address, 50)
     finally:
         undone = ["clear", "bridge", lab.bridge, "mirrors", "--", "del-port", lab.bridge, spy]
@@ -183,13 +192,13 @@ def test_a_mirror_does_not_take_the_packet_off_its_path(lab: Lab, remote: Remote
 
 @pytest.mark.parametrize("name", ["ovs", "bridge"])
 def test_tcp_bulk_udp_bursts_and_ipv6_both_ways(
-    name: str, scenario: Switch, remote: Remote, guest: Guest
+    name: str, scenario: Switch, remote: Remote, guest: Guest, measuring: Measuring
 ) -> None:
     lab = scenario(name)
     vm = lab.vms["vm-a"]
     for address in (vm.ip4, vm.ip6):
         ping(remote, address, 2)
-    with measured(max_rate=200) as session:
+    with measuring(max_rate=200) as session:
         udp = icmp = Range(0, 0)
         for address in (vm.ip4, vm.ip6):
             udp += echo_udp(remote, address)
@@ -221,12 +230,14 @@ def test_tcp_bulk_udp_bursts_and_ipv6_both_ways(
 
 
 @pytest.mark.parametrize("name", ["vlan", "qinq", "bond", "qemu"])
-def test_tags_bonds_and_the_back_end_of_qemu(name: str, scenario: Switch, remote: Remote) -> None:
+def test_tags_bonds_and_the_back_end_of_qemu(
+    name: str, scenario: Switch, remote: Remote, measuring: Measuring
+) -> None:
     lab = scenario(name)
     vm = lab.vms["vm-a"]
     for address in (vm.ip4, vm.ip6):
         ping(remote, address, 2)
-    with measured() as session:
+    with measuring() as session:
         udp = icmp = Range(0, 0)
         for address in (vm.ip4, vm.ip6):
             icmp += ping(remote, address, 20)
@@ -254,11 +265,13 @@ def ends(lab: Lab, vm: Vm) -> set[str]:
 
 
 @pytest.mark.scenario("two-vms")
-def test_two_vms_at_once_are_kept_apart(lab: Lab, remote: Remote, guest: Guest) -> None:
+def test_two_vms_at_once_are_kept_apart(
+    lab: Lab, remote: Remote, guest: Guest, measuring: Measuring
+) -> None:
     a, b = lab.vms["vm-a"], lab.vms["vm-b"]
     for vm in (a, b):
         ping(remote, vm.ip4, 2)
-    with measured(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
         pings = {"vm-a": ping(remote, a.ip4, 20), "vm-b": ping(remote, b.ip4, 30)}
         bursts = {"vm-a": Range(0, 0), "vm-b": echo_udp(remote, b.ip4)}
         done = guest("vm-a", "ping -c 5 " + b.ip4)

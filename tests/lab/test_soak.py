@@ -21,12 +21,8 @@ from typing import Callable
 import pytest
 
 from tests.lab.measure import Guest, Lab, Result, Session, check_sums
-from tests.lab.tables import tables
-from vmlat_tui.probes import layout
-from vmlat_tui.probes.engine import Limits
+from tests.lab.tables import LIMITS, on_the_way, tables
 
-#: What the agent has for one vNIC.
-LIMITS = Limits(vnics=4)
 PHASES = 8
 #: A phase's flows, each of them one in either direction, would not fit into what the phase before
 #: left of the table; those of a burst fit into the quarter that readings keep free.
@@ -163,11 +159,8 @@ def read_again(session: Session) -> None:
 
 def check_tables(pid: int) -> None:
     """What is still on the way seconds after the last packet would stay there."""
-    with tables(pid, LIMITS) as found:
-        for name in ("packets", "taken"):
-            active = [v for _, v in found[name].items() if layout.packet_state(v)[0]]
-            assert not active, f"{len(active)} on the way in {name}"
-        assert not found["parked"].items()
+    assert not on_the_way(pid)
+    with tables(pid) as found:
         for key, _ in found["tun_entries"].items():
             assert Path("/proc", str(int.from_bytes(key, "little"))).exists(), "a task that is gone"
         # Finished states stay for re-use; they must not crowd out what is to come.

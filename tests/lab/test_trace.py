@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Union
 
 import pytest
 
-from tests.lab.measure import Lab
+from tests.lab.measure import Frame, Lab
+from vmlat_tui.lab import inside
 
 HEADER = re.compile(
     r"=== VM Network Latency Trace: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \((TX|RX)\) ==="
@@ -37,21 +40,26 @@ def whole(pattern: Union[str, re.Pattern[str]], text: str) -> re.Match[str]:
     return match
 
 
-@pytest.fixture
-def traffic(lab: Lab) -> Iterator[object]:
+@contextlib.contextmanager
+def pinged(lab: Lab) -> Iterator[None]:
+    """Ten times a second."""
     address = lab.vms["vm-a"].ip4
     command = ["ip", "netns", "exec", lab.remote_ns, "ping", "-n", "-q", "-i", "0.1", address]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    yield process
-    process.terminate()
-    process.wait()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.mark.scenario("ovs")
-def test_text_is_the_requirements(lab: Lab, traffic: object) -> None:
+def test_text_is_the_requirements(lab: Lab) -> None:
     vm = lab.vms["vm-a"]
     assert vm.vnet
-    done = vmlat("trace", "--vm-interface", vm.vnet, "--phy-interface", lab.uplink, "--count", "20")
+    with pinged(lab):
+        words = ["--vm-interface", vm.vnet, "--phy-interface", lab.uplink, "--count", "20"]
+        done = vmlat("trace", *words)
     assert done.returncode == 0, done
     blocks = re.split(
         r"(?==== VM Network Latency Trace)", done.stdout.split("=== VM Network Latency Stat")[0]
@@ -94,13 +102,56 @@ def test_text_is_the_requirements(lab: Lab, traffic: object) -> None:
     )
 
 
+class Commands:
+    """Two at a time: most of what each takes is its agent's start."""
+
+    def __init__(self, vnet: str) -> None:
+        self._pool = ThreadPoolExecutor(2)
+        packets = ["--vm-interface", vnet, "--protocol", "icmp"]
+        json_of_20, three = ["--format", "json", "--count", "20"], ["--count", "3"]
+        lines = {
+            "trace": ["trace", "--direction", "tx", "--format", "json", "--count", "5",
+                      "--protocol", "icmp"],
+            "doctor": ["doctor", "--json"],
+            "irq": ["irq", *packets, *json_of_20],
+            "irq as text": ["irq", *packets, *three],
+            "kick": ["kick", *packets, *json_of_20],
+            "kick as text": ["kick", *packets, *three],
+        }  # fmt: skip
+        self._done = {name: self._pool.submit(vmlat, *line) for name, line in lines.items()}
+
+    def done(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Wait for one of them."""
+        done = self._done[name].result()
+        assert done.returncode == 0, done
+        return done
+
+    def rows(self, name: str) -> list[Frame]:
+        """Its JSON lines."""
+        return [json.loads(line) for line in self.done(name).stdout.splitlines()]
+
+    def close(self) -> None:
+        """Wait for all."""
+        self._pool.shutdown()
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    """They run while others are looked at; the VM is pinged for all of them."""
+    lab = inside.switch("ovs")
+    vnet = lab.vms["vm-a"].vnet
+    assert vnet
+    with pinged(lab):
+        made = Commands(vnet)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
 @pytest.mark.scenario("ovs")
-def test_json_is_one_object_a_packet_then_a_summary(lab: Lab, traffic: object) -> None:
-    done = vmlat(
-        "trace", "--direction", "tx", "--format", "json", "--count", "5", "--protocol", "icmp"
-    )
-    assert done.returncode == 0, done
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+def test_json_is_one_object_a_packet_then_a_summary(commands: Commands) -> None:
+    rows = commands.rows("trace")
     assert [row["type"] for row in rows] == ["packet"] * 5 + ["summary"]
     for row in rows[:5]:
         assert set(row) >= {
@@ -124,14 +175,10 @@ def test_json_is_one_object_a_packet_then_a_summary(lab: Lab, traffic: object) -
 )
 @pytest.mark.scenario("ovs")
 def test_irq_and_kick_follow_packets_on_the_guests_side(
-    command: str, first: str, last: str, lab: Lab, traffic: object
+    command: str, first: str, last: str, lab: Lab, commands: Commands
 ) -> None:
     vm = lab.vms["vm-a"]
-    assert vm.vnet
-    words = [command, "--vm-interface", vm.vnet, "--protocol", "icmp"]
-    done = vmlat(*words, "--format", "json", "--count", "20")
-    assert done.returncode == 0, done
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = commands.rows(command)
     assert [row["type"] for row in rows] == ["packet"] * 20 + ["summary"]
     whole = [r for r in rows[:20] if {first, last} <= {s["point"] for s in r["stages"]}]
     assert len(whole) >= 10, rows
@@ -142,15 +189,13 @@ def test_irq_and_kick_follow_packets_on_the_guests_side(
             assert sum(part["ns"] for part in leg["parts"]) == leg["ns"] or not leg["parts"], row
         assert row["worker"]["comm"].startswith("vhost-") and row["queue"] == f"{vm.vnet}/0", row
         assert row["vcpu"]["comm"] == "CPU 0/KVM", row
-    text = vmlat(*words, "--count", "3")
-    assert text.returncode == 0 and "Total" in text.stdout, text
+    assert "Total" in commands.done(f"{command} as text").stdout
 
 
 @pytest.mark.scenario("ovs")
-def test_doctor_finds_the_full_rung(lab: Lab) -> None:
-    done = vmlat("doctor", "--json")
-    host = json.loads(done.stdout)
-    assert done.returncode == 0 and host["measurable"] and host["rung"] == "full", host
+def test_doctor_finds_the_full_rung(lab: Lab, commands: Commands) -> None:
+    host = json.loads(commands.done("doctor").stdout)
+    assert host["measurable"] and host["rung"] == "full", host
     without = {p["point"]: p["reason"] for p in host["points"] if not p["hooks"]}
     assert not without
     # 5.10 has no BTF of its modules.

@@ -20,6 +20,7 @@ from tests.lab.measure import (
     observed,
     stages,
 )
+from tests.lab.running import Measuring
 from tests.lab.test_path import echo_udp, echoed, ping
 from vmlat_tui.model.absences import ABSENCE
 
@@ -50,11 +51,11 @@ def count(result: Result, reason: str) -> int:
 
 @pytest.mark.scenario("ovs")
 def test_every_packet_goes_from_the_kick_to_the_wire_and_from_the_wire_to_the_guest(
-    lab: Lab, remote: Remote, guest: Guest
+    lab: Lab, remote: Remote, guest: Guest, measuring: Measuring
 ) -> None:
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 3)
-    with measured(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
         ping(remote, vm.ip4, 3)  # the worker's works are met
         session.pump(0.5)
         known = len(session.result.packets)
@@ -104,6 +105,7 @@ kprobe:__apic_accept_irq /@worker == tid && !@accept/ { @accept = nsecs; }
 
 @pytest.mark.scenario("ovs")
 def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) -> None:
+    """The agent begins after bpftrace: in the other order the first leg differs by a tenth."""
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 3)
     eventfd = "eventfd_signal_mask" if lab.kernel == "6.12" else "eventfd_signal"
@@ -125,11 +127,13 @@ def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) 
 
 
 @pytest.mark.scenario("two-vms")
-def test_two_queues_and_two_vms_have_their_own_workers_and_vcpus(lab: Lab, remote: Remote) -> None:
+def test_two_queues_and_two_vms_have_their_own_workers_and_vcpus(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     a, b = lab.vms["vm-a"], lab.vms["vm-b"]
     for vm in (a, b):
         ping(remote, vm.ip4, 3)
-    with measured(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}, {"protocol": "udp"}]) as session:
         for vm in (a, b):
             ping(remote, vm.ip4, 3)
         session.pump(0.5)
@@ -152,10 +156,12 @@ def test_two_queues_and_two_vms_have_their_own_workers_and_vcpus(lab: Lab, remot
 
 
 @pytest.mark.scenario("ovs")
-def test_wakeups_of_the_worker_and_the_vcpu_are_taken_apart(lab: Lab, remote: Remote) -> None:
+def test_wakeups_of_the_worker_and_the_vcpu_are_taken_apart(
+    lab: Lab, remote: Remote, measuring: Measuring
+) -> None:
     vm = lab.vms["vm-a"]
     ping(remote, vm.ip4, 3)
-    with measured(filters=[{"protocol": "icmp"}]) as session:
+    with measuring(filters=[{"protocol": "icmp"}]) as session:
         ping(remote, vm.ip4, 100)
     rows = {row["role"]: row for row in session.result.stats["wakeups"]}
     assert rows["worker"]["vm_interface"] == vm.vnet and rows["vcpu"]["vm_interface"] is None
