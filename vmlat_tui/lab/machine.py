@@ -36,7 +36,9 @@ LINKS = 2
 
 #: noxsave: 6.12 panicked now and then beside a nested guest ("corrupted stack end", faults at a
 #: page's end); without XSAVE it was seen less often.  The cause is not known.
-_KERNEL_LINE = "console=ttyS0 quiet nokaslr panic=-1 random.trust_cpu=on noxsave"
+#: tsc=reliable: emulated processors share one TSC, which Linux does not believe by itself, and to
+#: read any other clock is to leave the emulated machine.
+_KERNEL_LINE = "console=ttyS0 quiet nokaslr panic=-1 random.trust_cpu=on noxsave tsc=reliable"
 
 _MARK = "@lab "
 #: What a kernel that crashed says first.
