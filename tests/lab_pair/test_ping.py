@@ -59,10 +59,10 @@ while True:
 """
 #: What the receiver's guest has taken from its driver waits in the queue of another device.
 RECEIVED = """
-ip link add ifb0 type ifb && ip link set ifb0 up && tc qdisc add dev eth0 ingress || exit
-trap 'tc qdisc del dev eth0 ingress; ip link del ifb0; exit' TERM
-tc qdisc add dev ifb0 root netem delay 250ms
-tc filter add dev eth0 ingress matchall action mirred egress redirect dev ifb0
+ip link add late0 type ifb && ip link set late0 up && tc qdisc add dev eth0 ingress || exit
+trap 'tc qdisc del dev eth0 ingress; ip link del late0; exit' TERM
+tc qdisc add dev late0 root netem delay 250ms
+tc filter add dev eth0 ingress matchall action mirred egress redirect dev late0
 while :; do sleep 0.1; done
 """
 

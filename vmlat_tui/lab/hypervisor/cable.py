@@ -95,8 +95,9 @@ def main(words: list[str]) -> int:
 
 def _port() -> Optional[Path]:
     for place in _PORTS.iterdir():
-        if (place / "name").read_text().strip() == monitor.PORT:
-            return Path("/dev") / place.name
+        with contextlib.suppress(OSError):  # it has no name yet
+            if (place / "name").read_text().strip() == monitor.PORT:
+                return Path("/dev") / place.name
     return None
 
 
