@@ -8,6 +8,7 @@ Only what pytest 6.0 has may be used here, as in tests/lab.
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from vmlat_tui.lab import inside
+from vmlat_tui.lab.hypervisor import cable
 
 #: The time limit of a command that only answers; logging in takes a second or two here.
 ANSWER_S = 90
@@ -130,6 +132,33 @@ def test_a_delay_can_be_put_in_everywhere(environment: Any, host: str) -> None:
         there(host, f"tc qdisc del dev {device} root")
     least = float(said.rpartition(" = ")[2].split("/")[0])
     assert 200 <= least < 1000, said
+
+
+def round_trips(address: str) -> list[float]:
+    """Of pings from ``vm-a``, in ms."""
+    said = there("vm-a", f"ping -i 0.2 -c 10 {address}")
+    return [float(word[5:]) for word in said.split() if word.startswith("time=")]
+
+
+def test_the_cable_itself_can_be_slow_again_and_again(environment: Any) -> None:
+    """Frames wait outside of both hypervisors: nothing is queued there, and none is lost."""
+    address = environment["VMLAT_VM_B_IP4"]
+    for _ in range(2):
+        with subprocess.Popen(
+            ["lab-python", "-m", cable.__name__, "500"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as child:  # fmt: skip
+            try:
+                assert child.stdout and child.stdout.readline() == "the cable is slow\n"
+                times = round_trips(address)
+                queued = there("hypervisor-a", "tc -s qdisc show dev phy0")
+                assert "netem" not in queued and "backlog 0b" in queued
+            finally:
+                child.terminate()
+                said = child.communicate(timeout=ANSWER_S)
+        assert child.returncode == 0, said
+        assert len(times) == 10 and 250 <= max(times) < 1000, times
+        assert statistics.median(round_trips(address)) < 100
 
 
 def watched(host: str, address: str) -> Any:

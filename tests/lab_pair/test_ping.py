@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
-from vmlat_tui.lab import inside
+from vmlat_tui.lab import inside, machine
+from vmlat_tui.lab.hypervisor import cable
 
 ENDS = ("--sender", "localhost/vm-a", "--receiver", "hypervisor-b/vm-b")
 GUESTS = ("--sender-guest", "vm-a", "--receiver-guest", "vm-b")
@@ -31,6 +32,8 @@ SLOW_NS = 50_000_000
 #: What the emulated entries and exits of the guests, which nobody sees, may take of a round trip.
 LEFT = 0.15
 
+#: The emulator of the sender's hypervisor keeps what that has sent.
+CABLE = f"cd {shlex.quote(str(machine.CHECKOUT))} && exec lab-python -m {cable.__name__} 500"
 #: The receiver's vswitchd is stopped now and then, without a flow in its datapath.
 UPCALL = """
 vswitchd=$(cat /run/openvswitch/ovs-vswitchd.pid)
@@ -54,6 +57,14 @@ while True:
     time.sleep(0.4)
 '
 """
+#: What the receiver's guest has taken from its driver waits in the queue of another device.
+RECEIVED = """
+ip link add late0 type ifb && ip link set late0 up && tc qdisc add dev eth0 ingress || exit
+trap 'tc qdisc del dev eth0 ingress; ip link del late0; exit' TERM
+tc qdisc add dev late0 root netem delay 250ms
+tc filter add dev eth0 ingress matchall action mirred egress redirect dev late0
+while :; do sleep 0.1; done
+"""
 
 
 def queue(device: str) -> str:
@@ -64,13 +75,22 @@ def queue(device: str) -> str:
     )
 
 
-#: Segment -> the host whose packets are made to wait, and what does it there.
+class Fault(NamedTuple):
+    """The segment in which it is to be found, the host where it is made, and by what."""
+
+    segment: str
+    host: str
+    script: str
+
+
 FAULTS = {
-    "C+J": ("hypervisor-a", queue("phy0")),
-    "E": ("hypervisor-b", WORKER),
-    "H": ("vm-b", queue("eth0")),
+    "sender's uplink": Fault("C+J", "hypervisor-a", queue("phy0")),
+    "cable": Fault("C+J", "hypervisor-a", CABLE),
+    "receiver's vhost worker": Fault("E", "hypervisor-b", WORKER),
+    "receiver's guest, receiving": Fault("F", "vm-b", RECEIVED),
+    "receiver's guest, sending": Fault("H", "vm-b", queue("eth0")),
     # The last one: afterwards the datapath lacks flows.
-    "D": ("hypervisor-b", UPCALL),
+    "receiver's upcall": Fault("D", "hypervisor-b", UPCALL),
 }
 
 
@@ -192,16 +212,17 @@ NEEDED = {"rtt", "sender_external", "receiver_total", *SEGMENTS} - {"C+J"}
 
 
 @contextlib.contextmanager
-def fault(host: str, script: str) -> Iterator[None]:
+def injected(fault: Fault) -> Iterator[None]:
     """Something is wrong on a host, until the end."""
-    line = f"sh -c {shlex.quote(script)} >/dev/null 2>&1 & echo $!"
-    done = run("ssh", "-o", "BatchMode=yes", host, line, seconds=90)
+    log = "/tmp/fault.log"
+    line = f"sh -c {shlex.quote(fault.script)} >{log} 2>&1 & echo $!"
+    done = run("ssh", "-o", "BatchMode=yes", fault.host, line, seconds=90)
     assert done.returncode == 0, done
     time.sleep(1)
     try:
         yield
     finally:
-        there(host, f"kill {int(done.stdout)}")
+        there(fault.host, f"kill {int(done.stdout)} || {{ cat {log} >&2; exit 1; }}")
 
 
 @pytest.fixture(scope="module")
@@ -210,26 +231,38 @@ def phases() -> Iterator[Any]:
     watched = Watched()
     try:
         ranges = {"none": watched.phase()}
-        for segment, (host, script) in FAULTS.items():
-            with fault(host, script):
-                ranges[segment] = watched.phase()
+        for name, fault in FAULTS.items():
+            with injected(fault):
+                ranges[name] = watched.phase()
     finally:
         said = watched.end()
     assert watched.child.returncode == 0, said
     yield {name: watched.packets(phase) for name, phase in ranges.items()}
 
 
-@pytest.mark.parametrize("segment", list(FAULTS))
-def test_a_delay_is_in_its_segment_and_nowhere_else(phases: Any, segment: str) -> None:
-    usual = {n: statistics.median(p[n] for p in phases["none"]) for n in ["rtt", *SEGMENTS]}
-    grown = [{n: p[n] - usual[n] for n in usual} for p in phases[segment]]
+def grown(packets: Sequence[dict[str, int]], usual: Sequence[dict[str, int]]) -> Any:
+    """By how much their intervals are longer than usual, in ns."""
+    medians = {name: statistics.median(each[name] for each in usual) for name in ["rtt", *SEGMENTS]}
+    return [{name: each[name] - ns for name, ns in medians.items()} for each in packets]
+
+
+@pytest.mark.parametrize("name", list(FAULTS))
+def test_a_delay_is_in_its_segment_and_nowhere_else(phases: Any, name: str) -> None:
+    segment = FAULTS[name].segment
+    more = grown(phases[name], phases["none"])
     # One may meet an upcall on its way back as well: that is in I.
-    met = [more for more in grown if more[segment] >= SLOW_NS]
-    assert len(met) >= MET, (len(phases[segment]), [more["rtt"] for more in grown])
+    met = [each for each in more if each[segment] >= SLOW_NS]
+    assert len(met) >= MET, (len(phases[name]), [each["rtt"] for each in more])
     # The median: one of them may have met something else as well, on four emulated machines.
-    shares = {n: statistics.median(more[n] / more["rtt"] for more in met) for n in SEGMENTS}
+    shares = {n: statistics.median(each[n] / each["rtt"] for each in met) for n in SEGMENTS}
     said = ", ".join(f"{n} {100 * share:.1f} %" for n, share in shares.items())
-    more_ms = statistics.median(more["rtt"] for more in met) / 1e6
-    print(f"{segment}: {len(met)} packets, {more_ms:.0f} ms more: {said}")
-    for name, share in shares.items():
-        assert abs(share - (name == segment)) <= 0.1, (name, said)
+    more_ms = statistics.median(each["rtt"] for each in met) / 1e6
+    print(f"{name}: {len(met)} packets, {more_ms:.0f} ms more: {said}")
+    for place, share in shares.items():
+        assert abs(share - (place == segment)) <= 0.1, (place, said)
+
+
+def test_without_a_fault_too_few_are_slow_to_pass_for_one(phases: Any) -> None:
+    more = grown(phases["none"], phases["none"])
+    for segment in {fault.segment for fault in FAULTS.values()}:
+        assert sum(each[segment] >= SLOW_NS for each in more) < MET, (segment, more)

@@ -160,6 +160,18 @@ def test_a_router_s_guest_is_neither_end() -> None:
     assert not joiner.waiting and not joiner.give_up(10**12)
 
 
+def test_a_request_that_is_received_by_way_of_ifb_is_not_forwarded() -> None:
+    """Redirected there it is queued, sent and received once more; what it waits for is in F."""
+    again = [
+        seen(Point.QUEUE, True, 1_005, interface="ifb0"),
+        seen(Point.XMIT, True, 1_020, interface="ifb0"),
+        seen(Point.RECEIVE, True, 1_021),
+    ]
+    (trip,) = joined(ANSWERED[0], *again, *ANSWERED[1:])
+    assert trip.intervals_ns == {"F": 24, "G": 8, "H": 7, "receiver_rtt": 39}
+    assert (trip.interface, trip.forwarded) == ("eth0", False)
+
+
 def test_many_pings_at_once_do_not_mix() -> None:
     found = joined(
         SENT[0],

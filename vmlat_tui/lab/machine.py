@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.lab import executed, process
+from vmlat_tui.lab import executed, monitor, process
 from vmlat_tui.lab.cpio import CpioWriter
 from vmlat_tui.lab.scenarios import Scenario
 from vmlat_tui.lab.store import Image
@@ -109,6 +109,10 @@ class Machine:
         self.directory.mkdir(exist_ok=True)
         self._write_initramfs(boot)
         more = _wires(cables) + (executed.options(self.directory) if boot.counting else [])
+        ends = socket.socketpair() if cables else ()
+        inherited = [*cables, *(end.fileno() for end in ends)]
+        if ends:
+            more += monitor.options(inherited[-2:])
         self._begin = time.monotonic()
         self._seen = 0
         for _ in range(5):  # the port may be taken between our look and QEMU's start
@@ -118,7 +122,7 @@ class Machine:
                 self._process = process.start(
                     [*program, *self._options(boot), *more],
                     boot.lasting,
-                    pass_fds=cables,
+                    pass_fds=inherited,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -126,6 +130,8 @@ class Machine:
             time.sleep(0.2)
             if self._process.poll() is None or "host forwarding" not in self._qemu_log():
                 break
+        for end in ends:
+            end.close()
 
     def reached(self, step: str, say: Callable[[str], None], seconds: float) -> bool:
         """Read the console on: has the hypervisor reported this step?  Say which are before it.

@@ -267,6 +267,8 @@ def _at_receiver(trip: RoundTrip, seen: Sighting) -> None:
     if seen.echo.request:
         if seen.point is Point.ICMP:
             times.setdefault("icmp", seen.t_ns)
+            # It was queued on a device that gave it back: ifb, to delay or limit what is received.
+            trip.forwarded = False
     elif seen.point is Point.REPLY:
         times.setdefault("reply", seen.t_ns)
     elif seen.point is Point.XMIT:
