@@ -6,7 +6,6 @@ BCC's own reader enters Python once per record through ctypes; this one copies w
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterator
 
 _PAGE = mmap.PAGESIZE
@@ -26,24 +25,31 @@ class Ring:
         self._data = mmap.mmap(
             descriptor, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE
         )
+        # Whole words: struct goes byte by byte and clears first, and to a kernel that sees half a
+        # position, or 0, the ring is full.
+        self._consumed = memoryview(self._consumer).cast("Q")
+        self._produced = memoryview(self._data)[:_HEADER].cast("Q")
+        self._lengths = memoryview(self._data)[_PAGE:].cast("I")
 
     def records(self, limit: int) -> Iterator[bytes]:
         """At most ``limit`` records that are ready now; never waits."""
-        position = struct.unpack_from("<Q", self._consumer)[0]
-        end = struct.unpack_from("<Q", self._data)[0]
+        position, end = self._consumed[0], self._produced[0]
         while position < end and limit > 0:
-            at = _PAGE + (position & (self._size - 1))
-            length = struct.unpack_from("<I", self._data, at)[0]
+            at = position & (self._size - 1)
+            length = self._lengths[at // 4]
             if length & _BUSY:
                 break
             size = length & ~_DISCARD
             if not length & _DISCARD:
-                yield self._data[at + _HEADER : at + _HEADER + size]
+                start = _PAGE + at + _HEADER
+                yield self._data[start : start + size]
                 limit -= 1
             position += (size + _HEADER + 7) // 8 * 8
-            struct.pack_into("<Q", self._consumer, 0, position)
+            self._consumed[0] = position
 
     def close(self) -> None:
         """Unmap; the map itself belongs to the program."""
+        for view in (self._consumed, self._produced, self._lengths):
+            view.release()
         self._consumer.close()
         self._data.close()
