@@ -38,9 +38,13 @@ def tables(pid: int) -> Iterator[dict[str, Map]]:
     found: dict[str, Map] = {}
     try:
         for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            try:
+                text = entry.read_text()
+            except FileNotFoundError:
+                continue  # of a file that the agent had open for a moment
             numbers = {
                 name: int(number)
-                for name, number in re.findall(r"^(\w+):\s+(\d+)$", entry.read_text(), re.MULTILINE)
+                for name, number in re.findall(r"^(\w+):\s+(\d+)$", text, re.MULTILINE)
             }
             if numbers.get("map_type") != _MAP_TYPE_HASH:
                 continue
