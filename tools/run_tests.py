@@ -31,7 +31,7 @@ LOGS = ROOT / ".vmlat" / "test-logs"
 KERNELS = ("5.10", "6.1", "6.12")
 #: What is found does not depend on the kernel; 6.12 with three processors breaks QEMU down often.
 BLAME_KERNELS = ("6.1",)
-#: Two hypervisors and their guests take six minutes: two kernels show what they are for.
+#: Two hypervisors and their guests take some minutes: two kernels show what they are for.
 PAIR_KERNELS = ("6.1", "6.12")
 
 #: The whole of `make test` ends within this, whatever its steps do.

@@ -42,11 +42,16 @@ def pytest_runtest_logreport(report: Any) -> None:
         print(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext[-3000:]}", flush=True)
 
 
-def pytest_collection_modifyitems(config: Any, items: Any) -> None:
+def leave_out(config: Any, items: Any) -> None:
+    """Take out what runs on another kernel."""
     if boot.kernel() != DEFAULT_KERNEL:
         elsewhere = [item for item in items if item.get_closest_marker("once")]
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
+
+
+def pytest_collection_modifyitems(config: Any, items: Any) -> None:
+    leave_out(config, items)
     order = list(scenarios.SCENARIOS)
     items.sort(key=lambda item: (order.index(_scenario_of(item)), "measuring" in item.fixturenames))
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab.conftest import pytest_runtest_logreport
+from tests.lab.conftest import leave_out, pytest_configure, pytest_runtest_logreport
 
-__all__ = ["pytest_runtest_logreport"]
+__all__ = ["pytest_configure", "pytest_runtest_logreport"]
 
 
 def pytest_collection(session: Any) -> None:
@@ -17,3 +17,7 @@ def pytest_collection(session: Any) -> None:
             "tests/lab_pair runs only in the scenario pair: "
             "python3 -m vmlat_tui lab run --scenario pair -- python3 -m pytest tests/lab_pair"
         )
+
+
+def pytest_collection_modifyitems(config: Any, items: Any) -> None:
+    leave_out(config, items)

@@ -20,6 +20,9 @@ import pytest
 from vmlat_tui.lab import inside
 from vmlat_tui.lab.hypervisor import cable
 
+#: What the lab promises; what is measured in it, test_ping.py runs on another kernel as well.
+pytestmark = pytest.mark.once
+
 #: The time limit of a command that only answers; logging in takes a second or two here.
 ANSWER_S = 90
 #: BCC compiles in a guest of an emulated machine.
