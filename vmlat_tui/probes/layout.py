@@ -30,7 +30,9 @@ WATCH_ROOM = 65536
 WATCH_VCPU = 2
 #: The last idle state stands for all deeper ones.
 IDLE_STATES = 16
-AHEAD = 4
+#: Places for tasks that a thread waited behind, by their numbers: of two in one place the longer
+#: remains, less the other's time.
+AHEAD = 16
 #: The last tasks of a processor that are remembered.
 TURNS = 8
 FIELD_SRC, FIELD_DST, FIELD_SPORT, FIELD_DPORT, FIELD_PROTO, FIELD_VERSION = 1, 2, 4, 8, 16, 32
