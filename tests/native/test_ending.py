@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from vmlat_tui.session import hosts, parcel
 
 #: For this machine; the agent's own patience with itself was ten.
 SOON_S = 2.0
+#: The other host's Python is the one that has BCC: this one's own, without its environment.
+PATH = os.pathsep.join([str(Path(sys.executable).resolve().parent), os.environ["PATH"]])
 #: Where it measures, and by which commands it comes to compile.
 COMMANDS: dict[str, list[dict[str, Any]]] = {
     "guest": [{"command": "configure", "guest": True}],
@@ -58,7 +61,7 @@ class Busy:
         command = ["sh", "-c", shlex.join(["exec", *parcel.COMMAND])] if far else list(host.argv)
         self.child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(self.tmp), "VMLAT_CACHE": f"{tmp}/cache",
+            env={"PATH": PATH, "TMPDIR": str(self.tmp), "VMLAT_CACHE": f"{tmp}/cache",
                  **({} if far else host.environment)},
         )  # fmt: skip
         assert self.child.stdin

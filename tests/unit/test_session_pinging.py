@@ -53,6 +53,9 @@ def test_it_ends_with_the_connection(tmp_path: Path) -> None:
         assert alive(path) and there.stdin and there.poll() is None
         there.stdin.close()
         assert there.wait(5)
+    end = time.monotonic() + 2
+    while alive(path) and time.monotonic() < end:
+        time.sleep(0.02)
     assert not alive(path)
 
 
