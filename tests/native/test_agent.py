@@ -109,8 +109,9 @@ def test_released_probes_detach_and_a_measurement_may_follow(watcher: Watcher, b
     wish = {"rung": "tracepoints", "directions": ["tx"], "vm_interfaces": [bed.tap.name],
             "uplinks": [bed.uplink]}  # fmt: skip
     for _ in range(2):
-        watcher.agent.send("measure", **wish)
+        watcher.agent.send("measure", id=6, **wish)
         watcher.frame("measuring")
+        assert watcher.frame("ack")["id"] == 6, "it has begun to count"
         assert programs() > before
         bed.tap.send(V4.frame())
         watcher.frame("packet")
