@@ -3,8 +3,9 @@
  * vhost, the interrupt and the vCPU.  Joined by what runs nested in one task, by the pointer of
  * vhost's work, and from waking to running by the thread: never by the order of events.
  *
- *   guest_exit: the vCPU's last kvm_exit before its ioeventfd_write (guest_kick), in it vhost_poll_wakeup(work), in it sched_waking
- *   of the worker; the worker's sched_switch; handle_tx_kick(work), in it tun_sendmsg.
+ *   guest_exit: the last kvm_exit in the vCPU's task before guest_kick, its ioeventfd_write; in that
+ *   vhost_poll_wakeup(work), in it sched_waking of the worker; the worker's sched_switch;
+ *   handle_tx_kick(work), in it tun_sendmsg.
  *
  *   tun_out: tun_net_xmit(skb), in it vhost_poll_wakeup(work) and sched_waking of the worker; its
  *   sched_switch; tun_recvmsg(skb); vhost_add_used_and_signal_n, in it eventfd_signal, irqfd_wakeup,
@@ -91,10 +92,8 @@ int fn_ioeventfd_write(struct arguments *ctx)
 	u32 tid = bpf_get_current_pid_tgid();
 	struct vcpu *v = vcpus.lookup(&tid);
 
-	if (v) {
+	if (v)
 		v->kick_t = bpf_ktime_get_ns();
-		v->exit_t = left_at(tid, v->kick_t);
-	}
 	return 0;
 }
 
@@ -118,7 +117,7 @@ int fn_vhost_poll_wakeup(struct arguments *ctx)
 				work->woken_t = 0;
 				work->kicker = tid;
 				work->cpu = bpf_get_smp_processor_id();
-				work->exit_t = v->exit_t;
+				work->exit_t = left_at(tid, v->kick_t);
 				work->kick_t = v->kick_t;
 			}
 			v->kick_t = 0;

@@ -126,6 +126,33 @@ def test_bpftrace_agrees_on_the_legs_of_the_interrupt(lab: Lab, remote: Remote) 
     assert abs(mine[0] - theirs[0]) <= 0.1 * theirs[0], (mine, theirs, price)
 
 
+#: How long before a kick its guest left.
+EXIT_OBSERVER = """
+BEGIN { printf("observing\\n"); }
+tracepoint:kvm:kvm_exit { @left[tid] = nsecs; }
+kprobe:ioeventfd_write /@left[tid]/ { @exit = nsecs - @left[tid]; }
+kprobe:handle_tx_kick /@exit/ { printf("exit %d\\n", @exit); @exit = 0; }
+"""
+
+
+@pytest.mark.scenario("ovs")
+def test_bpftrace_agrees_on_the_exit_that_a_kick_comes_from(lab: Lab, remote: Remote) -> None:
+    """Roughly: each of both programs may be within what the other one measures."""
+    vm = lab.vms["vm-a"]
+    ping(remote, vm.ip4, 3)
+    only = {"filters": [{"protocol": "icmp", "src_ip": vm.ip4}], "directions": ["tx"]}
+    with observed(EXIT_OBSERVER) as observation, measured(**only) as session:
+        ping(remote, vm.ip4, 100)
+    check_sums(session.result)
+    theirs = [int(ns) for ns in re.findall(r"^exit (\d+)$", observation.output, re.MULTILINE)]
+    leg = "guest_exit", "guest_kick"
+    mine = [leg_ns(p, *leg) for p in session.result.packets if set(leg) <= set(stages(p))]
+    assert len(mine) >= 50 and len(theirs) >= 50, (len(mine), observation.output[-500:])
+    own, other = statistics.median(mine), statistics.median(theirs)
+    print(f"exit to kick: {own / 1e3:.1f} µs, by bpftrace {other / 1e3:.1f} µs")
+    assert other / 2 <= own <= 2 * other, (own, other)
+
+
 @pytest.mark.scenario("two-vms")
 def test_two_queues_and_two_vms_have_their_own_workers_and_vcpus(
     lab: Lab, remote: Remote, measuring: Measuring

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Optional, TextIO
 
 from vmlat_tui.analysis.decomposition import Decomposition
@@ -99,15 +100,13 @@ class _Printer(Audience):
             self._left_out = 0
 
 
-def _opened(request: Request) -> Optional[TextIO]:
+def _opened(output: Path) -> TextIO:
     """The capture's file: it holds names and addresses, so only its owner may read it."""
-    if request.output is None:
-        return None
     try:
-        descriptor = os.open(part_of(request.output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part_of(output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise UsageError(
-            f"{request.output} cannot be written", error.strerror or "", "choose another place"
+            f"{output} cannot be written", error.strerror or "", "choose another place"
         ) from None
     return open(descriptor, "w", encoding="ascii")
 
@@ -145,8 +144,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure until told to stop; Ctrl-C ends it with the tables."""
     request = ping_request.parse(args)
     with contextlib.ExitStack() as ends:
-        file = _opened(request)
-        if file is not None and request.output is not None:
-            ends.enter_context(file)
+        file = None
+        if request.output is not None:
+            file = ends.enter_context(_opened(request.output))
             ends.callback(part_of(request.output).unlink, missing_ok=True)
         return _watch(request, file)

@@ -172,8 +172,7 @@ struct lane {
 
 /* A thread that runs a vCPU, named by user space. */
 struct vcpu {
-	u64 exit_t;	   /* its guest left last, */
-	u64 kick_t;	   /* and it writes to an ioeventfd */
+	u64 kick_t;	   /* it writes to an ioeventfd */
 	u64 on_cpu_t;	   /* first time since it was woken; 0: woken, but not there yet */
 	u64 polled_t;	   /* its polling for work was successful last */
 	u32 on_cpu;	   /* the processor it came on */

@@ -88,7 +88,8 @@ def _cause(evidence: Evidence, wake: Wake, worst: Wakeups) -> tuple[str, Numbers
     )
     ahead = sorted(worst.ahead_ns.items(), key=lambda item: (-item[1], item[0]))
     # The vCPUs of other VMs count together: a guest moves its load between its own.
-    vcpus = [(name, ns) for name, ns in ahead if name in _vcpu_names(evidence)]
+    called = _vcpu_names(evidence)
+    vcpus = [(name, ns) for name, ns in ahead if name in called]
     for those in (ahead[:1], vcpus):
         held_ns = sum(ns for _, ns in those)
         if those and held_ns >= _MOST * worst.queued.sum_ns:
