@@ -143,7 +143,7 @@ build_environment() {
         die "cannot create .venv: $(reason); log: $log"
     # --ignore-installed: what the distribution happens to have never replaces a locked version.
     logged "pip install" .venv/bin/python -m pip install --retries 3 --ignore-installed --no-deps \
-        -r requirements-dev.txt ||
+        --require-hashes -r requirements-dev.txt ||
         die "pip cannot install the Python packages (network?): $(reason); log: $log"
     logged "pip install vmlat" .venv/bin/python -m pip install --no-deps --no-build-isolation \
         --editable . || die "cannot install vmlat into .venv: $(reason); log: $log"
