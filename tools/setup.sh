@@ -88,7 +88,7 @@ $package
 # Everything that decides what .venv contains, and where it is (its scripts name the path).
 key() {
     {
-        cat tools/setup.sh requirements-dev.txt
+        cat tools/setup.sh tools/vmlat requirements-dev.txt
         sed '/^\[tool\./,$d' pyproject.toml
         printf '%s\n' "$root"
     } | sha256sum | cut -d ' ' -f 1

@@ -7,17 +7,15 @@ behind the screens, and in the middle of a measurement, nobody could answer.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
+from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.session.parcel import COMMAND, parcel
-from vmlat_tui.sources import PACKAGE
 
 #: A dead connection is known after so many silent intervals.
 _ALIVE_S, _ALIVE_COUNT = 5, 3
@@ -46,13 +44,14 @@ def _nothing() -> None:
 class Host:
     """How to start an agent on a host, and what to call the host.
 
-    ``preamble`` is what the program is given on standard input before the commands.  ``far``: there
-    is a connection that can be lost.  ``check`` raises if the host itself is known to have ended.
+    ``environment`` is all that it is given.  ``preamble`` is what the program gets on standard
+    input before the commands.  ``far``: there is a connection that can be lost.  ``check`` raises
+    if the host itself is known to have ended.
     """
 
     name: str
     argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=programs.inherited)
     preamble: Callable[[], bytes] = bytes
     far: bool = False
     check: Callable[[], None] = _nothing
@@ -60,9 +59,7 @@ class Host:
 
 def here() -> Host:
     """This host: the agent is this very program."""
-    command = (sys.executable, "-m", PACKAGE.name, "agent")
-    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
-    return Host("this host", command, {"PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    return Host("this host", programs.isolated("vmlat_tui.agent.agent"), programs.environment())
 
 
 def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host") -> Host:
@@ -72,7 +69,9 @@ def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host")
     ``option`` is where the user gave it.
     """
     command = ("sudo", "-n", *COMMAND) if sudo else COMMAND
-    line = _over_ssh(destination, command, option)
+    # Also without a safe path in the login there: env looks for the program in this one.
+    safely = ("/usr/bin/env", f"PATH={programs.SYSTEM_PATH}", *command)
+    line = _over_ssh(destination, safely, option)
     return Host(destination, line, preamble=parcel, far=True)
 
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Optional
 
+from vmlat_tui import programs
 from vmlat_tui.errors import UsageError
 
 #: Of what it says, so much of the end is kept.
@@ -29,6 +30,7 @@ class Pinging:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env=programs.inherited(),
                 bufsize=0,
                 # The terminal's Ctrl-C is for us.
                 start_new_session=True,

@@ -48,7 +48,7 @@ class AgentProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **self._host.environment},
+                env=dict(self._host.environment),
                 bufsize=0,
                 # The terminal's Ctrl-C is for us, who then tell the agent to stop.
                 start_new_session=self._host.far,
