@@ -14,7 +14,7 @@ root=$(pwd -P)
 python=/usr/bin/python3
 packages="
     python3 python3-venv python3-bpfcc python3-libvirt python3-openvswitch bpftrace bpftool
-    iproute2 iputils-ping ethtool procps kmod tmux
+    iproute2 iputils-ping ethtool procps kmod sudo tmux
     mmdebstrap debian-archive-keyring erofs-utils
     openssh-client
 "

@@ -50,6 +50,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
+def _needs_root(args: argparse.Namespace) -> bool:
+    """What is not made of an agent and a user who looks at it."""
+    in_lab = getattr(args, "lab", False) or getattr(args, "or_lab", False)
+    return in_lab or args.command in ("lab", "agent")
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; return its exit status (0 done, 1 measurement failed, 2 usage)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -74,7 +80,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error(f"{args.command} goes before its options")
     assert module is not None
     try:
-        return int(module.run(args))
+        from vmlat_tui.session import starter
+
+        user = None if _needs_root(args) else starter.invoker()
+        status = starter.give_up_root(user) if user else None
+        return int(module.run(args)) if status is None else status
     except VmlatError as error:
         from vmlat_tui.report.words import clean
 

@@ -24,7 +24,7 @@ SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 #: What an agent and its compilers are told of the user's environment.
 _KEPT = ("VMLAT_CACHE",)
 #: What only they need who are not root: libvirt's session is found by it.
-_OWN = ("HOME", "LIBVIRT_DEFAULT_URI", "XDG_RUNTIME_DIR")
+_OWN = ("HOME", "XDG_RUNTIME_DIR")
 
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from {} import main; raise SystemExit(main())"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello
 from vmlat_tui.model.topology import Topology, Vitals
 from vmlat_tui.session.process import AgentProcess
@@ -77,3 +78,15 @@ def test_without_either_there_is_only_hello() -> None:
         hello = quiet.next(LIMIT_S)
         assert hello is not None and hello["type"] == "hello"
         assert quiet.next(0.3) is None
+
+
+@pytest.mark.parametrize(
+    "uri", ["qemu+ext:///system?command=/tmp/x", "qemu+ssh://h/system", "qemu://h/system",
+            "qemu:///system?command=x", "x" * 5000, 5, ["qemu:///system"], "qemu:///system\n"],
+)  # fmt: skip
+def test_only_a_libvirt_of_this_host_is_connected_to(uri: object) -> None:
+    """Others are reached by programs, which would run with what the agent may."""
+    with AgentProcess() as refused:
+        refused.send("configure", measure=False, discover=True, connect=uri)
+        with pytest.raises(VmlatError, match="no libvirt of this host"):
+            refused.next(LIMIT_S)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import select
 import signal
 import socket
@@ -33,6 +34,9 @@ from vmlat_tui.model.frames import Frame
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
 _SWEEP_S = 1.0
+
+#: Over no transport but a socket (``+ssh`` and ``+ext`` start programs).
+_LOCAL = re.compile(r"[a-z]{1,16}(\+unix)?:///[\w./-]{0,256}(\?(socket|mode)=[\w./-]{0,256})?")
 
 #: What a command that makes no sense raises.
 _WRONG = (ValueError, TypeError, KeyError)
@@ -170,8 +174,7 @@ class Agent:
             self._interval_s = max(0.05, float(command.get("interval_s", 1.0)))
             self._monitor = LinkMonitor()
             if command.get("discover", False):
-                uri = command.get("connect")
-                self._watch = Watch(str(uri) if uri else None, self._interval_s)
+                self._watch = Watch(_local(command.get("connect")), self._interval_s)
             measurement = self._attach(command) if command.get("measure", True) else None
         except _WRONG as error:
             raise UsageError("the measurement cannot be configured", str(error)) from None
@@ -273,6 +276,15 @@ class Agent:
             if now >= next_stats:
                 next_stats = now + self._interval_s
                 self._measurement.send_stats(final=False)
+
+
+def _local(uri: object) -> Optional[str]:
+    """A URI of libvirt on this host; others name programs that libvirt would run, as root here."""
+    if not uri:
+        return None
+    if not isinstance(uri, str) or not _LOCAL.fullmatch(uri):
+        raise UsageError("--connect names no libvirt of this host", "", "such as qemu:///system")
+    return uri
 
 
 def _boot() -> str:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.session import hosts
+from vmlat_tui.session import hosts, starter
 from vmlat_tui.session.hosts import Host
 
 #: How long an agent may take to end after being told to.
@@ -43,15 +43,12 @@ class AgentProcess:
         self._host = host or hosts.here()
         self._outgoing = bytearray(self._host.preamble())
         try:
-            self._process = subprocess.Popen(
+            self._process = starter.start(
                 self._host.argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(self._host.environment),
-                bufsize=0,
+                dict(self._host.environment),
+                here=not self._host.far,
                 # The terminal's Ctrl-C is for us, who then tell the agent to stop.
-                start_new_session=self._host.far,
+                session=self._host.far,
             )
         except OSError as error:
             remedy = "install openssh-client" if self._host.far else ""
