@@ -168,16 +168,31 @@ def test_in_a_shell_that_sudo_started_root_is_root(place: Path, module_bed: Bed)
     assert (place / "root.vmlat").stat().st_uid == 0
 
 
-def test_the_real_sudo(place: Path) -> None:
-    """nobody is let in by a sudoers file of this test's own, in its own mount namespace."""
+def by_nobody(place: Path, rule: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """nobody runs this, with a sudoers file that stands only in a mount namespace of its own."""
     assert shutil.which("sudo"), "the set-up installs it"
     rules = place / "sudoers"
-    rules.write_text("nobody ALL=(root) NOPASSWD: ALL\n")
+    rules.write_text(rule)
     os.chown(rules, 0, 0)
     rules.chmod(0o440)
-    script = f'mount --bind {rules} /etc/sudoers && exec setpriv --reuid {USER} --regid {USER} \
-        --clear-groups sudo -n {VMLAT} doctor'  # fmt: skip
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script], cwd=place, capture_output=True, text=True, timeout=60
-    )
+    become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
+    script = f'mount --bind {rules} /etc/sudoers && exec "$@"'
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *become, *words], cwd=place,
+        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+LETS_IN = "nobody ALL=(root) NOPASSWD: ALL\n"
+
+
+@pytest.mark.parametrize("words", [["sudo", "-n", VMLAT, "doctor"], [VMLAT, "doctor", "--sudo"]])
+def test_the_real_sudo(place: Path, words: list[object]) -> None:
+    done = by_nobody(place, LETS_IN, *map(str, words))
     assert done.returncode == 0 and "The main path can be measured" in done.stdout, done.stderr
+
+
+def test_a_sudo_that_refuses_is_said_with_what_to_do(place: Path) -> None:
+    done = by_nobody(place, "root ALL=(ALL) ALL\n", str(VMLAT), "doctor", "--sudo")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "refuses sudo" in done.stderr and "NOPASSWD" in done.stderr

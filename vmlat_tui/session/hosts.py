@@ -7,8 +7,11 @@ behind the screens, and in the middle of a measurement, nobody could answer.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
@@ -57,9 +60,19 @@ class Host:
     check: Callable[[], None] = _nothing
 
 
-def here() -> Host:
-    """This host: the agent is this very program."""
-    return Host("this host", programs.isolated("vmlat_tui.agent.agent"), programs.environment())
+def here(sudo: bool = False) -> Host:
+    """This host: the agent is this very program; with ``sudo``, root's.
+
+    sudo may ask for the password on the terminal, now: behind the screens nobody could answer.
+    Raises :class:`UsageError` where it refuses.
+    """
+    line = programs.isolated("vmlat_tui.agent.agent")
+    if not sudo:
+        return Host("this host", line, programs.environment())
+    environment = programs.inherited()
+    if sys.stdin.isatty() and subprocess.run(["sudo", "-v"], env=environment).returncode:
+        raise UsageError("this host refuses sudo", "", "log in as root")
+    return Host("this host", ("sudo", "-n", "--", *line), environment)
 
 
 def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host") -> Host:
@@ -88,7 +101,9 @@ LOCAL = "localhost"
 
 def named(place: str, sudo: bool, option: str) -> Host:
     """This host or another one, by its name; raises :class:`UsageError`."""
-    return here() if place == LOCAL else reached_by_ssh(place, sudo, option)
+    if place == LOCAL:
+        return here(sudo and os.geteuid() != 0)
+    return reached_by_ssh(place, sudo, option)
 
 
 #: Runs its arguments, and ends them with its standard input: sshd closes that when the connection
@@ -111,7 +126,9 @@ def configure(parser: argparse._ActionsContainer) -> None:
         "--host", metavar="[USER@]HOST", help="another host, over ssh, instead of this one"
     )
     parser.add_argument(
-        "--sudo", action="store_true", help="become root on that host with sudo, without password"
+        "--sudo",
+        action="store_true",
+        help="measure as root by sudo, on this host or on that one (there, without a password)",
     )
 
 
@@ -119,9 +136,9 @@ def chosen(args: argparse.Namespace) -> Host:
     """The host that the options ask for."""
     if args.host is not None:
         return reached_by_ssh(args.host, args.sudo)
-    if args.sudo:
-        raise UsageError("--sudo is for --host", "", "on this host, start vmlat with sudo")
-    return here()
+    if args.sudo and os.geteuid() == 0:
+        raise UsageError("--sudo is for who is not root", "", "leave it out, or give --host")
+    return here(args.sudo)
 
 
 # ---- why a connection ended ----------------------------------------------------------------------
@@ -155,9 +172,15 @@ _REFUSALS = (
 
 def refusal(host: Host, status: Optional[int], words: str) -> Optional[VmlatError]:
     """Why trying again is useless; None if it is not.  ``words`` are the last ones said there."""
+    last = words.strip().splitlines()[-1] if words.strip() else ""
+    if "sudo:" in last:
+        return UsageError(
+            f"{host.name} refuses sudo",
+            last,
+            "allow it without a password (NOPASSWD), or log in as root",
+        )
     if not host.far:
         return None
-    last = words.strip().splitlines()[-1] if words.strip() else ""
     if status == SSH_FAILED:
         for pattern, wrong, remedy in _REFUSALS:
             if pattern.search(words):
@@ -165,12 +188,6 @@ def refusal(host: Host, status: Optional[int], words: str) -> Optional[VmlatErro
         return None
     if status in _NOT_FOUND:
         return UsageError(f"{host.name} cannot run the agent", last, "install python3 there")
-    if "sudo:" in last:
-        return UsageError(
-            f"{host.name} refuses sudo",
-            last,
-            "allow it without a password (NOPASSWD), or log in as root",
-        )
     if "vmlat needs Python" in last:
         return UsageError(f"{host.name} cannot run the agent", last, "install a later python3")
     return None
