@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.native.nobody import LETS_IN, by_nobody
 from tests.unit.far import FarHost
 from vmlat_tui.cli import COMMANDS
 
@@ -141,6 +142,15 @@ def test_nor_on_the_way_to_another_host(trap: Trap, command: str, sudo: bool) ->
     assert far.arguments, "ssh was not reached"
     assert trap.sprung == "", done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nor_when_sudo_keeps_the_environment_of_the_user(trap: Trap) -> None:
+    there = str(trap.directory)
+    kept = {"PYTHONPATH": there, "PYTHONHOME": there, "HOME": there, "PYTHONSTARTUP": there,
+            "XDG_CONFIG_HOME": there, "BCC_KERNEL_SOURCE": there}  # fmt: skip
+    done = by_nobody(trap.directory, LETS_IN, "sudo", "-n", "-E", str(VMLAT), "doctor", **kept)
+    assert done.returncode == 0 and "The main path can be measured" in done.stdout, done.stderr
+    assert trap.sprung == ""
 
 
 def test_their_ssh_is_not_the_one_that_is_started(trap: Trap) -> None:

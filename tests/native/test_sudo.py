@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -14,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.native.net import Bed, wait_until
+from tests.native.nobody import LETS_IN, REFUSES, USER, by_nobody
 
 ROOT = Path(__file__).resolve().parents[2]
 VMLAT = ROOT / ".venv" / "bin" / "vmlat"
-#: nobody: sudo wants a user with a name.
-USER = 65534
 
 
 @pytest.fixture(scope="module")
@@ -168,24 +166,6 @@ def test_in_a_shell_that_sudo_started_root_is_root(place: Path, module_bed: Bed)
     assert (place / "root.vmlat").stat().st_uid == 0
 
 
-def by_nobody(place: Path, rule: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """nobody runs this, with a sudoers file that stands only in a mount namespace of its own."""
-    assert shutil.which("sudo"), "the set-up installs it"
-    rules = place / "sudoers"
-    rules.write_text(rule)
-    os.chown(rules, 0, 0)
-    rules.chmod(0o440)
-    become = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"]
-    script = f'mount --bind {rules} /etc/sudoers && exec "$@"'
-    return subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, "sh", *become, *words], cwd=place,
-        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-LETS_IN = "nobody ALL=(root) NOPASSWD: ALL\n"
-
-
 @pytest.mark.parametrize("words", [["sudo", "-n", VMLAT, "doctor"], [VMLAT, "doctor", "--sudo"]])
 def test_the_real_sudo(place: Path, words: list[object]) -> None:
     done = by_nobody(place, LETS_IN, *map(str, words))
@@ -193,6 +173,6 @@ def test_the_real_sudo(place: Path, words: list[object]) -> None:
 
 
 def test_a_sudo_that_refuses_is_said_with_what_to_do(place: Path) -> None:
-    done = by_nobody(place, "root ALL=(ALL) ALL\n", str(VMLAT), "doctor", "--sudo")
+    done = by_nobody(place, REFUSES, str(VMLAT), "doctor", "--sudo")
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "refuses sudo" in done.stderr and "NOPASSWD" in done.stderr
