@@ -48,7 +48,7 @@ def test_topology_and_vitals_come_without_a_measurement(agent: AgentProcess) -> 
         ("measure", {"vm_interfaces": ["no such"]}, "no such interface"),
         ("measure", {"vm_interfaces": 5}, "is wrong"),
         ("measure", {"filters": [{"protocol": "x"}]}, ""),
-        ("measure", {"threshold_ns": -1}, "out of range"),
+        ("measure", {"threshold_ns": -1}, "threshold_ns"),
         ("read", {}, "nothing is measured yet"),
         ("filter", {"filters": []}, "nothing is measured yet"),
         ("settings", {}, "nothing is measured yet"),
@@ -90,3 +90,14 @@ def test_only_a_libvirt_of_this_host_is_connected_to(uri: object) -> None:
         refused.send("configure", measure=False, discover=True, connect=uri)
         with pytest.raises(VmlatError, match="no libvirt of this host"):
             refused.next(LIMIT_S)
+
+
+def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:
+    for line in (b"x", b"[]", b'{"command":["stop"]}', b"[" * 100_000, b'{"command":"dance"}',
+                 b'{"command":"measure","vm_interfaces":[[]]}'):  # fmt: skip
+        agent._outgoing += line + b"\n"
+        error = wait(agent, "error")
+        assert error["id"] is None and error["exit_status"] == 2
+    agent.send("configure", id=8)
+    assert "configured already" in wait(agent, "error")["title"]
+    wait(agent, "vitals")

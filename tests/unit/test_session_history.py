@@ -9,6 +9,7 @@ import pytest
 from tests.tui import host
 from tests.tui.streams import Stream
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model import frames
 from vmlat_tui.model.flows import row_key
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
@@ -257,7 +258,7 @@ def test_a_refusal_is_known_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize("kind", ["stats", "topology", "vitals", "links", "hello"])
 def test_a_frame_that_cannot_be_read_is_one_clear_error(kind: str) -> None:
     with pytest.raises(VmlatError):
-        History().take({"type": kind, "schema": 1, "t_ns": 1})
+        History().take(frames.decode(frames.encode({"type": kind, "schema": 1, "t_ns": 1})))
 
 
 def test_frames_of_unknown_use_are_passed_over() -> None:

@@ -8,10 +8,8 @@ descriptors, so however it ends, none is left in the kernel.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import re
 import select
 import signal
 import socket
@@ -28,26 +26,21 @@ from vmlat_tui.agent.watchman import Watchman
 from vmlat_tui.discover.links import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model import frames
+from vmlat_tui.model import commands, frames
+from vmlat_tui.model.commands import Command, Refused
 from vmlat_tui.model.frames import Frame
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
 _SWEEP_S = 1.0
 
-#: Over no transport but a socket (``+ssh`` and ``+ext`` start programs).
-_LOCAL = re.compile(r"[a-z]{1,16}(\+unix)?:///[\w./-]{0,256}(\?(socket|mode)=[\w./-]{0,256})?")
-
-#: What a command that makes no sense raises.
-_WRONG = (ValueError, TypeError, KeyError)
-
 
 class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
-    def __init__(self, commands: int, output: int, watchman: Watchman) -> None:
-        """``commands`` and ``output`` are descriptors; the output must be nobody else's."""
-        self._commands = commands
+    def __init__(self, orders: int, output: int, watchman: Watchman) -> None:
+        """``orders`` and ``output`` are descriptors; the output must be nobody else's."""
+        self._orders = orders
         self._output = output
         self._watchman = watchman
         self._buffer = b""
@@ -65,7 +58,7 @@ class Agent:
             first = self._next_command(wait=True)
             if first is None:
                 return 0
-            if first.get("command") == "describe":
+            if first["command"] == "describe":
                 with self._watchman.busy():
                     self._send(host_frame())
                 return 0
@@ -95,13 +88,14 @@ class Agent:
         while data:
             data = data[os.write(self._output, data) :]
 
-    def _next_command(self, wait: bool) -> Optional[dict[str, Any]]:
+    def _next_command(self, wait: bool) -> Optional[Command]:
+        """The next one that is there; raises :class:`.commands.Refused` for a wrong one."""
         line = b""
         while not line.strip():  # an empty line only says that somebody is there
             while b"\n" not in self._buffer:
-                if not wait and not select.select([self._commands], [], [], 0)[0]:
+                if not wait and not select.select([self._orders], [], [], 0)[0]:
                     return None
-                chunk = os.read(self._commands, 65536)
+                chunk = os.read(self._orders, 65536)
                 if not chunk:
                     self._ended = True
                     return None
@@ -109,31 +103,23 @@ class Agent:
                 if len(self._buffer) > frames.MAX_LINE:
                     raise UsageError("a command is too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-        try:
-            command = json.loads(line)
-        except ValueError as error:
-            raise UsageError("a command is no JSON", str(error)) from None
-        if not isinstance(command, dict):
-            raise UsageError("a command is no JSON object", repr(line[:60]))
-        return command
+        return commands.decode(line)
 
-    def _obey(self, command: dict[str, Any], prepared: bool = False) -> None:
+    def _obey(self, command: Command, prepared: bool = False) -> None:
         begin = time.monotonic_ns()
-        name = command.get("command")
+        name = command["command"]
         try:
             if name == "measure" and not prepared:
                 self._prepare(command)
                 return
             self._carry_out(name, command)
-        except _WRONG as error:
-            self._refuse(command, UsageError(f"command {name!r} is wrong", str(error)))
         except VmlatError as error:
-            self._refuse(command, error)
+            self._refuse(command.get("id"), error)
         else:
             took = time.monotonic_ns() - begin
             self._send({"type": "ack", "id": command.get("id"), "command": name, "took_ns": took})
 
-    def _carry_out(self, name: object, command: dict[str, Any]) -> None:
+    def _carry_out(self, name: object, command: Command) -> None:
         if name == "stop":
             self._ended = True
         elif name == "measure":
@@ -153,7 +139,7 @@ class Agent:
         elif name == "read":
             self._measuring().send_stats(final=False)
         else:
-            raise UsageError(f"there is no command {name!r}")
+            raise UsageError("the agent is configured already", "`configure` comes first")
 
     def _measuring(self) -> Measurement:
         if self._measurement is None:
@@ -162,22 +148,19 @@ class Agent:
             raise UsageError("a measurement in a guest cannot be changed")
         return self._measurement
 
-    def _refuse(self, command: dict[str, Any], error: VmlatError) -> None:
-        self._send({**frames.error_frame(error), "id": command.get("id")})
+    def _refuse(self, number: Optional[int], error: VmlatError) -> None:
+        self._send({**frames.error_frame(error), "id": number})
 
     # ---- start ----------------------------------------------------------------------------
 
-    def _open(self, command: dict[str, Any]) -> None:
-        if command.get("command") != "configure":
+    def _open(self, command: Command) -> None:
+        if command["command"] != "configure":
             raise UsageError("the first command must be configure or describe")
-        try:
-            self._interval_s = max(0.05, float(command.get("interval_s", 1.0)))
-            self._monitor = LinkMonitor()
-            if command.get("discover", False):
-                self._watch = Watch(_local(command.get("connect")), self._interval_s)
-            measurement = self._attach(command) if command.get("measure", True) else None
-        except _WRONG as error:
-            raise UsageError("the measurement cannot be configured", str(error)) from None
+        self._interval_s = max(0.05, command.get("interval_s", 1.0))
+        self._monitor = LinkMonitor()
+        if command.get("discover", False):
+            self._watch = Watch(command.get("connect") or None, self._interval_s)
+        measurement = self._attach(command) if command.get("measure", True) else None
         self._send(
             {
                 "type": "hello",
@@ -197,7 +180,7 @@ class Agent:
         if measurement:
             measurement.start()
 
-    def _attach(self, command: dict[str, Any]) -> Union[Measurement, GuestMeasurement]:
+    def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
         if os.geteuid() != 0:
             raise UsageError(
                 "measuring needs root",
@@ -214,7 +197,7 @@ class Agent:
         if "describe" not in self._errands:
             self._errands["describe"] = Errand(host_frame, self._send)
 
-    def _prepare(self, command: dict[str, Any]) -> None:
+    def _prepare(self, command: Command) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures."""
         if self._measurement or "measure" in self._errands:
             raise UsageError(
@@ -225,7 +208,7 @@ class Agent:
             lambda: prepare(command), lambda _: self._obey(command, prepared=True)
         )
 
-    def _measure(self, command: dict[str, Any]) -> None:
+    def _measure(self, command: Command) -> None:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
@@ -249,7 +232,7 @@ class Agent:
         next_sweep = next_stats = time.monotonic()
         while not self._ended:
             try:
-                select.select([self._commands, self._monitor], [], [], _POLL_S)
+                select.select([self._orders, self._monitor], [], [], _POLL_S)
             except InterruptedError:
                 continue
             if self._monitor.changed():
@@ -258,7 +241,11 @@ class Agent:
                 if self._watch:
                     self._watch.poke()
             while not self._ended:
-                command = self._next_command(wait=False)
+                try:
+                    command = self._next_command(wait=False)
+                except Refused as error:
+                    self._refuse(error.number, error)
+                    continue
                 if command is None:
                     break
                 self._obey(command)
@@ -276,15 +263,6 @@ class Agent:
             if now >= next_stats:
                 next_stats = now + self._interval_s
                 self._measurement.send_stats(final=False)
-
-
-def _local(uri: object) -> Optional[str]:
-    """A URI of libvirt on this host; others name programs that libvirt would run, as root here."""
-    if not uri:
-        return None
-    if not isinstance(uri, str) or not _LOCAL.fullmatch(uri):
-        raise UsageError("--connect names no libvirt of this host", "", "such as qemu:///system")
-    return uri
 
 
 def _boot() -> str:

@@ -6,7 +6,7 @@ import contextlib
 import resource
 import time
 from dataclasses import replace
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
 from vmlat_tui.discover.links import (
@@ -22,24 +22,27 @@ from vmlat_tui.discover.links import (
 from vmlat_tui.discover.vcpus import read_vcpus
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.commands import Command
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.points import BOTH, Direction
+from vmlat_tui.model.points import BOTH
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
+#: What a command says as :class:`Settings` has it.
+_SETTINGS = ("detail", "emit", "sample", "max_rate", "threshold_ns")
 
 
-def prepare(command: dict[str, Any]) -> None:
+def prepare(command: Command) -> None:
     """Do beforehand, in any thread, what takes long in :class:`Measurement`; never raises."""
     with contextlib.suppress(VmlatError):  # it will be raised again, to who can answer
         precompile(ladder.inspect(), **_kind(command))
 
 
-def _kind(command: dict[str, Any]) -> dict[str, bool]:
+def _kind(command: Command) -> dict[str, bool]:
     return {
         "functions": command.get("rung", ladder.FULL) == ladder.FULL,
         "headers": command.get("offsets") == "headers",
@@ -49,11 +52,10 @@ def _kind(command: dict[str, Any]) -> dict[str, bool]:
 class Measurement:
     """Probes on this host, from :meth:`start` to :meth:`close`."""
 
-    def __init__(self, command: dict[str, Any], send: Callable[[Frame], None]) -> None:
+    def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
         """Compile and attach as a ``configure`` or ``measure`` command says.
 
-        Raises :class:`VmlatError` if that is impossible, ``ValueError``, ``TypeError`` or
-        ``KeyError`` for a command that makes no sense; then nothing is left attached.
+        Raises :class:`VmlatError` if that is impossible; then nothing is left attached.
         """
         self._send = send
         self._shown: Optional[tuple[object, ...]] = None
@@ -110,27 +112,26 @@ class Measurement:
         self.engine.configure(self._settings)
         self._find_vcpus()
 
-    def set_filters(self, command: dict[str, Any]) -> None:
+    def set_filters(self, command: Command) -> None:
         """Measure other flows."""
         self.engine.set_filters(_filters(command))
 
-    def set_settings(self, command: dict[str, Any]) -> None:
+    def set_settings(self, command: Command) -> None:
         """Change directions, threshold, detail, sampling."""
         self._settings = _settings(command, self._settings)
         self.engine.configure(self._settings)
 
-    def watch(self, command: dict[str, Any]) -> None:
+    def watch(self, command: Command) -> None:
         """Watch other interfaces."""
         self._set_interfaces(command)
         self.apply_links()
 
     # ---- interfaces -------------------------------------------------------------------------
 
-    def _set_interfaces(self, command: dict[str, Any]) -> None:
+    def _set_interfaces(self, command: Command) -> None:
         vnets, uplinks = command.get("vm_interfaces"), command.get("uplinks")
         self._explicit_vnets, self._explicit_uplinks = bool(vnets), bool(uplinks)
-        self._vnets = tuple(str(name) for name in vnets or ())
-        self._uplinks = tuple(str(name) for name in uplinks or ())
+        self._vnets, self._uplinks = tuple(vnets or ()), tuple(uplinks or ())
 
     def _select(self, links: dict[str, Link], strict: bool) -> Selection:
         if strict:
@@ -249,23 +250,13 @@ class Measurement:
         self.engine.close()
 
 
-def _filters(command: dict[str, Any]) -> list[Filter]:
+def _filters(command: Command) -> list[Filter]:
     return [Filter.from_json(f) for f in command.get("filters") or []]
 
 
-def _settings(command: dict[str, Any], before: Settings) -> Settings:
-    """Settings named in a command over the ones in force; raises ``ValueError``."""
-    changes: dict[str, Any] = {}
+def _settings(command: Command, before: Settings) -> Settings:
+    """Settings named in a command over the ones in force."""
+    changes = {key: command[key] for key in _SETTINGS if key in command}
     if "directions" in command:
-        named: list[Direction] = [Direction[str(d).upper()] for d in command["directions"]]
-        changes["directions"] = tuple(d for d in BOTH if d in named)
-    for key in ("detail", "emit"):
-        if key in command:
-            changes[key] = bool(command[key])
-    for key, limit in (("sample", 1 << 31), ("max_rate", 1 << 31), ("threshold_ns", 1 << 62)):
-        if key in command:
-            number = int(command[key])
-            if not 0 <= number < limit:
-                raise ValueError(f"{key} is out of range")
-            changes[key] = number
+        changes["directions"] = tuple(d for d in BOTH if d.id in command["directions"])
     return replace(before, **changes)

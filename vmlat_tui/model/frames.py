@@ -51,7 +51,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Optional
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import VmlatError, quoted
 from vmlat_tui.model import shapes
 
 #: Raised by one when a reader of the old version would misread the new one.
@@ -64,10 +64,7 @@ Migration = Callable[[Frame], Frame]
 #: One for each schema that some version wrote; :func:`migration` chains them.
 MIGRATIONS: dict[int, Migration] = {}
 
-TYPES = frozenset(
-    {"hello", "attaching", "measuring", "released", "links", "packet", "drop", "echo", "topology",
-     "vitals", "stats", "notice", "ack", "error", "host", "lost"}
-)  # fmt: skip
+TYPES = shapes.TYPES
 #: What an agent may not send.
 OURS = frozenset({"lost"})
 
@@ -131,7 +128,7 @@ def check_hello(frame: Frame) -> None:
         raise FrameError("the stream does not begin with hello", f"but with {frame['type']}")
     if frame.get("schema") != SCHEMA:
         raise FrameError(
-            f"the stream has schema {frame.get('schema')!r}, this program reads {SCHEMA}",
+            f"the stream has schema {quoted(frame.get('schema'))}, this program reads {SCHEMA}",
             "",
             _SAME_VERSION,
         )

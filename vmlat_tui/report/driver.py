@@ -21,7 +21,7 @@ from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import request
 from vmlat_tui.report.request import Request
 from vmlat_tui.report.run import START_LIMIT_S, Run, watching
-from vmlat_tui.report.vms import taps_of, topology_of
+from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
@@ -249,7 +249,7 @@ class Driver(Run):
             if self._held is None:
                 self._show(frame)
         elif kind == "topology":
-            self.topology = topology_of(frame)
+            self.topology = Topology.from_json(frame)
             self._view.learn(self.topology)
             self._release()
         elif kind == "measuring":

@@ -24,7 +24,6 @@ from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.guest_text import missing, trip_json
 from vmlat_tui.report.icmp_text import ping_json
 from vmlat_tui.report.run import watching
-from vmlat_tui.report.vms import topology_of
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
@@ -265,7 +264,7 @@ class HostPost(Post):
     def _learn(self, frame: Frame) -> None:
         kind = frame["type"]
         if kind == "topology":
-            self.topology = topology_of(frame)
+            self.topology = Topology.from_json(frame)
         elif kind == "measuring":
             self._points = frame["points"]
         elif kind == "links" and self._points is not None:

@@ -18,7 +18,7 @@ from vmlat_tui.report.place import check_place, part_of
 from vmlat_tui.report.request import limits
 from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.selection import Selection
-from vmlat_tui.report.vms import taps_of, topology_of
+from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
@@ -142,7 +142,7 @@ class _Recorder(Run):
             check_hello(frame)
             self._host = str(frame["host"])
         elif kind == "topology":
-            self.topology = topology_of(frame)
+            self.topology = Topology.from_json(frame)
         elif kind == "measuring":
             self._begin_s = self._end_s = time.monotonic()
         elif kind == "links":

@@ -110,19 +110,11 @@ class History:
         return (*self._past, self._now)
 
     def take(self, frame: Frame) -> None:
-        """Account for one frame; raises :class:`VmlatError` for one that cannot be read."""
-        kind = frame["type"]
-        handler = getattr(self, f"_take_{kind}", None)
-        try:
-            if handler is not None:
-                handler(frame)
-            t_ns = time_of(frame)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise VmlatError(
-                f"a frame of type {kind} cannot be read",
-                f"{type(error).__name__} {error}",
-                "use the same version of vmlat on both sides",
-            ) from None
+        """Account for one frame that was decoded; raises :class:`VmlatError` for a wrong hello."""
+        handler = getattr(self, f"_take_{frame['type']}", None)
+        if handler is not None:
+            handler(frame)
+        t_ns = time_of(frame)
         if t_ns is not None and t_ns > self._now.t_ns:
             self._now = replace(self._now, t_ns=t_ns)
 
@@ -155,7 +147,7 @@ class History:
             problem=None,
             wall_offset_ns=wall_offset_ns,
         )
-        if frame.get("points"):
+        if frame.get("points") and frame.get("rung"):
             self._take_measuring(frame)
 
     def _begin_anew(self, hello: Frame, wall_offset_ns: int) -> None:
