@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.guest import TIMES
 from vmlat_tui.model.histogram import BUCKETS
 
@@ -214,11 +215,22 @@ _WAKEUPS_ROW = _also(_object(
     ahead_ns=_each(_pair(_TEXT, _COUNT), most=4096),
 ), halts=_or_none(_HALTS))  # fmt: skip
 
+#: What the agent has; sessions recorded before it gave any up do not say.
+_CAPABILITIES = _each(
+    _object(
+        name=_NAME,
+        state=_word("|".join(state.value for state in State)),
+        needed=_FLAG,
+        purpose=_TEXT,
+        loss=_TEXT,
+    )
+)
+
 _FRAMES: dict[str, Check] = {
     "hello": _also(
         _object(clock=_object(mono_ns=_TIME, wall_ns=_TIME)),
         kernel=_TEXT, host=_TEXT, boot=_TEXT, agent=_WHOLE, rung=_or_none(_NAME),
-        offsets=_or_none(_NAME), points=_POINTS,
+        offsets=_or_none(_NAME), points=_POINTS, capabilities=_CAPABILITIES,
     ),
     "attaching": _object(t_ns=_TIME),
     "released": _object(t_ns=_TIME),
@@ -258,14 +270,14 @@ _FRAMES: dict[str, Check] = {
     "lost": _object(
         title=_TEXT, cause=_TEXT, attempt=_COUNT, wait_s=_exactly(int, float)
     ),
-    "host": _object(
-        kernel=_TEXT, machine=_TEXT, root=_FLAG, rung=_NAME,
+    "host": _also(_object(
+        kernel=_TEXT, machine=_TEXT, rung=_NAME,
         btf=_object(present=_FLAG, problem=_TEXT),
         headers=_FLAG, kprobes=_FLAG, ring_buffer=_FLAG,
         bcc=_object(version=_or_none(_TEXT), problem=_TEXT),
         lockdown=_TEXT, problem=_TEXT, points=_POINTS, missing=_each(_NAME), measurable=_FLAG,
         vm_interfaces=_each(_TEXT), uplinks=_each(_TEXT),
-    ),
+    ), user=_COUNT, capabilities=_CAPABILITIES),
 }  # fmt: skip
 
 
