@@ -16,13 +16,17 @@ from vmlat_tui.model.capabilities import Capability
 USER = 65533
 
 _SCRIPT = """
-import ctypes, json, os, sys
+import ctypes, json, os, resource, sys
 wish = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 for number in range(64):
     if number in wish["without"] if wish["only"] is None else number not in wish["only"]:
         libc.prctl(24, number, 0, 0, 0)
 if wish["only"] is not None:
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, [resource.RLIM_INFINITY] * 2)
+    except (OSError, ValueError):
+        pass
     libc.prctl(8, 1, 0, 0, 0)
     os.setgroups([]), os.setresgid(*[wish["user"]] * 3), os.setresuid(*[wish["user"]] * 3)
     word = sum(1 << number for number in wish["only"])
@@ -44,7 +48,10 @@ def without(capabilities: Collection[Capability], command: Sequence[str]) -> tup
 def as_user(
     capabilities: Collection[Capability], command: Sequence[str], user: int = USER
 ) -> tuple[str, ...]:
-    """The command, run as another user with these (ambient) capabilities and no other."""
+    """The command, run as another user with these (ambient) capabilities and no other.
+
+    Its limit of locked memory is lifted, if that is possible, as a service's would be.
+    """
     return _start({"only": [one.number for one in capabilities], "user": user}, command)
 
 

@@ -24,6 +24,7 @@ from vmlat_tui.model.capabilities import (
     CAPABILITIES,
     DAC_OVERRIDE,
     DAC_READ_SEARCH,
+    NET_ADMIN,
     PERFMON,
     SYS_PTRACE,
     SYSLOG,
@@ -38,7 +39,7 @@ from vmlat_tui.session.process import AgentProcess
 ROOT = Path(__file__).resolve().parents[2]
 _LIMIT_S = 60.0
 #: What an agent of root keeps here, where no Open vSwitch runs.
-KEPT = (BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, SYSLOG)
+KEPT = (BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, NET_ADMIN, SYSLOG)
 
 
 def mask(capabilities: Sequence[Capability]) -> str:
@@ -245,7 +246,8 @@ _INSIDE = """
 import ctypes, json, os, subprocess, sys, threading
 from vmlat_tui.agent.privileges import drop
 from vmlat_tui.agent.seccomp import REFUSED
-victim, theirs = map(int, sys.argv[1:])
+victim, theirs, tap = map(int, sys.argv[1:4])
+tester = int(sys.argv[4])
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *words):
     words = [ctypes.c_ulong(w & (1 << 64) - 1) for w in words]
@@ -263,6 +265,8 @@ found = {
 }
 pidfd = libc.syscall(434, theirs, 0)
 found["descriptor"] = libc.syscall(438, pidfd, 1, 0) >= 0
+queue = libc.syscall(438, libc.syscall(434, tester, 0), tap, 0)
+found["namespace of a tap"] = libc.ioctl(queue, 0x54E3) >= 0
 thread = threading.Thread(target=lambda: found.update(thread=True))
 thread.start(); thread.join()
 print(json.dumps(found))
@@ -283,9 +287,10 @@ def others() -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def test_what_code_of_others_could_do_in_an_agent(others: tuple[int, int]) -> None:
+def test_what_code_of_others_could_do_in_an_agent(bed: Bed, others: tuple[int, int]) -> None:
+    places = (*others, bed.tap.descriptor, os.getpid())
     done = subprocess.run(
-        [sys.executable, "-c", _INSIDE, *map(str, others)],
+        [sys.executable, "-c", _INSIDE, *map(str, places)],
         cwd=ROOT, capture_output=True, text=True, timeout=_LIMIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -298,7 +303,7 @@ def test_what_code_of_others_could_do_in_an_agent(others: tuple[int, int]) -> No
     assert lines["NoNewPrivs"] == "1" and lines["Seccomp"] == "2"
     # What discovery needs.
     assert "/dev/null" in found["links"] and found["namespace of it"].startswith("net:")
-    assert found["descriptor"] and found["thread"]
+    assert found["descriptor"] and found["namespace of a tap"] and found["thread"]
 
 
 _FILTERED = """

@@ -364,7 +364,7 @@ def test_without_root_it_opens_and_says_what_is_missing() -> None:
         return screen_text(app)
 
     text = drive((), act, source=live(Stream().refusing()), live=True)
-    assert "measuring needs root" in text and "run as root" in text
+    assert "measuring needs CAP_BPF and CAP_PERFMON" in text and "run as root" in text
     assert "vnet2/0" in text, "placement is shown all the same"
 
 

@@ -79,6 +79,11 @@ DAC_READ_SEARCH = Capability(
     "looks into other users' processes; not root: debugfs, too",
     "as without CAP_SYS_PTRACE; not root: no halt polling counters",
 )  # fmt: skip
+NET_ADMIN = Capability(
+    "CAP_NET_ADMIN", 12, Use.KEPT,
+    "asks a tap's descriptor for its network namespace",
+    "taps of one name in several namespaces are not told apart",
+)  # fmt: skip
 SYSLOG = Capability(
     "CAP_SYSLOG", 34, Use.KEPT,
     "sees the addresses of kernel functions in /proc/kallsyms",
@@ -114,6 +119,7 @@ CAPABILITIES = (
     PERFMON,
     SYS_PTRACE,
     DAC_READ_SEARCH,
+    NET_ADMIN,
     SYSLOG,
     DAC_OVERRIDE,
     SYS_ADMIN,
