@@ -39,11 +39,12 @@ from vmlat_tui.report.words import clean
 from vmlat_tui.session.history import History
 
 HOST: Frame = {
-    "type": "host", "kernel": "6.1", "machine": "x86_64", "root": True, "user": 0, "rung": "full",
+    "type": "host", "kernel": "6.1", "machine": "x86_64", "user": 0, "rung": "full",
     "btf": {"present": True, "problem": ""}, "headers": False, "kprobes": True,
     "ring_buffer": True, "bcc": {"version": "0.26", "problem": ""}, "lockdown": "none",
     "problem": "", "points": [], "missing": [], "measurable": True, "vm_interfaces": ["vnet0"],
-    "uplinks": [],
+    "uplinks": [], "capabilities": [
+        {"name": "CAP_BPF", "state": "held", "needed": True, "purpose": "maps", "loss": "all"}],
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The agent: reads commands on standard input, writes frames on standard output.
 
+Before it reads any, it gives up the privileges that it does not need (:mod:`.privileges`).
+
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
 ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
 on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.watchman`); all probes live in its
@@ -8,6 +10,7 @@ descriptors, so however it ends, none is left in the kernel.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import select
@@ -22,7 +25,9 @@ from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.measurement import Measurement, prepare
+from vmlat_tui.agent.privileges import Privileges, drop
 from vmlat_tui.agent.watchman import Watchman
+from vmlat_tui.discover.capabilities import lacking, names, needed
 from vmlat_tui.discover.links import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
@@ -38,11 +43,14 @@ _SWEEP_S = 1.0
 class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
-    def __init__(self, orders: int, output: int, watchman: Watchman) -> None:
+    def __init__(
+        self, orders: int, output: int, watchman: Watchman, privileges: Privileges
+    ) -> None:
         """``orders`` and ``output`` are descriptors; the output must be nobody else's."""
         self._orders = orders
         self._output = output
         self._watchman = watchman
+        self._privileges = privileges
         self._buffer = b""
         self._ended = False
         self._interval_s = 1.0
@@ -60,7 +68,7 @@ class Agent:
                 return 0
             if first["command"] == "describe":
                 with self._watchman.busy():
-                    self._send(host_frame())
+                    self._send(host_frame(self._privileges))
                 return 0
             self._open(first)
             self._loop()
@@ -170,6 +178,7 @@ class Agent:
                 "host": socket.gethostname(),
                 "boot": _boot(),
                 "agent": os.getpid(),
+                "capabilities": self._privileges.to_json(),
                 "clock": {"mono_ns": time.monotonic_ns(), "wall_ns": time.time_ns()},
                 "rung": None,
                 "offsets": None,
@@ -178,24 +187,34 @@ class Agent:
             }
         )
         if measurement:
+            self._tell_missing()
             measurement.start()
 
     def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
-        if os.geteuid() != 0:
+        missing = lacking()
+        if missing:
             raise UsageError(
-                "measuring needs root",
-                "BPF programs and perf events",
-                "run as root (with --host: --sudo)",
+                f"measuring needs {names(needed())}",
+                f"user {os.geteuid()} has no {names(missing)} here",
+                "run as root, or with --sudo",
             )
         kind = GuestMeasurement if command.get("guest", False) else Measurement
         with self._watchman.busy():
             self._measurement = kind(command, self._send)
         return self._measurement
 
+    def _tell_missing(self) -> None:
+        """Say that a measurement sees less, if it does."""
+        missing = self._privileges.missing
+        if missing:
+            text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
+            self._send({"type": "notice", "text": text})
+
     def _describe(self) -> None:
-        """Look at what can be measured here, in another thread: as root it attaches every probe."""
+        """Look at what can be measured here, in another thread: who may attaches every probe."""
         if "describe" not in self._errands:
-            self._errands["describe"] = Errand(host_frame, self._send)
+            look = functools.partial(host_frame, self._privileges)
+            self._errands["describe"] = Errand(look, self._send)
 
     def _prepare(self, command: Command) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures."""
@@ -212,6 +231,7 @@ class Agent:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._tell_missing()
         measurement.start()
 
     def _release(self) -> None:
@@ -275,10 +295,11 @@ def _boot() -> str:
 
 def main() -> int:
     """Run the agent on standard input and output; everything else goes to standard error."""
+    privileges = drop()
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
     os.dup2(2, 1)
-    agent = Agent(0, output, Watchman(0))
+    agent = Agent(0, output, Watchman(0), privileges)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: agent.end())
     # The terminal's Ctrl-C reaches the whole group; the parent decides when to stop.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.discover import kvm
+from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
 from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
 from vmlat_tui.discover.files import entries
@@ -23,6 +24,7 @@ from vmlat_tui.discover.ovs import Switch, read_switch
 from vmlat_tui.discover.qemu import Machine, Machines, Tap
 from vmlat_tui.discover.threads import processes
 from vmlat_tui.discover.ways import find_ways
+from vmlat_tui.model.capabilities import DAC_READ_SEARCH, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 
 DEFAULT_URI = "qemu:///system"
@@ -161,18 +163,16 @@ def _libvirt_notes(answer: Answer[tuple[Described, ...]]) -> list[str]:
 def _process_notes(parts: _Parts) -> list[str]:
     if not parts.machines:
         return []
-    if os.geteuid() != 0:
-        return [
-            "not root: whose tap is whose is told by addresses only, the nodes of guest memory and "
-            "KVM's counters are not visible; run as root"
-        ]
     notes = []
-    if not any(kvm.directories(m.pid) for m in parts.machines):
+    mine = held()
+    missing = [one for one in (SYS_PTRACE, DAC_READ_SEARCH) if one not in mine]
+    if missing:
         notes.append(
-            "KVM's counters are not visible: mount debugfs"
-            if not kvm.DEBUGFS.parent.exists() or not any(kvm.DEBUGFS.parent.iterdir())
-            else "KVM's counters are not visible: no VM here uses KVM, or the kernel hides them"
+            f"without {names(missing)} whose tap is whose is told by addresses only, and the nodes "
+            "of guest memory are not visible; run as root"
         )
+    if not any(kvm.directories(m.pid) for m in parts.machines):
+        notes.append(f"KVM's counters are not visible: {_why_no_counters(kvm.DEBUGFS.parent)}")
     for domain in parts.domains:
         if domain.pid and any(vcpu.thread is None for vcpu in domain.vcpus):
             notes.append(
@@ -180,6 +180,14 @@ def _process_notes(parts: _Parts) -> list[str]:
                 "start QEMU with -name …,debug-threads=on"
             )
     return notes
+
+
+def _why_no_counters(debugfs: Path) -> str:
+    if debugfs.exists() and not os.access(debugfs, os.R_OK | os.X_OK, effective_ids=True):
+        return f"debugfs is root's; run as root, or with {DAC_READ_SEARCH.name}"
+    if not entries(debugfs):
+        return "mount debugfs"
+    return "no VM here uses KVM, or the kernel hides them"
 
 
 def _vhost_notes(parts: _Parts) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.checks import (
     Check,
     address,
@@ -66,6 +67,19 @@ _POINTS = each(
             "reason": text,
         }
     )
+)
+#: What the agent has; sessions recorded before it gave any up do not say.
+_CAPABILITIES = each(
+    fields(
+        {
+            "name": name,
+            "state": word("|".join(state.value for state in State)),
+            "needed": flag,
+            "purpose": text,
+            "loss": text,
+        }
+    ),
+    most=64,
 )
 _STAGES = each(
     fields(
@@ -163,6 +177,7 @@ _FRAMES: Mapping[str, Check] = {
         agent=whole,
         rung=or_none(name),
         offsets=or_none(name),
+        capabilities=_CAPABILITIES,
     ),
     "attaching": _frame({"t_ns": time}),
     "released": _frame({"t_ns": time}),
@@ -215,7 +230,6 @@ _FRAMES: Mapping[str, Check] = {
         {
             "kernel": text,
             "machine": text,
-            "root": flag,
             "btf": fields({"present": flag, "problem": text}),
             "headers": flag,
             "kprobes": flag,
@@ -229,7 +243,9 @@ _FRAMES: Mapping[str, Check] = {
             "measurable": flag,
             "vm_interfaces": each(text),
             "uplinks": each(text),
-        }
+        },
+        user=count,
+        capabilities=_CAPABILITIES,
     ),
 }
 
