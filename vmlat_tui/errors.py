@@ -5,6 +5,8 @@ Standard library only; importable from every layer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VmlatError(Exception):
     """An error with a title, a cause and a remedy; printed as one line, never as a traceback.
@@ -28,6 +30,13 @@ class VmlatError(Exception):
         if self.remedy:
             line += f"; {self.remedy}"
         return " ".join(line.split())
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Names for a message, which stays one line however many there are."""
+    every = list(names)
+    rest = len(every) - most
+    return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class UsageError(VmlatError):

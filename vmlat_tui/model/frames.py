@@ -175,11 +175,12 @@ def _readable() -> str:
 
 def error_frame(error: VmlatError) -> Frame:
     """The ``error`` frame of an exception."""
+    title, cause, remedy = (t[: shapes.TEXT_ROOM] for t in (error.title, error.cause, error.remedy))
     return {
         "type": "error",
-        "title": error.title,
-        "cause": error.cause,
-        "remedy": error.remedy,
+        "title": title,
+        "cause": cause,
+        "remedy": remedy,
         "exit_status": error.exit_status,
     }
 

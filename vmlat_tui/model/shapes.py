@@ -146,7 +146,9 @@ def _times(value: Any) -> None:
         _TIME(time)
 
 
-_TEXT = _word(r"(?s:.{0,8192})")
+#: The longest text of a frame, in characters.
+TEXT_ROOM = 8192
+_TEXT = _word(rf"(?s:.{{0,{TEXT_ROOM}}})")
 _FLAG = _exactly(bool)
 _COUNT = _number(0, 1 << 48)
 _TOTAL = _number(0, 1 << 64)
@@ -211,7 +213,7 @@ _HALTS = _object(
 _WAKEUPS_ROW = _also(_object(
     tid=_COUNT, role=_word("worker|vcpu"), vm_interface=_or_none(_TEXT), idle=_HISTOGRAM,
     queued=_HISTOGRAM, migrations=_COUNT, idle_states=_each(_pair(_WHOLE, _COUNT), most=64),
-    ahead_ns=_each(_pair(_TEXT, _COUNT), most=4096),
+    ahead_ns=_each(_pair(_TEXT, _TOTAL), most=4096),
 ), halts=_or_none(_HALTS))  # fmt: skip
 
 _FRAMES: dict[str, Check] = {
