@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import VmlatError, listed
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.report.words import clean
 
@@ -89,9 +89,9 @@ class Run:
 
 def watching(links: Frame, points: Sequence[Frame], by_name: bool = False) -> str:
     """What an agent watches, by its first ``links``, and what of it cannot be observed."""
-    vnets = ", ".join(clean(v["name"]) for v in links["vm_interfaces"])
+    vnets = listed(clean(v["name"]) for v in links["vm_interfaces"])
     missing = [p for p in points if not p["hooks"]]
-    note = f"watching {vnets} -> {', '.join(map(clean, links['leaves'])) or 'no uplink'}"
+    note = f"watching {vnets} -> {listed(map(clean, links['leaves'])) or 'no uplink'}"
     if missing and by_name:
         names = ", ".join(p["point"] for p in missing)
         note += f"; not observed: {names} ({clean(missing[0]['reason'])})"

@@ -209,6 +209,13 @@ def _rises(before: Mapping[_Key, int], after: Mapping[_Key, int]) -> dict[_Key, 
     return {key: rise for key, rise in rises.items() if rise > 0}
 
 
+#: Counters of what found a table full.
+LEFT_OUT = (
+    *("unlisted", "unplaced", "flows_full", "drops_full", "threads_full"),
+    *("vcpus_left_out", "vnics_left_out"),
+)
+
+
 def _trust(
     frame: Frame, before: Mapping[str, int], accounts: Mapping[str, Account], seconds: float
 ) -> Trust:
@@ -225,6 +232,7 @@ def _trust(
         late=int(counters.get("disorder", 0)),
         missed_runs=int(cost.get("missed_runs", 0)),
         flows_evicted=int(counters.get("flows_evicted", 0)),
+        left_out=sum(int(counters.get(name, 0)) for name in LEFT_OUT),
         balanced=all(a.balanced for a in accounts.values()),
         own_cpu=own_cpu,
         memory_bytes=cost.get("memory_bytes"),
