@@ -1,8 +1,8 @@
 """Files in places where somebody else may write too, and files that somebody else has made.
 
-What is written is made new, for its owner alone, whatever the umask and whatever is there: it has a
-name that nobody can know until it takes its place, by rename, in a directory held by its descriptor.
-What is read is a regular file or refused: no pipe is waited for, no device is opened.
+What is written is made new, for its owner alone, whatever the umask and whatever is there: it has
+a name that nobody can know until it takes its place, by rename, in a directory held by its
+descriptor.  What is read is a regular file or refused: no pipe is waited for, no device is opened.
 
 Standard library only; importable from every layer.  For any thread.
 """
@@ -39,7 +39,7 @@ def _words(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-# ---- writing --------------------------------------------------------------------------------------
+# ---- writing -------------------------------------------------------------------------------------
 
 
 class Directory:
@@ -189,7 +189,7 @@ def make_directory(path: Path) -> None:
             raise UsageError(f"{place} cannot be made", _words(error)) from None
 
 
-# ---- what nobody else can have written --------------------------------------------------------------
+# ---- what nobody else can have written -----------------------------------------------------------
 
 
 def _ours(info: os.stat_result) -> bool:
@@ -272,7 +272,7 @@ class TrustedDirectory(Directory):
             os.close(descriptor)
 
 
-# ---- reading what anybody may have written ------------------------------------------------------------
+# ---- reading what anybody may have written -------------------------------------------------------
 
 
 def open_regular(path: Path, below: Optional[Path] = None) -> BufferedIOBase:

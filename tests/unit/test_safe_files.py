@@ -51,7 +51,7 @@ def umask(value: int) -> Iterator[None]:
         os.umask(before)
 
 
-# ---- every command that writes --------------------------------------------------------------------
+# ---- every command that writes -------------------------------------------------------------------
 
 
 def run(writer: str, tmp_path: Path, *words: str) -> tuple[int, str]:
@@ -199,7 +199,7 @@ def test_directories_are_the_owners_alone_whatever_the_umask(tmp_path: Path) -> 
             make_directory(wrong)
 
 
-# ---- a file on its way ----------------------------------------------------------------------------
+# ---- a file on its way ---------------------------------------------------------------------------
 
 
 def test_a_file_is_nowhere_until_it_takes_its_place(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
         assert (tmp_path / f"{value}").stat().st_mode & 0o777 == 0o600
 
 
-# ---- a place that is trusted ------------------------------------------------------------------------
+# ---- a place that is trusted ---------------------------------------------------------------------
 
 
 def of_another(path: Path) -> None:
@@ -360,7 +360,7 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
     assert descriptors() == before
 
 
-# ---- reading ----------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:

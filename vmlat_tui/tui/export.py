@@ -34,9 +34,8 @@ def write(base: Path, title: str, facts: Mapping[str, str], sheets: Sequence[She
     made = {".txt": text, ".md": markdown, ".json": as_json}
     safe_files.make_directory(base.parent)
     for path in paths:
-        safe_files.write(
-            path, made[path.suffix](title, facts, sheets).encode(errors="backslashreplace")
-        )
+        content = made[path.suffix](title, facts, sheets)
+        safe_files.write(path, content.encode(errors="backslashreplace"))
     return paths
 
 
