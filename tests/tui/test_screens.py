@@ -512,7 +512,7 @@ def test_an_export_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
         await press(pilot, "enter")
         return screen_text(app)
 
-    assert "cannot be written" in drive(recorded(), act)
+    assert "cannot be made" in drive(recorded(), act)
 
 
 def test_a_session_is_recorded_and_replayed_from_within(tmp_path: Path) -> None:

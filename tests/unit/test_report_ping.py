@@ -575,5 +575,5 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_started() -> N
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(
-        "vmlat: /proc/vmlat-capture cannot be written: .*; choose another place\n", done.stderr
+        "vmlat: /proc/vmlat-capture cannot be made: .*; choose another place\n", done.stderr
     )

@@ -34,6 +34,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import commands, frames
 from vmlat_tui.model.commands import Command, Refused
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.probes import cache
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -187,8 +188,7 @@ class Agent:
             }
         )
         if measurement:
-            self._tell_missing()
-            measurement.start()
+            self._begin(measurement)
 
     def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
         missing = lacking()
@@ -231,8 +231,14 @@ class Agent:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._begin(measurement)
+
+    def _begin(self, measurement: Union[Measurement, GuestMeasurement]) -> None:
         self._tell_missing()
         measurement.start()
+        problem = cache.take_problem()
+        if problem is not None:
+            self._send({"type": "notice", "text": problem})
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""

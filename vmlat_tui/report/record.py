@@ -14,12 +14,13 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
-from vmlat_tui.report.place import check_place, part_of
+from vmlat_tui.report.place import check_place
 from vmlat_tui.report.request import limits
 from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.selection import Selection
 from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
+from vmlat_tui.safe_files import new_file
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
@@ -56,6 +57,7 @@ class Request:
 
     host: Host
     path: Path
+    force: bool
     packets: Selection
     threshold_ns: int
     max_rate: int
@@ -71,6 +73,7 @@ def parse(args: argparse.Namespace) -> Request:
     return Request(
         hosts.chosen(args),
         path,
+        args.force,
         packets,
         threshold_ns,
         max_rate,
@@ -95,19 +98,17 @@ class _Recorder(Run):
 
     def run(self) -> None:
         request = self._request
-        with AgentProcess(request.host) as agent:
+        with new_file(request.path) as made, AgentProcess(request.host) as agent:
             tee = Tee(agent)
-            part = part_of(request.path)
-            tee.record(part, overwrite=True)
+            tee.record(request.path, made.file)
             try:
                 self._start(tee)
-                tee.path = part.replace(request.path)
+                made.take_place(request.force)
                 self.watch(tee)
                 self.finish(tee)
             finally:
                 self._end_line()
                 tee.stop()
-                part.unlink(missing_ok=True)
                 if self._begin_s is not None:
                     self._say(self._summary())
 

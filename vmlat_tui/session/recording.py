@@ -8,12 +8,13 @@ recording there; a recording of an older schema is migrated while it is read.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import Any, Optional
 
+from vmlat_tui import safe_files
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
@@ -25,16 +26,9 @@ _STATE = ("hello", "topology", "measuring", "links", "vitals", "stats")
 _MEASURED = ("measuring", "links", "stats")
 #: These come once a second: what a crash may lose is never more than that.
 READINGS = frozenset({"vitals", "stats"})
+#: So much memory the values of one frame may take, about: those of a host of 255 vNICs do.
+_HEAVIEST = 64 << 20
 CUT_OFF = "the recording is cut off here: what followed is lost"
-
-
-def _open(path: Path, mode: str) -> IO[bytes]:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, mode)  # type: ignore[return-value]
-        return open(path, mode)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be opened", error.strerror or str(error)) from None
 
 
 class NoRecording(frames.FrameError):
@@ -60,21 +54,22 @@ class Tee:
         """Owns ``source``."""
         self._source = source
         self._state: dict[str, Frame] = {}
-        self._file: Optional[IO[bytes]] = None
+        self._file: Optional[BufferedIOBase] = None
         self._failure: Optional[RecordingFailed] = None
         #: Where it writes now.
         self.path: Optional[Path] = None
 
-    def record(self, path: Path, overwrite: bool = False) -> None:
-        """Begin to write; raises :class:`UsageError` if the file cannot be made."""
+    def record(self, path: Path, file: Optional[BufferedIOBase] = None) -> None:
+        """Begin to write: to a new file there, or to ``file``, which will be there.
+
+        It is the owner's alone, as it holds addresses and names of VMs.  Raises
+        :class:`UsageError` if it cannot be made.
+        """
         self.stop()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be made", error.strerror or str(error)) from None
-        self._file = _open(path, "wb" if overwrite else "xb")
-        # A recording holds addresses and names of VMs: for its owner only.
-        path.chmod(0o600)
+        if file is None:
+            safe_files.make_directory(path.parent)
+            file = safe_files.create(path)
+        self._file = safe_files.packed(file, path, "wb")
         self.path = path
         for kind in _STATE:
             if kind in self._state:
@@ -149,11 +144,27 @@ class _Cut(Exception):
     """The file ends in the middle of a line, or of what was compressed."""
 
 
+def _weight(line: bytes) -> int:
+    """About what the values of a line take in memory, in bytes; of a long one 30 times its length.
+
+    A dictionary of one field has 232, an empty list 56; each is in a list that has 8 for it.
+    """
+    return 360 * line.count(b"{") + 64 * line.count(b"[") + 40 * line.count(b",")
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     """Whole lines; raises :class:`_Cut` after the last one of a file that is cut off."""
-    with _open(path, "rb") as file:
+    with safe_files.open_regular(path) as file:
         try:
-            for line in file:
+            while True:
+                line = file.readline(frames.MAX_LINE + 1)
+                if not line:
+                    return
+                if len(line) > frames.MAX_LINE or _weight(line) > _HEAVIEST:
+                    raise NoRecording(
+                        f"{path.name} is no recording of vmlat",
+                        f"a line without end: {line[:60]!r}",
+                    )
                 if not line.endswith(b"\n"):
                     raise _Cut
                 yield line

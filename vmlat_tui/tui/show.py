@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union
 
+from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.source import Source
@@ -68,10 +69,10 @@ def _kept(fault: str, directory: Path) -> tuple[str, str]:
     """Cause and remedy of a defect; its traceback goes into a file."""
     path = directory.parent / "defect.txt"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(fault, encoding="utf-8")
+        safe_files.make_directory(path.parent)
+        safe_files.write(path, fault.encode(errors="backslashreplace"))
         remedy = f"report it with {path}"
-    except OSError:
+    except VmlatError:
         remedy = "report it"
     return fault.strip().splitlines()[-1], remedy
 
