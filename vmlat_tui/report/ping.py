@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -114,8 +113,6 @@ def _opened(output: Path) -> TextIO:
 def _watch(request: Request, file: Optional[TextIO]) -> int:
     printer = _Printer(request, file)
     conductor = Conductor(request, printer)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, conductor.interrupt)
     conductor.run()
     printer.begin()
     found = Decomposition(request.name, conductor.collection)
