@@ -20,6 +20,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.report.words import clean
+from vmlat_tui.session import window
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.sample import LegKey
@@ -254,6 +255,11 @@ class VmlatApp(App[None]):
         """A short message; never markup."""
         text = ascii_only(text) if self._ascii else text
         self.notify(text, severity=cast(Any, severity), markup=False, timeout=6)
+
+    @property
+    def span_words(self) -> str:
+        """What the figures are of, for a title."""
+        return window.words(self.place, self.span, self.mark_ns)
 
     def next_span(self) -> None:
         """The next span; that of the mark only if there is one."""
