@@ -127,6 +127,29 @@ def test_spans_reach_as_far_back_as_they_say() -> None:
     }  # fmt: skip
 
 
+def test_a_span_that_nobody_read_in_says_so_and_how_long_it_is() -> None:
+    stream = Stream(("web-1",), flows=1)
+    history = fed(stream, 20)
+
+    def words(*more: Frame) -> dict[Span, str]:
+        for frame in more:
+            history.take(frame)
+        return {span: window.words(here(history), span, stream.t_ns) for span in Span}
+
+    assert set(words().values()) == {"last 10 s", "last 60 s", "since mark", "since start"}
+    stream.tick += 60  # a minute in which the agent is stopped
+    after = words(stream.stats(), stream.stats(), stream.stats())
+    assert after[Span.RECENT] == "last 63 s, no reading for 61 s"
+    assert after[Span.MINUTE] == "last 63 s, no reading for 61 s"
+    assert after[Span.START] == "since start, no reading for 61 s"
+    assert after[Span.MARK] == "since mark", "the mark is behind it"
+    later = words(*(stream.stats() for _ in range(9)))
+    assert later[Span.RECENT] == "last 10 s" and "no reading" in later[Span.MINUTE]
+    assert [m.stats.seconds for m in here(history).moments if m.stats and m.stats.seconds > 2] == [
+        pytest.approx(61)
+    ], "rates are of the time that it was"
+
+
 def test_figures_over_many_moments_are_those_of_every_single_one() -> None:
     history = History()
     stream = Stream(host.NAMES[:1])

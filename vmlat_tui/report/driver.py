@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from vmlat_tui.report.request import Request
 from vmlat_tui.report.run import START_LIMIT_S, Run, watching
 from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
 #: How long packets wait until it is known which VMs there are.
@@ -94,10 +94,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Measure until told to stop; Ctrl-C ends it with the statistics."""
-        driver = Driver(self, request.parse(args))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, driver.interrupt)
-        return driver.run()
+        return Driver(self, request.parse(args)).run()
 
 
 class Driver(Run):
@@ -127,9 +124,10 @@ class Driver(Run):
         with AgentProcess(self._request.host) as agent:
             self._begin(*self._start(agent))
             try:
-                self._look(agent)
-                self.watch(agent)
-                self.finish(agent)
+                with ENDING.orderly():
+                    self._look(agent)
+                    self.watch(agent)
+                    self.finish(agent)
             except AgentDied as death:
                 self._release()
                 self._summary(str(death))
@@ -197,7 +195,7 @@ class Driver(Run):
     def _look(self, agent: AgentProcess) -> None:
         """Let packets wait until it is known whose they are."""
         deadline = time.monotonic() + _LOOK_S
-        while self._held is not None and not self._stop and time.monotonic() < deadline:
+        while self._held is not None and not ENDING.asked and time.monotonic() < deadline:
             self.step(agent)
         self._release()
 

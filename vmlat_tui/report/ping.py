@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import time
 from typing import Optional
@@ -101,8 +100,6 @@ class _Printer(Audience):
 def _watch(request: Request, file: Optional[NewFile]) -> int:
     printer = _Printer(request, file)
     conductor = Conductor(request, printer)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, conductor.interrupt)
     conductor.run()
     printer.begin()
     found = Decomposition(request.name, conductor.collection)

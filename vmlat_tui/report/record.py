@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.safe_files import new_file
 from vmlat_tui.session import hosts
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.recording import Tee
@@ -104,8 +104,9 @@ class _Recorder(Run):
             try:
                 self._start(tee)
                 made.take_place(request.force)
-                self.watch(tee)
-                self.finish(tee)
+                with ENDING.orderly():
+                    self.watch(tee)
+                    self.finish(tee)
             finally:
                 self._end_line()
                 tee.stop()
@@ -131,8 +132,6 @@ class _Recorder(Run):
         self._progress("attaching the probes")
         while self._begin_s is None:
             self.step(tee)
-            if self._stop:
-                raise VmlatError("nothing was recorded", "stopped before the probes were in place")
             if time.monotonic() > deadline:
                 raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
 
@@ -150,7 +149,7 @@ class _Recorder(Run):
             self._taps = tuple(str(v["name"]) for v in frame["vm_interfaces"])
         elif kind == "stats":
             self._stats, self._end_s = frame, time.monotonic()
-            if not self._stop and not frame["final"]:
+            if not ENDING.asked and not frame["final"]:
                 self._progress(self._figures())
         elif kind == "notice":
             self._say(clean(str(frame["text"])))
@@ -195,8 +194,5 @@ class _Recorder(Run):
 
 def run(args: argparse.Namespace) -> int:
     """Record until told to stop; the file is complete then."""
-    recorder = _Recorder(parse(args))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, recorder.interrupt)
-    recorder.run()
+    _Recorder(parse(args)).run()
     return 0

@@ -25,8 +25,8 @@ TICK_S = 0.5
 _POLL_S = 0.05
 #: These change what the user can do: they are shown at once.
 _URGENT = frozenset({"hello", "topology", "measuring", "released", "error", "lost"})
-#: How long leaving may take; the agent has its own, longer patience with itself.
-_JOIN_S = 12.0
+#: How long leaving may take: an agent that hangs is waited for, at its end and at ours.
+_JOIN_S = 4.0
 
 _Order = Callable[[Tee], None]
 
@@ -47,9 +47,13 @@ class Feed:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the source and the thread; returns when both are gone."""
+    def end(self) -> None:
+        """Begin to end the source and the thread."""
         self._end.set()
+
+    def close(self) -> None:
+        """End both; returns when they are gone."""
+        self.end()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 

@@ -38,6 +38,8 @@ _SECONDS = {Span.RECENT: 10, Span.MINUTE: 60}
 TREND = 40
 #: Moments that are added up once and for all.
 _POOLED = 16
+#: Readings come once or twice a second: a longer silence is said.
+_SILENCE_S = 3.0
 _Part = Union[Samples, Pool]
 
 
@@ -101,6 +103,20 @@ def stretch(place: Place, span: Span, mark_ns: Optional[int] = None) -> Moments:
     else:
         since = now.t_ns - _SECONDS[span] * 1_000_000_000
     return tuple(_backwards(place, since))[::-1]
+
+
+def words(place: Place, span: Span, mark_ns: Optional[int] = None) -> str:
+    """The span for a title, as long as it really is.
+
+    An agent or a reader that was stopped (or starved) leaves one reading for all that time, which
+    no span can take in only a part of.
+    """
+    intervals_s = [m.stats.seconds for m in stretch(place, span, mark_ns) if m.stats]
+    silent_s = sum(seconds for seconds in intervals_s if seconds > _SILENCE_S)
+    if not silent_s:
+        return span.words
+    reach = f"last {sum(intervals_s):.0f} s" if span in _SECONDS else span.words
+    return f"{reach}, no reading for {silent_s:.0f} s"
 
 
 def _backwards(place: Place, since_ns: int) -> Iterator[Snapshot]:

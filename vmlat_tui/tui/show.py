@@ -13,6 +13,7 @@ from typing import Any, Union
 
 from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.source import Source
 
@@ -50,7 +51,13 @@ def show(
     gc.enable()
     gc.set_threshold(100_000, 20, 100)
     sys.setswitchinterval(0.001)
-    app.run()
+    try:
+        app.run()
+    finally:
+        ENDING.begin()
+        # Textual's loop has taken the signals, and let go of them.
+        with ENDING.watching(), ENDING.held():
+            app.close()
     if app.fault is not None:
         raise VmlatError("the screens ended by a defect of vmlat", *_kept(app.fault, app.directory))
     return app.return_code or 0
