@@ -204,9 +204,9 @@ class Agent:
         return self._measurement
 
     def _tell_missing(self) -> None:
-        """Say that a measurement sees less, if it does."""
+        """Say that a measurement on this host sees less than it could, if it does."""
         missing = self._privileges.missing
-        if missing:
+        if missing and isinstance(self._measurement, Measurement):
             text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
             self._send({"type": "notice", "text": text})
 
