@@ -24,6 +24,7 @@ from vmlat_tui import __version__
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
+from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
 from vmlat_tui.agent.privileges import Privileges, drop
 from vmlat_tui.agent.watchman import Watchman
@@ -93,7 +94,7 @@ class Agent:
     # ---- frames and commands ----------------------------------------------------------------
 
     def _send(self, frame: Frame) -> None:
-        data = frames.encode(frame)
+        data = line_of(frame)
         while data:
             data = data[os.write(self._output, data) :]
 

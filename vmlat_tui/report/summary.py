@@ -159,6 +159,7 @@ _REMARKS = {
     "lost": "packets were not printed: the event buffer was full",
     "fragments": "later fragments were seen; only first fragments are measured",
     "disorder": "steps carried an earlier time than the step before and were left out of the legs",
+    "rows_left_out": "rows of flows, threads or legs had no room in one report of the agent",
     "unlisted": "legs had no room in the leg table",
     "unplaced": "values are in no distribution: the agent was kept from reading for too long",
     "flows_evicted": "flows were forgotten to make room for others",

@@ -212,7 +212,7 @@ def _rises(before: Mapping[_Key, int], after: Mapping[_Key, int]) -> dict[_Key, 
 #: Counters of what found a table full.
 LEFT_OUT = (
     *("unlisted", "unplaced", "flows_full", "drops_full", "threads_full"),
-    *("vcpus_left_out", "vnics_left_out"),
+    *("vcpus_left_out", "vnics_left_out", "rows_left_out"),
 )
 
 
