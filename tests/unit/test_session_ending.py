@@ -22,12 +22,13 @@ from vmlat_tui.session.ending import Ending, Interrupted
 #: Two seconds for the user, the rest for a machine that runs several at once.
 SOON_S = 2.0 + 1.0
 WAYS = ("silent", "frozen", "goes on", "floods")
-#: Any frame is an answer to ``describe``, and a wrong one ends it.
+#: Any frame is an answer to ``describe``, and a wrong one ends it; ``trace`` stands for its kind.
+FEWER = {"doctor": WAYS[:2], "icmp": WAYS[1:2], "irq": WAYS[2:3], "kick": WAYS[3:]}
 CASES = [
     (command, how)
     for command in COMMANDS
-    for how in WAYS
-    if command != "screens" and (command != "doctor" or how in ("silent", "frozen"))
+    for how in FEWER.get(command, WAYS)
+    if command != "screens"
 ]
 _AT_ONCE = 12
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

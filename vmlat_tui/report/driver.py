@@ -29,6 +29,8 @@ from vmlat_tui.session.process import AgentDied, AgentProcess
 _LOOK_S = 6.0
 #: So many flows are remembered, and so many packets may wait for that.
 _MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
+#: So many vNICs are told apart in single packets; those of all others are of this one.
+_MOST_VNICS, OTHERS = 10_000, "others"
 
 
 class View:
@@ -111,6 +113,7 @@ class Driver(Run):
         self._offset_ns = 0
         self._latest: Optional[Frame] = None
         self._flows: dict[tuple[str, str, Flow], dict[str, Any]] = {}
+        self._vnics: set[Optional[str]] = set()
         self._begin_ns = 0
         self._present: Optional[dict[str, int]] = None
         self._measuring: Optional[Frame] = None
@@ -233,6 +236,7 @@ class Driver(Run):
         """Print it, keep it, or say it."""
         kind = frame["type"]
         if kind in ("packet", "drop"):
+            frame = self._of_known(frame)
             if self._held is not None:
                 self._held.append(frame)
                 if len(self._held) >= _MOST_HELD:
@@ -258,6 +262,13 @@ class Driver(Run):
             say(clean(frame["text"]))
         elif kind == "error":
             raise error_of(frame)
+
+    def _of_known(self, frame: Frame) -> Frame:
+        vnic = frame["vm_interface"]
+        if vnic in self._vnics or len(self._vnics) < _MOST_VNICS:
+            self._vnics.add(vnic)
+            return frame
+        return {**frame, "vm_interface": OTHERS}
 
     def _show(self, frame: Frame) -> None:
         if self._request.stats_only and not self._command.pings:

@@ -53,7 +53,8 @@ class Tee:
     def __init__(self, source: Source) -> None:
         """Owns ``source``."""
         self._source = source
-        self._state: dict[str, Frame] = {}
+        #: As lines: objects take ten times the memory.
+        self._state: dict[str, bytes] = {}
         self._file: Optional[BufferedIOBase] = None
         self._failure: Optional[RecordingFailed] = None
         #: Where it writes now.
@@ -73,7 +74,7 @@ class Tee:
         self.path = path
         for kind in _STATE:
             if kind in self._state:
-                self._write(self._state[kind])
+                self._write(kind, self._state[kind])
 
     def stop(self) -> None:
         """End the recording, if there is one; raises :class:`RecordingFailed`."""
@@ -85,12 +86,12 @@ class Tee:
             except OSError as error:
                 raise RecordingFailed(path, error) from None
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, kind: str, line: bytes) -> None:
         if self._file is None or self.path is None:
             return
         try:
-            self._file.write(frames.encode(frame))
-            if frame["type"] in READINGS:
+            self._file.write(line)
+            if kind in READINGS:
                 self._file.flush()
         except OSError as error:
             self._failure = RecordingFailed(self.path, error)
@@ -113,14 +114,16 @@ class Tee:
             raise failure
         frame = self._source.next(timeout_s)
         if frame is not None:
-            if frame["type"] == "hello":
+            kind = frame["type"]
+            line = frames.encode(frame) if kind in _STATE or self._file is not None else b""
+            if kind == "hello":
                 self._state.clear()  # another agent, which has not said the rest yet
-            if frame["type"] in _STATE:
-                self._state[frame["type"]] = frame
-            elif frame["type"] == "released":
-                for kind in _MEASURED:
-                    self._state.pop(kind, None)
-            self._write(frame)
+            if kind in _STATE:
+                self._state[kind] = line
+            elif kind == "released":
+                for measured in _MEASURED:
+                    self._state.pop(measured, None)
+            self._write(kind, line)
         return frame
 
     def close(self) -> None:

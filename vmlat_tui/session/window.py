@@ -12,7 +12,6 @@ from typing import Optional, Union
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg, sort_key
 from vmlat_tui.model.points import Direction, step
-from vmlat_tui.session.history import DEPTH
 from vmlat_tui.session.sample import LegKey, Pool, Samples, median_ns, merged
 from vmlat_tui.session.snapshot import Moments, Place, Snapshot
 
@@ -149,13 +148,8 @@ def _parts(moments: Iterable[Snapshot]) -> list[_Part]:
     parts: list[_Part] = []
     for _, group in itertools.groupby(moments, lambda moment: moment.number // _POOLED):
         intervals = tuple(moment.stats.samples for moment in group if moment.stats)
-        parts += [_pool(intervals)] if len(intervals) == _POOLED else intervals
+        parts += [Pool(intervals)] if len(intervals) == _POOLED else intervals
     return parts
-
-
-@functools.lru_cache(DEPTH // _POOLED + 1)
-def _pool(intervals: tuple[Samples, ...]) -> Pool:
-    return Pool(intervals)
 
 
 def _since_start(place: Place, key: LegKey) -> Histogram:
@@ -198,7 +192,7 @@ def _latest(place: Place, count: int) -> list[Snapshot]:
     return list(itertools.islice(_backwards(place, 0), count))[::-1]
 
 
-@functools.lru_cache(256)
+@functools.lru_cache(64)
 def _legs_of(seen: frozenset[LegKey], vnic: str, direction: Direction) -> tuple[Leg, ...]:
     """The total, then the legs in path order.  ``seen`` is the same object until there are more."""
     found = (leg_of(leg_id) for name, leg_id in seen if name == vnic)

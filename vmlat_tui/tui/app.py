@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -47,6 +48,9 @@ from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.screens.sessions import SessionsScreen
 from vmlat_tui.tui.screens.thread import ThreadScreen
 from vmlat_tui.tui.table import Table
+
+#: Between two messages of the host.
+_PAUSE_S = 0.5
 
 
 class SnapshotTaken(Message):
@@ -133,6 +137,7 @@ class VmlatApp(App[None]):
         self.mark_ns: Optional[int] = None
         self.control = Control(self)
         self._refusals = 0
+        self._quiet_until_s: dict[str, float] = {}
         self._painter: Optional[Painter] = None
         ScrollBar.renderer = AsciiScrollBar if ascii else ScrollBarRender
         for theme in (DARK, LIGHT):
@@ -187,7 +192,7 @@ class VmlatApp(App[None]):
         def arrived(moments: Moments) -> None:
             self.post_message(SnapshotTaken(number, moments))
 
-        return Feed(connect, arrived)
+        return Feed(connect, arrived, at_once=self.player is not None)
 
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """Show it, unless the figures are frozen, or another feed has taken over."""
@@ -206,13 +211,20 @@ class VmlatApp(App[None]):
             and now.notices
             and now.notices != before.notices
         ):
-            self.tell(clean(now.notices[-1]))
+            self._pass_on(clean(now.notices[-1]))
         refusal = now.refusal
         if refusal is not None and refusal.number > self._refusals:
             self._refusals = refusal.number
             self.control.refused()
-            self.tell(clean(str(refusal.error)), "warning")
+            self._pass_on(clean(str(refusal.error)), "warning")
         self.refill()
+
+    def _pass_on(self, text: str, severity: str = "information") -> None:
+        """Tell what the host says, unless it talks without end: each message stays for a while."""
+        now = time.monotonic()
+        if now >= self._quiet_until_s.get(severity, 0.0):
+            self._quiet_until_s[severity] = now + _PAUSE_S
+            self.tell(text, severity)
 
     @property
     def painter(self) -> Painter:
