@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
+from vmlat_tui.discover.emulators import Emulators
 from vmlat_tui.discover.links import (
     Link,
     Selection,
@@ -61,6 +62,8 @@ class Measurement:
         self._shown: Optional[tuple[object, ...]] = None
         self._vcpus_due = 0.0
         self._left_out: list[str] = []
+        self._emulators = Emulators()
+        self._told: tuple[str, ...] = ()
         self._engine: Optional[PathEngine] = None
         self._settings = _settings(command, Settings())
         self._set_interfaces(command)
@@ -231,8 +234,14 @@ class Measurement:
         """Tell the probes which threads run the vCPUs of the watched VMs."""
         self._vcpus_due = time.monotonic() + _VCPUS_S
         vnets = self._encoder.vnets
-        found = read_vcpus(vnets)
-        self.engine.set_vcpus({slot: found[n] for slot, n in enumerate(vnets) if n in found})
+        found = read_vcpus(vnets, self._emulators)
+        self.engine.set_vcpus(
+            {slot: found.threads[n] for slot, n in enumerate(vnets) if n in found.threads}
+        )
+        for text in found.notes:
+            if text not in self._told:
+                self._send({"type": "notice", "text": text})
+        self._told = found.notes
 
     # ---- what was measured --------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ millisecond per hundred interfaces.  Safe from any thread.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import read
+from vmlat_tui.discover.files import number, read
 from vmlat_tui.errors import UsageError, listed
 
 SYSFS = Path("/sys/class/net")
@@ -41,10 +42,11 @@ class Link:
 
 def read_link(directory: Path) -> Optional[Link]:
     """One interface; None if it vanished meanwhile or is no interface."""
-    index = read(directory / "ifindex")
-    if not index.isdigit():
+    index = number(directory / "ifindex")
+    if index is None:
         return None
-    flags = int(read(directory / "tun_flags") or "0", 16)
+    words = read(directory / "tun_flags")
+    flags = int(words, 16) if re.fullmatch("(0x)?[0-9a-f]{1,8}", words) else 0
     master = directory / "master"
     try:
         lowers = tuple(sorted(p.name[len("lower_") :] for p in directory.glob("lower_*")))
@@ -54,7 +56,7 @@ def read_link(directory: Path) -> Optional[Link]:
     bridge = (directory / "bridge").is_dir()
     return Link(
         directory.name,
-        int(index),
+        index,
         bool(flags & _IFF_TAP),
         bool(flags & _IFF_NAPI),
         bridge,
