@@ -18,7 +18,7 @@ from vmlat_tui.model.hooks import (
     hooks_of,
     joins_of,
 )
-from vmlat_tui.probes import ladder, syscalls, tracefs
+from vmlat_tui.probes import ladder, opener, syscalls, tracefs
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
@@ -123,7 +123,7 @@ class Attached:
             descriptor = load(hook.program, syscalls.PROG_TYPE_RAW_TRACEPOINT)
         try:
             if kind == _KPROBE:
-                link = syscalls.open_kprobe(hook.symbol, descriptor)
+                link = opener.attach_kprobe(hook.symbol, descriptor)
             else:
                 link = syscalls.open_raw_tracepoint(name, descriptor)
         except OSError:
