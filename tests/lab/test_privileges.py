@@ -168,8 +168,10 @@ class Seen:
             if not points or point["point"] in points
         ]
 
-    def without_hook(self) -> set[str]:
-        return {p["point"] for p in self.hello.get("points", ()) if not p["hooks"]}
+    def without_hook(self) -> dict[str, str]:
+        """Points, and why they have none."""
+        points = self.hello.get("points", ())
+        return {p["point"]: p["reason"] for p in points if not p["hooks"]}
 
     def states(self) -> dict[str, str]:
         return {row["name"]: row["state"] for row in self.hello.get("capabilities", ())}
@@ -293,9 +295,10 @@ def line(row: Row, seen: Seen, baseline: Seen) -> str:
     hooks = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     rung = "not measured" if row.foreign else f"{seen.hello['rung']}: {hooks}"
     lost = sorted(row.looks_for - seen.parts())
-    points = sorted(seen.without_hook() - baseline.without_hook())
+    points = sorted(set(seen.without_hook()) - set(baseline.without_hook()))
     if points:
-        lost.append(f"{len(points)} points ({', '.join(points)})")
+        reason = seen.without_hook()[points[0]]
+        lost.append(f"{len(points)} points ({', '.join(points)}; {reason})")
     missing = ", ".join(name for name, state in seen.states().items() if state == "missing")
     said = f"missing: {missing}" if missing else "nothing is missing"
     return f"| {row.title} | {rung} | {', '.join(lost) or 'nothing'} | {said} | {seen.status} |"
@@ -321,7 +324,8 @@ def test_what_is_lost_without_each_capability_is_what_vmlat_says(
         list(two.map(watch, [row for row in ROWS if row.only is not None]))
         with foreign_switch():
             list(two.map(watch, FOREIGN))
-    print(f"\n### Linux {os.uname().release}\n")
+    paranoid = Path("/proc/sys/kernel/perf_event_paranoid").read_text().strip()
+    print(f"\n### Linux {os.uname().release}, perf_event_paranoid {paranoid}\n")
     print("| taken away | rung and hooks | lost | what doctor says | exit status |")
     print("|---|---|---|---|---|")
     rows = {row: seen[row] for row in (*ROWS, *FOREIGN)}

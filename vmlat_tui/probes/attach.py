@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.capabilities import SYS_ADMIN
 from vmlat_tui.model.hooks import (
     ENDINGS,
     EXTRAS,
@@ -94,6 +96,8 @@ class Attached:
         except OSError as error:
             if error.errno == 2 and hook.full:
                 return ladder.why_missing(hook)
+            if error.errno == errno.EACCES and hook.kind == FUNCTION:
+                return f"{hook.symbol}: kprobes need {SYS_ADMIN.name} on this kernel"
             return f"{hook.symbol}: {error.strerror}"
         return ""
 
