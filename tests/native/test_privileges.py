@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from vmlat_tui.model.capabilities import (
     DAC_READ_SEARCH,
     NET_ADMIN,
     PERFMON,
+    SYS_ADMIN,
     SYS_PTRACE,
     SYSLOG,
     Capability,
@@ -222,6 +224,49 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
         assert own["CapPrm"] == own["CapEff"] == own["CapBnd"] == mask(KEPT)
         assert own["CapInh"] == own["CapAmb"] == mask((BPF,))
         assert own["NoNewPrivs"] == "1" and own["Seccomp"] == "2"
+
+
+def test_what_needs_more_is_done_by_a_process_that_ends_with_the_agent() -> None:
+    agent = AgentProcess()
+    agent.send("configure", measure=False)
+    assert agent.next(_LIMIT_S)
+    (opener,) = children(agent.pid)
+    assert wait_until(lambda: status(opener)["Seccomp"] == "2")
+    own = status(opener)
+    assert own["CapPrm"] == own["CapEff"] == own["CapBnd"] == mask((SYS_ADMIN,))
+    assert own["CapInh"] == own["CapAmb"] == mask(()) and own["NoNewPrivs"] == "1"
+    held = {os.readlink(path) for path in Path(f"/proc/{opener}/fd").iterdir()}
+    assert {name.partition(":")[0] for name in held} == {"/dev/null", "socket"}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(opener, number)
+    assert children(agent.pid) == [opener], "a terminal's signals are not for it"
+    os.kill(agent.pid, signal.SIGKILL)
+    assert wait_until(lambda: not Path(f"/proc/{opener}").exists())
+    agent.close()
+
+
+_OPENED = """
+from vmlat_tui.agent.privileges import drop
+from vmlat_tui.probes import opener, syscalls
+drop()
+assert syscalls.open_modules_btf(["vmlinux"]) == {}, "it may not itself"
+found = opener.modules_btf(["none", "vmlinux"])
+(descriptor,) = found.values()
+print(syscalls.read_btf(descriptor)[:2].hex(), opener.modules_btf(["none"]))
+try:
+    opener.attach_kprobe("tun_net_xmit", 0)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_an_agent_gets_what_it_may_not_open_itself() -> None:
+    """This kernel has no kprobes: who asks hears that, and not that it may not."""
+    done = subprocess.run(
+        [sys.executable, "-c", _OPENED], cwd=ROOT, capture_output=True, text=True, timeout=_LIMIT_S
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["9feb {}", "95"]
 
 
 def test_it_drops_before_it_is_told_anything() -> None:

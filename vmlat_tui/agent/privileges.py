@@ -1,7 +1,8 @@
 """What the agent does first of all: it gives up every privilege that it has no further use for.
 
-What only root may do once is done before: opening the BTF of kernel modules, and lifting the limit
-on locked memory.  Nothing of what others can write is read until the rest is gone.
+The limit on locked memory is lifted before, and what needs ``CAP_SYS_ADMIN`` is left to a process
+that does nothing else (:mod:`vmlat_tui.probes.opener`).  Nothing of what others can write is read
+until the rest is gone.
 
 It stays the user that it was.  As root it owns root's files: the sockets of Open vSwitch and
 libvirt, debugfs, tracefs and the cache of compiled programs could not be used by anybody else.
@@ -20,7 +21,7 @@ from typing import Any
 from vmlat_tui.agent import seccomp
 from vmlat_tui.discover.capabilities import HEADER, held, useful
 from vmlat_tui.model.capabilities import BPF, SETPCAP, Capability, State, Use
-from vmlat_tui.probes.fentry import keep_modules
+from vmlat_tui.probes import opener
 from vmlat_tui.probes.syscalls import unlock_memory
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 4, 24, 28
@@ -50,7 +51,9 @@ class Privileges:
         def state(one: Capability) -> State:
             if one in mine:
                 return State.HELD
-            return State.GIVEN_UP if one in self.begun else State.MISSING
+            if one not in self.begun:
+                return State.MISSING
+            return State.APART if one.use is Use.APART else State.GIVEN_UP
 
         return [
             {
@@ -65,20 +68,28 @@ class Privileges:
 
 
 def drop() -> Privileges:
-    """Keep what the agent needs, for good, and leave what it starts the least.
+    """Keep what the agent needs, for good.  For the process's first and only thread.
 
-    That is the compilers, which make maps.  For the process's first and only thread.
+    Raises ``OSError`` where that is impossible.
     """
     begun = Privileges(useful(), held())
-    keep_modules()
     unlock_memory()
-    kept = {one for one in begun.useful if one.use is not Use.START} & begun.begun
-    passed_on = kept & {BPF}
-    _set(kept | ({SETPCAP} & begun.begun), passed_on)
+    parts = {use: {o for o in begun.useful if o.use is use} & begun.begun for use in Use}
+    if parts[Use.APART]:
+        opener.start(lambda: _reduce(parts[Use.APART], set()))
+    # The compilers make maps.
+    _reduce(parts[Use.KEPT], parts[Use.KEPT] & {BPF})
+    return begun
+
+
+def _reduce(kept: set[Capability], passed_on: set[Capability]) -> None:
+    """Keep these, and leave what is started those of them that are ``passed_on``."""
+    locking = {SETPCAP} & held()
+    _set(kept | locking, passed_on)
     _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     for one in passed_on:
         _prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, one.number)
-    if SETPCAP in begun.begun:
+    if locking:
         _bind(kept)
         with contextlib.suppress(OSError):  # others may be locked already
             _prctl(_PR_SET_SECUREBITS, _SECURE)
@@ -89,7 +100,6 @@ def drop() -> Privileges:
     _prctl(_PR_SET_DUMPABLE, 0)
     with contextlib.suppress(OSError):  # a kernel may have no filters; the rest holds all the same
         seccomp.apply()
-    return begun
 
 
 def _prctl(option: int, first: int, second: int = 0) -> None:

@@ -16,6 +16,8 @@ class Use(enum.Enum):
 
     #: Kept as long as the agent runs.
     KEPT = "kept"
+    #: Kept by a process of its own beside the agent (:mod:`vmlat_tui.probes.opener`).
+    APART = "apart"
     #: Used when it starts, and given up before it reads anything.
     START = "start"
 
@@ -24,6 +26,7 @@ class State(enum.Enum):
     """What a running agent has of a capability."""
 
     HELD = "held"
+    APART = "apart"
     GIVEN_UP = "given up"
     MISSING = "missing"
 
@@ -32,8 +35,8 @@ class State(enum.Enum):
 class Capability:
     """One capability.
 
-    ``needed``: nothing can be measured without it, where it is of use.  ``since`` and ``until`` are
-    the kernels that have a use for it, the latter not included.
+    ``needed``: nothing can be measured without it, where it is of use.  ``until`` is the first
+    kernel that has no use for it.
     """
 
     name: str
@@ -42,13 +45,11 @@ class Capability:
     purpose: str
     loss: str
     needed: bool = False
-    since: tuple[int, int] = (0, 0)
     until: Optional[tuple[int, int]] = None
 
     def useful(self, release: str) -> bool:
         """Whether a kernel of this release has a use for it."""
-        version = _version(release)
-        return self.since <= version and (self.until is None or version < self.until)
+        return self.until is None or _version(release) < self.until
 
 
 def _version(release: str) -> tuple[int, int]:
@@ -95,10 +96,9 @@ DAC_OVERRIDE = Capability(
     "bridges and ports of Open vSwitch are not known",
 )  # fmt: skip
 SYS_ADMIN = Capability(
-    "CAP_SYS_ADMIN", 21, Use.START,
-    "opens the BTF of kernel modules, for fentry",
-    "modules have kprobes, which cost more and may miss packets",
-    since=(5, 11),
+    "CAP_SYS_ADMIN", 21, Use.APART,
+    "opens the BTF of modules, for fentry; on Debian and Ubuntu kprobes",
+    "kprobes for fentry in modules; on Debian and Ubuntu no kprobes",
 )  # fmt: skip
 SYS_RESOURCE = Capability(
     "CAP_SYS_RESOURCE", 24, Use.START,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.capabilities import SYS_ADMIN
 from vmlat_tui.model.hooks import (
     ENDINGS,
     EXTRAS,
@@ -18,7 +20,7 @@ from vmlat_tui.model.hooks import (
     hooks_of,
     joins_of,
 )
-from vmlat_tui.probes import ladder, syscalls, tracefs
+from vmlat_tui.probes import ladder, opener, syscalls, tracefs
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
@@ -94,6 +96,8 @@ class Attached:
         except OSError as error:
             if error.errno == 2 and hook.full:
                 return ladder.why_missing(hook)
+            if error.errno == errno.EACCES and hook.kind == FUNCTION:
+                return f"{hook.symbol}: kprobes need {SYS_ADMIN.name} on this kernel"
             return f"{hook.symbol}: {error.strerror}"
         return ""
 
@@ -123,7 +127,7 @@ class Attached:
             descriptor = load(hook.program, syscalls.PROG_TYPE_RAW_TRACEPOINT)
         try:
             if kind == _KPROBE:
-                link = syscalls.open_kprobe(hook.symbol, descriptor)
+                link = opener.attach_kprobe(hook.symbol, descriptor)
             else:
                 link = syscalls.open_raw_tracepoint(name, descriptor)
         except OSError:

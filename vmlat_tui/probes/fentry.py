@@ -15,24 +15,13 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, function_symbols
-from vmlat_tui.probes import syscalls
+from vmlat_tui.probes import opener, syscalls
 from vmlat_tui.probes.btf import Btf, BtfError
-
-#: BTF of the modules that were loaded when it could still be opened: see :func:`keep_modules`.
-_kept: dict[str, int] = {}
 
 #: r0 = 0; exit
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
 _HOOKS = tuple(hook for hook in HOOKS + JOINS if hook.kind == FUNCTION)
 _MODULES = frozenset(hook.module for hook in _HOOKS if hook.module)
-
-
-def keep_modules() -> None:
-    """Open the modules' BTF for good: the capability for that (``CAP_SYS_ADMIN``) will be gone.
-
-    A module that is loaded later has kprobes instead.
-    """
-    _kept.update(syscalls.open_modules_btf(_MODULES))
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Fentry:
     """The functions of the running kernel that take fentry programs; owns the descriptors.
 
     What the kernel accepts is found by trying: a program that does nothing is loaded for each, and
-    one is attached for a moment: the first that can be, for a module may have been loaded anew.
+    one is attached for a moment: the first that can be, for a module may just have been removed.
     """
 
     def __init__(self, kernel: Optional[Btf]) -> None:
@@ -65,9 +54,7 @@ class Fentry:
 
     def _find(self, kernel: Btf) -> dict[str, Target]:
         modules: dict[str, tuple[int, Btf]] = {}
-        opened = syscalls.open_modules_btf(_MODULES)
-        opened = opened or {name: os.dup(descriptor) for name, descriptor in _kept.items()}
-        for name, descriptor in opened.items():
+        for name, descriptor in opener.modules_btf(_MODULES).items():
             self._descriptors.append(descriptor)
             with contextlib.suppress(BtfError, OSError):
                 data = syscalls.read_btf(descriptor)

@@ -11,7 +11,7 @@ import struct
 
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.guest import Point, Sighting
-from vmlat_tui.probes import ladder, layout, offsets, syscalls
+from vmlat_tui.probes import ladder, layout, offsets, opener, syscalls
 from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.ring import Ring
@@ -97,7 +97,7 @@ class GuestEngine:
         for name in _NOTIFY:
             # Without any the last point of a packet is where the driver gets it.
             with contextlib.suppress(OSError):
-                self._descriptors.append(syscalls.open_kprobe(name, notify))
+                self._descriptors.append(opener.attach_kprobe(name, notify))
 
     def _tracepoint(self, name: str) -> None:
         kind = syscalls.PROG_TYPE_RAW_TRACEPOINT
@@ -110,7 +110,7 @@ class GuestEngine:
         self._descriptors.append(self._program.load(program, syscalls.PROG_TYPE_KPROBE))
         for name in names:
             try:
-                self._descriptors.append(syscalls.open_kprobe(name, self._descriptors[-1]))
+                self._descriptors.append(opener.attach_kprobe(name, self._descriptors[-1]))
                 return ""
             except OSError as error:
                 problem = problem or f"{name}: {error.strerror}"

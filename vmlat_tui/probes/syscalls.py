@@ -190,8 +190,8 @@ def kprobe_pmu() -> Optional[int]:
         return None
 
 
-def open_kprobe(function: str, program: int) -> int:
-    """Attach to the entry of a kernel function; the probe lives as long as the descriptor."""
+def open_kprobe(function: str) -> int:
+    """An event at the entry of a kernel function, to be given a program by :func:`enable_event`."""
     pmu = kprobe_pmu()
     if pmu is None:
         raise OSError(95, "this kernel has no kprobes")
@@ -206,12 +206,15 @@ def open_kprobe(function: str, program: int) -> int:
     if descriptor < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{function}: {os.strerror(number)}")
-    for request, value in ((_IOC_SET_BPF, program), (_IOC_ENABLE, 0)):
-        if _libc.ioctl(descriptor, ctypes.c_ulong(request), ctypes.c_ulong(value)) < 0:
-            number = ctypes.get_errno()
-            os.close(descriptor)
-            raise OSError(number, f"{function}: {os.strerror(number)}")
     return descriptor
+
+
+def enable_event(event: int, program: int) -> None:
+    """Have an event run a program, as long as its descriptor is open."""
+    for request, value in ((_IOC_SET_BPF, program), (_IOC_ENABLE, 0)):
+        if _libc.ioctl(event, ctypes.c_ulong(request), ctypes.c_ulong(value)) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
 
 def create_map(kind: int, key_size: int, value_size: int, max_entries: int, flags: int) -> int:
