@@ -14,7 +14,7 @@ root=$(pwd -P)
 python=/usr/bin/python3
 packages="
     python3 python3-venv python3-bpfcc python3-libvirt python3-openvswitch bpftrace bpftool
-    iproute2 iputils-ping ethtool procps kmod tmux
+    iproute2 iputils-ping ethtool procps kmod sudo tmux
     mmdebstrap debian-archive-keyring erofs-utils
     openssh-client
 "
@@ -88,7 +88,7 @@ $package
 # Everything that decides what .venv contains, and where it is (its scripts name the path).
 key() {
     {
-        cat tools/setup.sh requirements-dev.txt
+        cat tools/setup.sh tools/vmlat requirements-dev.txt
         sed '/^\[tool\./,$d' pyproject.toml
         printf '%s\n' "$root"
     } | sha256sum | cut -d ' ' -f 1
@@ -143,7 +143,7 @@ build_environment() {
         die "cannot create .venv: $(reason); log: $log"
     # --ignore-installed: what the distribution happens to have never replaces a locked version.
     logged "pip install" .venv/bin/python -m pip install --retries 3 --ignore-installed --no-deps \
-        -r requirements-dev.txt ||
+        --require-hashes -r requirements-dev.txt ||
         die "pip cannot install the Python packages (network?): $(reason); log: $log"
     logged "pip install vmlat" .venv/bin/python -m pip install --no-deps --no-build-isolation \
         --editable . || die "cannot install vmlat into .venv: $(reason); log: $log"

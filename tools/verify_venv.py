@@ -29,12 +29,12 @@ def normalized(name: str) -> str:
 
 
 def locked(requirements: Path) -> dict[str, str]:
-    """Read ``name==version`` lines; return version by normalized name."""
+    """Read ``name==version`` lines, with digests behind them; return version by normalized name."""
     versions = {}
-    for line in requirements.read_text(encoding="utf-8").splitlines():
-        wanted = line.partition("#")[0].strip()
+    for line in requirements.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        wanted = line.partition("#")[0].split()
         if wanted:
-            name, _, version = wanted.partition("==")
+            name, _, version = wanted[0].partition("==")
             versions[normalized(name)] = version
     return versions
 

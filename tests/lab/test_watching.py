@@ -281,7 +281,7 @@ def test_without_root_it_shows_what_it_can(lab: Lab) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     shown = done.stdout.decode()
-    assert "not root" in shown and "vm-a" in shown
+    assert "without CAP_SYS_PTRACE" in shown and "vm-a" in shown
     assert f"way: {lab.vms['vm-a'].vnet}" in shown
 
 

@@ -135,7 +135,7 @@ def test_it_says_what_could_be_measured_while_it_discovers(watcher: Watcher) -> 
     watcher.agent.send("describe")
     host = watcher.frame("host")
     hooks = {point["point"]: point["hooks"] for point in host["points"]}
-    assert host["root"] and hooks["vnet_rx"] and hooks["phy_xmit"]
+    assert host["measurable"] and hooks["vnet_rx"] and hooks["phy_xmit"]
     watcher.frame("vitals")
 
 

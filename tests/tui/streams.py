@@ -363,7 +363,9 @@ class Stream:
     def refusing(self) -> Iterator[Frame]:
         """An agent that may look but not measure."""
         yield from self.looking()
-        error = UsageError("measuring needs root", "BPF programs and perf events", "run as root")
+        error = UsageError(
+            "measuring needs CAP_BPF and CAP_PERFMON", "user 1000 has none", "run as root"
+        )
         yield {**frames.error_frame(error), "id": 1}
 
 

@@ -16,6 +16,7 @@ from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, 
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
+from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, State
 from vmlat_tui.model.frames import Frame, error_frame
 from vmlat_tui.session.recording import read
 from vmlat_tui.tui import keys
@@ -363,7 +364,7 @@ def test_without_root_it_opens_and_says_what_is_missing() -> None:
         return screen_text(app)
 
     text = drive((), act, source=live(Stream().refusing()), live=True)
-    assert "measuring needs root" in text and "run as root" in text
+    assert "measuring needs CAP_BPF and CAP_PERFMON" in text and "run as root" in text
     assert "vnet2/0" in text, "placement is shown all the same"
 
 
@@ -389,9 +390,10 @@ def test_a_lower_rung_is_said_on_the_trust_line_and_by_the_doctor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "words"), [(True, "the main path can be measured"), (False, "measuring needs root")]
+    ("state", "words"),
+    [(State.HELD, "the main path can be measured"), (State.MISSING, "this agent has no CAP_BPF")],
 )
-def test_the_doctor_asks_the_host_before_anything_is_measured(root: bool, words: str) -> None:
+def test_the_doctor_asks_the_host_before_anything_is_measured(state: State, words: str) -> None:
     stream = Stream()
     source = Frames([stream.hello(), stream.topology()], endless=True)
 
@@ -399,8 +401,10 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(root: bool, words:
         await press(pilot, "d")
         await until(pilot, lambda: {"command": "describe"} in source.sent)
         points = stream.measuring()["points"]
-        host = {"type": "host", "measurable": root, "root": root, "rung": "full", "problem": "",
-                "missing": [], "points": points}  # fmt: skip
+        capability = {"name": BPF.name, "state": state.value, "needed": True,
+                      "purpose": BPF.purpose, "loss": BPF.loss}  # fmt: skip
+        host = {"type": "host", "measurable": state is State.HELD, "rung": "full", "problem": "",
+                "missing": [], "points": points, "capabilities": [capability]}  # fmt: skip
         source.give([host])
         await until(pilot, lambda: app.moments[-1].host is not None)
         await pilot.pause(0.3)
@@ -410,7 +414,34 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(root: bool, words:
     assert words in text and "napi_gro_receive_entry" in text
 
 
+def test_the_doctor_shows_what_the_agent_may_do() -> None:
+    hello = Stream().hello()
+    hello["capabilities"] = [
+        {"name": one.name, "state": state.value, "needed": one.needed, "purpose": one.purpose,
+         "loss": one.loss}
+        for one, state in ((BPF, State.HELD), (SYSLOG, State.MISSING), (SYS_ADMIN, State.GIVEN_UP))
+    ]  # fmt: skip
+    frames = [hello, *list(Stream().whole(2))[1:]]
+    lines = drive(frames, walk(("d",)), size=(160, 40)).splitlines()
+    (held,) = [line for line in lines if "CAP_BPF" in line]
+    assert "held" in held and BPF.purpose in held and "▲" not in held
+    (missing,) = [line for line in lines if "CAP_SYSLOG" in line]
+    assert "▲" in missing and "missing" in missing and SYSLOG.loss in missing
+    assert any("CAP_SYS_ADMIN" in line and "given up" in line for line in lines)
+    small = drive(frames, walk(("d",)), size=SMALL)
+    assert "CAP_SYSLOG" in small and "vnet_rx" in small
+
+
 # ---- the rest ---------------------------------------------------------------------------------
+
+
+def test_what_tables_had_no_room_for_is_on_the_trust_line() -> None:
+    frames = list(Stream().whole(3))
+    assert "left out" not in drive(frames, walk(()))
+    for frame in frames:
+        if frame["type"] == "stats":
+            frame["counters"] = {**frame["counters"], "drops_full": 5, "vnics_left_out": 2}
+    assert "▲ left out 7" in drive(frames, walk(()))
 
 
 @pytest.mark.parametrize("path", ["", "e", "ef", "ee", "c", "d", "s", "?", "epe", "P", "eP"])
@@ -490,7 +521,7 @@ def test_an_export_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
         await press(pilot, "enter")
         return screen_text(app)
 
-    assert "cannot be written" in drive(recorded(), act)
+    assert "cannot be made" in drive(recorded(), act)
 
 
 def test_a_session_is_recorded_and_replayed_from_within(tmp_path: Path) -> None:

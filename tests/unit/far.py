@@ -22,8 +22,10 @@ if said.exists():
     sys.exit(int(status))
 home = {{**os.environ, "TMPDIR": str(state / "tmp"), "HOME": str(state)}}
 home.pop("PYTHONPATH", None)
+# Its programs are where those of a distribution are, and so is its sudo.
+command = sys.argv[-1].replace("PATH=", "PATH=" + str(state / "bin") + ":", 1)
 there = subprocess.Popen(
-    ["sh", "-c", sys.argv[-1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=home
+    ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=home
 )
 
 def cut(number, frame):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import os
 import random
 import time
@@ -266,3 +267,46 @@ def test_hostile_json_is_refused(tmp_path: Path, text: str) -> None:
     collection, source = read(tmp_path)
     assert not collection.quantities
     assert source.troubles or source.notes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + '{"stage_name":' * 50_000,
+        '[{"stage_name":"a"},' + '{"a":[' * 50_000,
+        '[{"stage_name":"a"},' + "{" * 500_000,
+        '[{"stage_name":"a"},' + '{"' * 200_000,
+        '[{"stage_name":"a"},' + '{"a"' * 100_000,
+        '[{"stage_name":"a"},{"x":"' + '\\"' * 200_000,
+    ],
+    ids=lambda text: text[:60],
+)
+def test_no_json_takes_long(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    begin = time.process_time()
+    collection, source = read(tmp_path)
+    assert time.process_time() - begin < 1
+    assert not collection.quantities and source.troubles
+
+
+def test_a_task_s_name_may_hold_braces(tmp_path: Path) -> None:
+    stages: list[dict[str, object]] = [
+        {"stage": n, "stage_name": "s", "queue_key": "q", "comm": 'a{"}]', "delay_ns": 10,
+         "protocol": 1, "icmp_type": 8, "icmp_id": 5, "icmp_seq": 1}
+        for n in range(1, 6)
+    ]  # fmt: skip
+    (tmp_path / "x.json").write_text(json.dumps(stages))
+    collection, source = read(tmp_path)
+    assert collection.all_values("E")[1:] == (1, 30) and not source.troubles
+
+
+def test_an_interval_without_end_is_damage_and_counts_nowhere(tmp_path: Path) -> None:
+    delays = {1: None, 2: 1 << 70, 3: 5, 4: 5, 5: 5}
+    stages = [
+        {"stage": n, "stage_name": "s", "queue_key": "q", "delay_ns": delay, "protocol": 1,
+         "icmp_type": 8}
+        for n, delay in delays.items()
+    ]  # fmt: skip
+    (tmp_path / "x.json").write_text(json.dumps(stages))
+    collection, source = read(tmp_path)
+    assert source.troubles[Trouble.DAMAGED] == 1 and not collection.quantities

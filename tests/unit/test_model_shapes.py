@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 import re
@@ -17,12 +18,14 @@ from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.crossings import Crossing
-from vmlat_tui.model.flows import Echo
+from vmlat_tui.model.filters import of_flow
+from vmlat_tui.model.flows import Echo, Flow
 from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.model.pings import Outcome, Ping, unseen
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
+from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.report import doctor, icmp_summary
 from vmlat_tui.report.chain import IRQ, KICK
@@ -36,11 +39,12 @@ from vmlat_tui.report.words import clean
 from vmlat_tui.session.history import History
 
 HOST: Frame = {
-    "type": "host", "kernel": "6.1", "machine": "x86_64", "root": True, "user": 0, "rung": "full",
+    "type": "host", "kernel": "6.1", "machine": "x86_64", "user": 0, "rung": "full",
     "btf": {"present": True, "problem": ""}, "headers": False, "kprobes": True,
     "ring_buffer": True, "bcc": {"version": "0.26", "problem": ""}, "lockdown": "none",
     "problem": "", "points": [], "missing": [], "measurable": True, "vm_interfaces": ["vnet0"],
-    "uplinks": [],
+    "uplinks": [], "capabilities": [
+        {"name": "CAP_BPF", "state": "held", "needed": True, "purpose": "maps", "loss": "all"}],
 }  # fmt: skip
 
 
@@ -69,6 +73,18 @@ def test_good_frames_come_through_and_one_of_each_type_is_among_them() -> None:
     assert {frame["type"] for frame in every} == frames.TYPES
     for frame in every:
         assert frames.decode(frames.encode(frame)) == frame
+
+
+def test_an_error_of_many_words_is_cut_to_what_a_frame_holds() -> None:
+    error = VmlatError("title", "cause " * 5000, "remedy")
+    frame = frames.decode(frames.encode(frames.error_frame(error)))
+    assert frame["cause"] == ("cause " * 5000)[:8192] and frame["remedy"] == "remedy"
+
+
+def test_a_task_may_have_held_a_processor_for_a_month() -> None:
+    frame = Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()
+    frame["wakeups"][0]["ahead_ns"] = [["x", 30 * 86400 * 10**9]]
+    assert frames.decode(frames.encode(frame)) == frame
 
 
 ODD: tuple[Any, ...] = (
@@ -311,3 +327,139 @@ def test_a_hello_of_another_schema_is_told_by_its_number() -> None:
 def test_an_agent_cannot_choose_an_exit_status_that_means_success() -> None:
     assert frames.error_of({"title": "x", "exit_status": 0}).exit_status == 1
     assert frames.error_of({"title": "x", "exit_status": 2}).exit_status == 2
+
+
+@pytest.mark.parametrize("kind", sorted(frames.TYPES))
+@pytest.mark.parametrize(
+    ("field", "odds"),
+    [
+        ("t_ns", ("x", None, -1, 1.5, True, 1 << 62, [1])),
+        ("stages", (5, [], [None], [{"t_ns": "x"}], {})),
+        ("drop", (3, {}, {"point": "p", "reason": 1, "function": None})),
+        ("points", (True, [{}], [{"point": "p"}])),
+        ("id", ([1], {}, "1", 1.0)),
+        ("bin", (1, [], "\x1b")),
+    ],
+)
+def test_what_readers_ask_any_frame_for_is_looked_at_in_every_frame(
+    kind: str, field: str, odds: tuple[Any, ...]
+) -> None:
+    whole = next(frame for frame in good() if frame["type"] == kind)
+    for odd in odds:
+        with pytest.raises(FrameError, match=f"{field}: |is no number|out of range"):
+            frames.decode(frames.encode({**whole, field: odd}))
+
+
+def rows() -> list[tuple[str, Frame]]:
+    """What has a flow."""
+    found = [("flow", frame) for frame in good() if frame["type"] in ("packet", "drop")]
+    return [*found, *(("flows", frame) for frame in good() if frame["type"] == "stats")]
+
+
+NO_FLOWS: dict[str, tuple[Any, ...]] = {
+    "src": ("1:2:3", "...", "1.2.3", "", "fe80::1%eth0", ":" * 300, 7),
+    "dst": ("10.0.0.256", "1.2.3.4/8", "fd00::9", None),
+    "src_port": (70_000, 1 << 40, -1, "80", True, 1.0),
+    "protocol": ("x/y", "TCP", 6, [], "9999"),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "odd"), [(field, odd) for field, odds in NO_FLOWS.items() for odd in odds]
+)
+def test_a_flow_that_no_packet_can_have_is_refused(field: str, odd: Any) -> None:
+    for where, frame in rows():
+        wrong = copy.deepcopy(frame)
+        flow = wrong["flow"] if where == "flow" else wrong["flows"][0]["flow"]
+        flow[field] = odd
+        with pytest.raises(FrameError, match=f"{field}: |is no address|one IP version"):
+            frames.decode(frames.encode(wrong))
+
+
+def test_every_flow_that_comes_through_can_be_filtered_by() -> None:
+    for src, dst in (("10.0.0.1", "10.0.0.2"), ("fd00::9", "::ffff:1.2.3.4")):
+        for protocol in ("tcp", "icmp", "47"):
+            frame = packet()
+            frame["flow"].update(src=src, dst=dst, protocol=protocol, src_port=65_535, dst_port=0)
+            flow = Flow.from_json(frames.decode(frames.encode(frame))["flow"])
+            assert of_flow(flow).src_port == 65_535
+
+
+@pytest.mark.parametrize("wait", [b"1e999", b"-1", b"NaN", b'"1"', b"1e10"])
+def test_a_wait_that_has_no_end_is_refused(wait: bytes) -> None:
+    line = b'{"type":"lost","title":"x","cause":"","attempt":1,"wait_s":%s}\n' % wait
+    with pytest.raises(FrameError):
+        frames.decode(line)
+
+
+@pytest.mark.parametrize(
+    ("path", "odd"),
+    [
+        (("t_ns",), -1),
+        (("t_ns",), 1 << 62),
+        (("host",), "x" * 10_000),
+        (("domains", 0, "state"), ["running"]),
+        (("domains", 0, "state"), "asleep"),
+        (("interfaces", 0, "details"), {"x": 1.5}),
+        (("interfaces", 0, "statistics"), {"x" * 10_000: 1}),
+        (("busy_poll_us",), []),
+        (("notes",), "note"),
+    ],
+)
+def test_a_topology_is_looked_at_when_it_comes(path: tuple[Any, ...], odd: Any) -> None:
+    frame = next(frame for frame in good() if frame["type"] == "topology")
+    inner: Any = frame
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = odd
+    with pytest.raises(FrameError, match="the agent sent no topology") as caught:
+        frames.decode(frames.encode(frame))
+    assert len(str(caught.value)) < 400
+
+
+def test_a_name_of_the_host_s_that_is_too_long_is_cut_and_hides_nothing() -> None:
+    frame = Stream(host.NAMES[:1]).topology()
+    found = Topology.from_json(frame)
+    long = dataclasses.replace(found, host="h" * 100_000, notes=("n" * 100_000,))
+    sent = {"type": "topology", **long.to_json()}
+    assert Topology.from_json(frames.decode(frames.encode(sent))).host == "h" * 8192
+
+
+def test_buckets_that_are_empty_are_none() -> None:
+    frame = next(frame for frame in good() if frame["type"] == "stats")
+    frame["legs"][0]["buckets"] = [[]]
+    with pytest.raises(FrameError, match="no buckets"):
+        frames.decode(frames.encode(frame))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, ["x"] * 10**5, {"a": "x" * 10**6}, 10**4000, 1.5, None],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_shown_of_a_wrong_value_is_short(value: Any) -> None:
+    line = json.dumps({"type": "notice", "text": value}).encode()
+    if isinstance(value, str):
+        with pytest.raises(FrameError) as caught:
+            frames.decode(line)
+    else:
+        with pytest.raises(FrameError, match="text: ") as caught:
+            frames.decode(line)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_value_as_deep_as_json_may_be_is_refused_like_any_other() -> None:
+    for depth in (200, 500, 900, 960, 980, 990):
+        line = b'{"type":"notice","text":' + b"[" * depth + b"]" * depth + b"}"
+        with pytest.raises(FrameError):
+            frames.decode(line)
+        state = b'"state":' + b"[" * depth + b"]" * depth
+        whole = frames.encode(Stream(host.NAMES[:1]).topology())
+        with pytest.raises(FrameError):
+            frames.decode(whole.replace(b'"state":"running"', state, 1))
+
+
+def test_an_error_keeps_so_much_of_what_others_wrote_that_it_can_be_sent() -> None:
+    sent = frames.error_frame(VmlatError("t" * 10**6, "c" * 10**6, "r" * 10**6))
+    again = frames.error_of(frames.decode(frames.encode(sent)))
+    assert again.title.endswith("t…") and len(str(again)) < 7_000

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.unit.far import FarHost
+from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.session import hosts, parcel, persistent
@@ -78,12 +79,12 @@ def test_what_is_no_host_is_refused_before_ssh_is_asked(name: str) -> None:
 def test_ssh_gets_the_name_as_a_name_and_one_quoted_command(name: str) -> None:
     line = reached_by_ssh(name).argv
     assert line[0] == "ssh" and line[-3:-1] == ("--", name)
-    assert shlex.split(line[-1]) == ["exec", *parcel.COMMAND]
+    safely = ["exec", "/usr/bin/env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+    assert shlex.split(line[-1]) == [*safely, *parcel.COMMAND]
     assert "\n" not in line[-1] and line[-1].count("'") == 2 and "!" not in line[-1]
     assert "BatchMode=yes" in line
-    assert shlex.split(reached_by_ssh(name, sudo=True).argv[-1])[:4] == [
-        "exec", "sudo", "-n", "python3"
-    ]  # fmt: skip
+    raised = shlex.split(reached_by_ssh(name, sudo=True).argv[-1])
+    assert raised == [*safely, "sudo", "-n", *parcel.COMMAND]
 
 
 # ---- the agent travels --------------------------------------------------------------------------
@@ -109,7 +110,9 @@ def test_with_sudo_the_agent_is_started_by_it(far: FarHost) -> None:
     try:
         source.open()
         agent = until(source, "hello")["agent"]
-        assert b"VMLAT_SUDO=1" in Path(f"/proc/{agent}/environ").read_bytes().split(b"\0")
+        # Of the login's environment the agent is told little: its parent knows.
+        parent = Path(f"/proc/{agent}/stat").read_text().rsplit(") ", 1)[1].split()[1]
+        assert b"VMLAT_SUDO=1" in Path(f"/proc/{parent}/environ").read_bytes().split(b"\0")
     finally:
         source.close()
     assert far.empties()
@@ -214,6 +217,7 @@ def test_a_host_that_was_never_reached_is_not_tried_again(far: FarHost, words: s
 
 def test_without_ssh_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(programs, "SYSTEM_PATH", "/nowhere")
     with pytest.raises(UsageError, match="install openssh-client"):
         AgentProcess(reached_by_ssh("hv1"))
 

@@ -32,6 +32,15 @@ def test_lock_is_exact_and_names_nothing_of_the_distribution() -> None:
     assert not {"bcc", "libvirt", "libvirt-python"} & set(wanted)
 
 
+def test_every_locked_release_is_pinned_by_digest() -> None:
+    lines = (ROOT / "requirements-dev.txt").read_text().replace("\\\n", " ").splitlines()
+    releases = [line.split() for line in lines if line and not line.startswith("#")]
+    assert len(releases) == len(verify_venv.locked(ROOT / "requirements-dev.txt"))
+    assert all(digests and all(d.startswith("--hash=sha256:") for d in digests)
+               for _, *digests in releases)  # fmt: skip
+    assert "--require-hashes" in (ROOT / "tools/setup.sh").read_text()
+
+
 def test_installed_projects_are_found_by_their_normalized_name(info: Path) -> None:
     assert verify_venv.installed(info.parent) == {"some-thing": ("1.0", info)}
 

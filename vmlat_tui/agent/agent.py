@@ -1,5 +1,7 @@
 """The agent: reads commands on standard input, writes frames on standard output.
 
+Before it reads any, it gives up the privileges that it does not need (:mod:`.privileges`).
+
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
 ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
 on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.watchman`); all probes live in its
@@ -8,7 +10,7 @@ descriptors, so however it ends, none is left in the kernel.
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import platform
 import select
@@ -22,30 +24,35 @@ from vmlat_tui import __version__
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
+from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
+from vmlat_tui.agent.privileges import Privileges, drop
 from vmlat_tui.agent.watchman import Watchman
+from vmlat_tui.discover.capabilities import lacking, names, needed
 from vmlat_tui.discover.links import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model import frames
+from vmlat_tui.model import commands, frames
+from vmlat_tui.model.commands import Command, Refused
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.probes import cache
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
 _SWEEP_S = 1.0
 
-#: What a command that makes no sense raises.
-_WRONG = (ValueError, TypeError, KeyError)
-
 
 class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
-    def __init__(self, commands: int, output: int, watchman: Watchman) -> None:
-        """``commands`` and ``output`` are descriptors; the output must be nobody else's."""
-        self._commands = commands
+    def __init__(
+        self, orders: int, output: int, watchman: Watchman, privileges: Privileges
+    ) -> None:
+        """``orders`` and ``output`` are descriptors; the output must be nobody else's."""
+        self._orders = orders
         self._output = output
         self._watchman = watchman
+        self._privileges = privileges
         self._buffer = b""
         self._ended = False
         self._interval_s = 1.0
@@ -61,9 +68,9 @@ class Agent:
             first = self._next_command(wait=True)
             if first is None:
                 return 0
-            if first.get("command") == "describe":
+            if first["command"] == "describe":
                 with self._watchman.busy():
-                    self._send(host_frame())
+                    self._send(host_frame(self._privileges))
                 return 0
             self._open(first)
             self._loop()
@@ -87,17 +94,18 @@ class Agent:
     # ---- frames and commands ----------------------------------------------------------------
 
     def _send(self, frame: Frame) -> None:
-        data = frames.encode(frame)
+        data = line_of(frame)
         while data:
             data = data[os.write(self._output, data) :]
 
-    def _next_command(self, wait: bool) -> Optional[dict[str, Any]]:
+    def _next_command(self, wait: bool) -> Optional[Command]:
+        """The next one that is there; raises :class:`.commands.Refused` for a wrong one."""
         line = b""
         while not line.strip():  # an empty line only says that somebody is there
             while b"\n" not in self._buffer:
-                if not wait and not select.select([self._commands], [], [], 0)[0]:
+                if not wait and not select.select([self._orders], [], [], 0)[0]:
                     return None
-                chunk = os.read(self._commands, 65536)
+                chunk = os.read(self._orders, 65536)
                 if not chunk:
                     self._ended = True
                     return None
@@ -105,31 +113,23 @@ class Agent:
                 if len(self._buffer) > frames.MAX_LINE:
                     raise UsageError("a command is too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-        try:
-            command = json.loads(line)
-        except ValueError as error:
-            raise UsageError("a command is no JSON", str(error)) from None
-        if not isinstance(command, dict):
-            raise UsageError("a command is no JSON object", repr(line[:60]))
-        return command
+        return commands.decode(line)
 
-    def _obey(self, command: dict[str, Any], prepared: bool = False) -> None:
+    def _obey(self, command: Command, prepared: bool = False) -> None:
         begin = time.monotonic_ns()
-        name = command.get("command")
+        name = command["command"]
         try:
             if name == "measure" and not prepared:
                 self._prepare(command)
                 return
             self._carry_out(name, command)
-        except _WRONG as error:
-            self._refuse(command, UsageError(f"command {name!r} is wrong", str(error)))
         except VmlatError as error:
-            self._refuse(command, error)
+            self._refuse(command.get("id"), error)
         else:
             took = time.monotonic_ns() - begin
             self._send({"type": "ack", "id": command.get("id"), "command": name, "took_ns": took})
 
-    def _carry_out(self, name: object, command: dict[str, Any]) -> None:
+    def _carry_out(self, name: object, command: Command) -> None:
         if name == "stop":
             self._ended = True
         elif name == "measure":
@@ -149,7 +149,7 @@ class Agent:
         elif name == "read":
             self._measuring().send_stats(final=False)
         else:
-            raise UsageError(f"there is no command {name!r}")
+            raise UsageError("the agent is configured already", "`configure` comes first")
 
     def _measuring(self) -> Measurement:
         if self._measurement is None:
@@ -158,23 +158,19 @@ class Agent:
             raise UsageError("a measurement in a guest cannot be changed")
         return self._measurement
 
-    def _refuse(self, command: dict[str, Any], error: VmlatError) -> None:
-        self._send({**frames.error_frame(error), "id": command.get("id")})
+    def _refuse(self, number: Optional[int], error: VmlatError) -> None:
+        self._send({**frames.error_frame(error), "id": number})
 
     # ---- start ----------------------------------------------------------------------------
 
-    def _open(self, command: dict[str, Any]) -> None:
-        if command.get("command") != "configure":
+    def _open(self, command: Command) -> None:
+        if command["command"] != "configure":
             raise UsageError("the first command must be configure or describe")
-        try:
-            self._interval_s = max(0.05, float(command.get("interval_s", 1.0)))
-            self._monitor = LinkMonitor()
-            if command.get("discover", False):
-                uri = command.get("connect")
-                self._watch = Watch(str(uri) if uri else None, self._interval_s)
-            measurement = self._attach(command) if command.get("measure", True) else None
-        except _WRONG as error:
-            raise UsageError("the measurement cannot be configured", str(error)) from None
+        self._interval_s = max(0.05, command.get("interval_s", 1.0))
+        self._monitor = LinkMonitor()
+        if command.get("discover", False):
+            self._watch = Watch(command.get("connect") or None, self._interval_s)
+        measurement = self._attach(command) if command.get("measure", True) else None
         self._send(
             {
                 "type": "hello",
@@ -184,6 +180,7 @@ class Agent:
                 "host": socket.gethostname(),
                 "boot": _boot(),
                 "agent": os.getpid(),
+                "capabilities": self._privileges.to_json(),
                 "clock": {"mono_ns": time.monotonic_ns(), "wall_ns": time.time_ns()},
                 "rung": None,
                 "offsets": None,
@@ -192,26 +189,35 @@ class Agent:
             }
         )
         if measurement:
-            measurement.start()
+            self._begin(measurement)
 
-    def _attach(self, command: dict[str, Any]) -> Union[Measurement, GuestMeasurement]:
-        if os.geteuid() != 0:
+    def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
+        missing = lacking()
+        if missing:
             raise UsageError(
-                "measuring needs root",
-                "BPF programs and perf events",
-                "run as root (with --host: --sudo)",
+                f"measuring needs {names(needed())}",
+                f"user {os.geteuid()} has no {names(missing)} here",
+                "run as root, or with --sudo",
             )
         kind = GuestMeasurement if command.get("guest", False) else Measurement
         with self._watchman.busy():
             self._measurement = kind(command, self._send)
         return self._measurement
 
-    def _describe(self) -> None:
-        """Look at what can be measured here, in another thread: as root it attaches every probe."""
-        if "describe" not in self._errands:
-            self._errands["describe"] = Errand(host_frame, self._send)
+    def _tell_missing(self) -> None:
+        """Say that a measurement on this host sees less than it could, if it does."""
+        missing = self._privileges.missing
+        if missing and isinstance(self._measurement, Measurement):
+            text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
+            self._send({"type": "notice", "text": text})
 
-    def _prepare(self, command: dict[str, Any]) -> None:
+    def _describe(self) -> None:
+        """Look at what can be measured here, in another thread: who may attaches every probe."""
+        if "describe" not in self._errands:
+            look = functools.partial(host_frame, self._privileges)
+            self._errands["describe"] = Errand(look, self._send)
+
+    def _prepare(self, command: Command) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures."""
         if self._measurement or "measure" in self._errands:
             raise UsageError(
@@ -222,11 +228,18 @@ class Agent:
             lambda: prepare(command), lambda _: self._obey(command, prepared=True)
         )
 
-    def _measure(self, command: dict[str, Any]) -> None:
+    def _measure(self, command: Command) -> None:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._begin(measurement)
+
+    def _begin(self, measurement: Union[Measurement, GuestMeasurement]) -> None:
+        self._tell_missing()
         measurement.start()
+        problem = cache.take_problem()
+        if problem is not None:
+            self._send({"type": "notice", "text": problem})
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
@@ -246,7 +259,7 @@ class Agent:
         next_sweep = next_stats = time.monotonic()
         while not self._ended:
             try:
-                select.select([self._commands, self._monitor], [], [], _POLL_S)
+                select.select([self._orders, self._monitor], [], [], _POLL_S)
             except InterruptedError:
                 continue
             if self._monitor.changed():
@@ -255,7 +268,11 @@ class Agent:
                 if self._watch:
                     self._watch.poke()
             while not self._ended:
-                command = self._next_command(wait=False)
+                try:
+                    command = self._next_command(wait=False)
+                except Refused as error:
+                    self._refuse(error.number, error)
+                    continue
                 if command is None:
                     break
                 self._obey(command)
@@ -285,10 +302,11 @@ def _boot() -> str:
 
 def main() -> int:
     """Run the agent on standard input and output; everything else goes to standard error."""
+    privileges = drop()
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
     os.dup2(2, 1)
-    agent = Agent(0, output, Watchman(0))
+    agent = Agent(0, output, Watchman(0), privileges)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: agent.end())
     # The terminal's Ctrl-C reaches the whole group; the parent decides when to stop.

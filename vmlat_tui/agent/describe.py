@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vmlat_tui.agent.encode import points_json
+from vmlat_tui.agent.privileges import Privileges
 from vmlat_tui.discover.links import default_uplinks, default_vnets, read_links
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
@@ -34,7 +35,7 @@ def _bcc() -> dict[str, Any]:
 
 
 def _attach(kernel: Kernel) -> tuple[list[PointState], str]:
-    """As root nothing is guessed: the program is compiled, loaded and attached, then removed."""
+    """Nothing is guessed by who may: the program is compiled, loaded, attached, then removed."""
     try:
         engine = PathEngine(kernel, Limits(vnics=1))
     except VmlatError as error:
@@ -45,11 +46,11 @@ def _attach(kernel: Kernel) -> tuple[list[PointState], str]:
         engine.close()
 
 
-def host_frame() -> Frame:
-    """Look at everything a measurement needs.  Takes a second or two as root."""
+def host_frame(privileges: Privileges) -> Frame:
+    """Look at everything a measurement needs.  Takes a second or two where it may attach."""
     kernel = ladder.inspect()
     bcc = _bcc()
-    if kernel.root and kernel.rung != ladder.NONE and bcc["version"]:
+    if not kernel.lacking and kernel.rung != ladder.NONE and bcc["version"]:
         points, problem = _attach(kernel)
     else:
         points, problem = ladder.plan(kernel), bcc["problem"]
@@ -60,8 +61,8 @@ def host_frame() -> Frame:
         "type": "host",
         "kernel": kernel.release,
         "machine": platform.machine(),
-        "root": kernel.root,
         "user": os.geteuid(),
+        "capabilities": privileges.to_json(),
         "rung": kernel.rung,
         "btf": {"present": kernel.btf is not None, "problem": kernel.btf_problem},
         "headers": kernel.headers,
@@ -72,7 +73,7 @@ def host_frame() -> Frame:
         "problem": problem,
         "points": points_json(points),
         "missing": missing,
-        "measurable": kernel.root and not missing and not problem,
+        "measurable": not kernel.lacking and not missing and not problem,
         "vm_interfaces": list(vnets),
         "uplinks": list(default_uplinks(links, vnets)),
     }

@@ -6,8 +6,8 @@ import resource
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
+from vmlat_tui.model.commands import Command
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.guest import Joiner
 from vmlat_tui.probes import ladder
@@ -17,13 +17,10 @@ from vmlat_tui.probes.guest import GuestEngine
 class GuestMeasurement:
     """Probes in this guest, from the beginning to :meth:`close`."""
 
-    def __init__(self, command: dict[str, Any], send: Callable[[Frame], None]) -> None:
+    def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
         """Attach as a ``configure`` command says; raises as :class:`.measurement.Measurement`."""
         self._send = send
-        timeout_ns = int(command.get("timeout_ns", 1_000_000_000))
-        if not 0 < timeout_ns < 1 << 62:
-            raise ValueError("timeout_ns is out of range")
-        self._joiner = Joiner(timeout_ns)
+        self._joiner = Joiner(command.get("timeout_ns", 1_000_000_000))
         self._engine = GuestEngine(ladder.inspect())
         self._interfaces: dict[int, str] = {}
 

@@ -6,7 +6,7 @@ import contextlib
 import resource
 import time
 from dataclasses import replace
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
 from vmlat_tui.discover.emulators import Emulators
@@ -21,26 +21,29 @@ from vmlat_tui.discover.links import (
     select_links,
 )
 from vmlat_tui.discover.vcpus import read_vcpus
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError, VmlatError, listed
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.commands import Command
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.points import BOTH, Direction
+from vmlat_tui.model.points import BOTH
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
+#: What a command says as :class:`Settings` has it.
+_SETTINGS = ("detail", "emit", "sample", "max_rate", "threshold_ns")
 
 
-def prepare(command: dict[str, Any]) -> None:
+def prepare(command: Command) -> None:
     """Do beforehand, in any thread, what takes long in :class:`Measurement`; never raises."""
     with contextlib.suppress(VmlatError):  # it will be raised again, to who can answer
         precompile(ladder.inspect(), **_kind(command))
 
 
-def _kind(command: dict[str, Any]) -> dict[str, bool]:
+def _kind(command: Command) -> dict[str, bool]:
     return {
         "functions": command.get("rung", ladder.FULL) == ladder.FULL,
         "headers": command.get("offsets") == "headers",
@@ -50,17 +53,17 @@ def _kind(command: dict[str, Any]) -> dict[str, bool]:
 class Measurement:
     """Probes on this host, from :meth:`start` to :meth:`close`."""
 
-    def __init__(self, command: dict[str, Any], send: Callable[[Frame], None]) -> None:
+    def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
         """Compile and attach as a ``configure`` or ``measure`` command says.
 
-        Raises :class:`VmlatError` if that is impossible, ``ValueError``, ``TypeError`` or
-        ``KeyError`` for a command that makes no sense; then nothing is left attached.
+        Raises :class:`VmlatError` if that is impossible; then nothing is left attached.
         """
         self._send = send
         self._shown: Optional[tuple[object, ...]] = None
         self._vcpus_due = 0.0
         self._emulators = Emulators()
         self._told: tuple[str, ...] = ()
+        self._left_out: list[str] = []
         self._engine: Optional[PathEngine] = None
         self._settings = _settings(command, Settings())
         self._set_interfaces(command)
@@ -70,7 +73,7 @@ class Measurement:
         kernel = ladder.inspect()
         self._engine = engine = PathEngine(
             kernel,
-            Limits(vnics=max(4, 2 * len(self._vnets))),
+            Limits.of(len(self._vnets)),
             **_kind(command),
         )
         try:
@@ -113,27 +116,40 @@ class Measurement:
         self.engine.configure(self._settings)
         self._find_vcpus()
 
-    def set_filters(self, command: dict[str, Any]) -> None:
+    def set_filters(self, command: Command) -> None:
         """Measure other flows."""
         self.engine.set_filters(_filters(command))
 
-    def set_settings(self, command: dict[str, Any]) -> None:
+    def set_settings(self, command: Command) -> None:
         """Change directions, threshold, detail, sampling."""
         self._settings = _settings(command, self._settings)
         self.engine.configure(self._settings)
 
-    def watch(self, command: dict[str, Any]) -> None:
-        """Watch other interfaces."""
+    def watch(self, command: Command) -> None:
+        """Watch other interfaces, whose figures begin at zero.
+
+        Raises :class:`UsageError`, and changes nothing, for more than there is room for.
+        """
+        wanted, room = len(command.get("vm_interfaces") or ()), self.engine.capacity
+        if wanted > room:
+            raise UsageError(
+                f"{wanted} VM interfaces are too many",
+                f"this measurement has room for {room}",
+                "begin another one",
+            )
+        before = self._vnets
         self._set_interfaces(command)
         self.apply_links()
+        for slot, name in enumerate(before):
+            if self._vnets[slot : slot + 1] != (name,):
+                self.engine.forget(slot)
 
     # ---- interfaces -------------------------------------------------------------------------
 
-    def _set_interfaces(self, command: dict[str, Any]) -> None:
+    def _set_interfaces(self, command: Command) -> None:
         vnets, uplinks = command.get("vm_interfaces"), command.get("uplinks")
         self._explicit_vnets, self._explicit_uplinks = bool(vnets), bool(uplinks)
-        self._vnets = tuple(str(name) for name in vnets or ())
-        self._uplinks = tuple(str(name) for name in uplinks or ())
+        self._vnets, self._uplinks = tuple(vnets or ()), tuple(uplinks or ())
 
     def _select(self, links: dict[str, Link], strict: bool) -> Selection:
         if strict:
@@ -150,7 +166,7 @@ class Measurement:
             self._uplinks = default_uplinks(links, self._vnets)
             if strict and not self._uplinks:
                 raise UsageError(
-                    f"no uplink is known for {', '.join(self._vnets)}",
+                    f"no uplink is known for {listed(self._vnets)}",
                     "it shares a switch with no other interface",
                     "name it with --phy-interface",
                 )
@@ -160,19 +176,32 @@ class Measurement:
         """Give new taps a slot: one of their own, or that of a vNIC that is gone.
 
         A vNIC that vanished keeps its slot as long as there are others, so that its counts stay.
+        Taps for which there is none are left out, and named.
         """
         vnets = list(self._vnets)
         gone = [slot for slot, name in enumerate(vnets) if name not in links]
+        left_out = []
         for name in default_vnets(links):
             if name in vnets:
                 continue
-            if self._engine and len(vnets) >= self._engine.capacity and gone:
+            if not self._engine or len(vnets) < self._engine.capacity:
+                vnets.append(name)
+            elif gone:
                 slot = gone.pop(0)
                 self._engine.forget(slot)
                 vnets[slot] = name
             else:
-                vnets.append(name)
+                left_out.append(name)
         self._vnets = tuple(vnets)
+        if left_out and not self._left_out:
+            self._send(
+                {
+                    "type": "notice",
+                    "text": f"{listed(left_out)} came too late to be measured:"
+                    f" there is room for {len(vnets)} VM interfaces; begin another measurement",
+                }
+            )
+        self._left_out = left_out
 
     def apply_links(self) -> None:
         """Follow what happened to the interfaces; say so if the watched ones changed."""
@@ -240,6 +269,7 @@ class Measurement:
             "missed_runs": self.engine.attached.misses(),
         }
         reading = self.engine.read(exact=final)
+        reading.counters["vnics_left_out"] = len(self._left_out)
         if not final:
             for text in self.engine.replace_deaf(reading):
                 self._send({"type": "notice", "text": text})
@@ -258,23 +288,13 @@ class Measurement:
         self.engine.close()
 
 
-def _filters(command: dict[str, Any]) -> list[Filter]:
+def _filters(command: Command) -> list[Filter]:
     return [Filter.from_json(f) for f in command.get("filters") or []]
 
 
-def _settings(command: dict[str, Any], before: Settings) -> Settings:
-    """Settings named in a command over the ones in force; raises ``ValueError``."""
-    changes: dict[str, Any] = {}
+def _settings(command: Command, before: Settings) -> Settings:
+    """Settings named in a command over the ones in force."""
+    changes = {key: command[key] for key in _SETTINGS if key in command}
     if "directions" in command:
-        named: list[Direction] = [Direction[str(d).upper()] for d in command["directions"]]
-        changes["directions"] = tuple(d for d in BOTH if d in named)
-    for key in ("detail", "emit"):
-        if key in command:
-            changes[key] = bool(command[key])
-    for key, limit in (("sample", 1 << 31), ("max_rate", 1 << 31), ("threshold_ns", 1 << 62)):
-        if key in command:
-            number = int(command[key])
-            if not 0 <= number < limit:
-                raise ValueError(f"{key} is out of range")
-            changes[key] = number
+        changes["directions"] = tuple(d for d in BOTH if d.id in command["directions"])
     return replace(before, **changes)

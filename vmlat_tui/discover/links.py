@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.discover.files import number, read
-from vmlat_tui.errors import UsageError
+from vmlat_tui.errors import UsageError, listed
 
 SYSFS = Path("/sys/class/net")
 
@@ -188,7 +188,7 @@ def require(links: dict[str, Link], names: Sequence[str], option: str) -> None:
             raise UsageError(
                 f"{option} {name!r}: no such interface",
                 "",
-                f"interfaces here: {', '.join(links) or 'none'}",
+                f"interfaces here: {listed(links) or 'none'}",
             )
 
 
@@ -200,5 +200,5 @@ def require_taps(links: dict[str, Link], names: Sequence[str]) -> None:
             raise UsageError(
                 f"{name} is no tap interface",
                 "a VM's packets enter the host at a tap",
-                f"choose one of: {', '.join(default_vnets(links)) or '(this host has none)'}",
+                f"choose one of: {listed(default_vnets(links)) or '(this host has none)'}",
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 from vmlat_tui.discover.files import number
+from vmlat_tui.model.capabilities import DAC_OVERRIDE
 from vmlat_tui.model.topology import Ovs, OvsBridge, OvsInterface, OvsPort
 
 RUN = Path("/run/openvswitch")
@@ -60,7 +61,10 @@ def read_switch(
     except ImportError:
         note = "Open vSwitch: its Python library is not installed (python3-openvswitch)"
     except PermissionError:
-        note = "Open vSwitch: its database may not be read; run as root"
+        note = (
+            f"Open vSwitch: its database may not be read without {DAC_OVERRIDE.name}; "
+            "start vmlat again, as root"
+        )
     except (OvsError, OSError) as error:
         note = f"Open vSwitch: its database cannot be read ({error})"
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from vmlat_tui.discover import kvm
+from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
 from vmlat_tui.discover.descriptors import Tap
 from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
@@ -24,6 +25,7 @@ from vmlat_tui.discover.ovs import Switch, read_switch
 from vmlat_tui.discover.qemu import Machine, Machines
 from vmlat_tui.discover.threads import processes
 from vmlat_tui.discover.ways import find_ways
+from vmlat_tui.model.capabilities import DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 
 DEFAULT_URI = "qemu:///system"
@@ -197,19 +199,19 @@ def _libvirt_notes(answer: Answer[tuple[Described, ...]]) -> list[str]:
 def _process_notes(parts: _Parts) -> list[str]:
     if not parts.machines:
         return []
-    if os.geteuid() != 0 or not all(machine.seen for machine in parts.machines):
-        return [
-            "not root: which processes are VMs is told by their command lines only, whose tap is "
-            "whose by addresses, and the nodes of guest memory and KVM's counters are not visible; "
-            "run as root"
-        ]
     notes = []
-    if not any(kvm.directories(m.pid) for m in parts.machines):
+    mine = held()
+    missing = [one for one in (SYS_PTRACE, DAC_READ_SEARCH) if one not in mine]
+    if missing:
         notes.append(
-            "KVM's counters are not visible: mount debugfs"
-            if not kvm.DEBUGFS.parent.exists() or not any(kvm.DEBUGFS.parent.iterdir())
-            else "KVM's counters are not visible: no VM here uses KVM, or the kernel hides them"
+            f"without {names(missing)} whose tap is whose is told by addresses only, and which "
+            "processes are VMs by their command lines; the nodes of guest memory are not visible; "
+            "run as root"
         )
+    elif NET_ADMIN not in mine:
+        notes.append(f"without {NET_ADMIN.name} {NET_ADMIN.loss}; run as root")
+    if not any(kvm.directories(m.pid) for m in parts.machines):
+        notes.append(f"KVM's counters are not visible: {_why_no_counters(kvm.DEBUGFS.parent)}")
     for domain in parts.domains:
         if domain.pid and any(vcpu.thread is None for vcpu in domain.vcpus):
             notes.append(
@@ -217,6 +219,14 @@ def _process_notes(parts: _Parts) -> list[str]:
                 "start QEMU with -name …,debug-threads=on"
             )
     return notes
+
+
+def _why_no_counters(debugfs: Path) -> str:
+    if debugfs.exists() and not os.access(debugfs, os.R_OK | os.X_OK, effective_ids=True):
+        return f"debugfs is root's; run as root, or with {DAC_READ_SEARCH.name}"
+    if not entries(debugfs):
+        return "mount debugfs"
+    return "no VM here uses KVM, or the kernel hides them"
 
 
 def _vhost_notes(parts: _Parts) -> list[str]:

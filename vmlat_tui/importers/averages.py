@@ -17,17 +17,20 @@ ms or ns; ``count`` (optional) is the number of packets, or an object with one f
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping
 from typing import Any
 
-from vmlat_tui.errors import UsageError
+from vmlat_tui.errors import UsageError, quoted
 from vmlat_tui.importers.intake import Intake
 from vmlat_tui.importers.lines import open_regular
+from vmlat_tui.model import checks
 from vmlat_tui.model.readings import Average
 from vmlat_tui.model.segments import QUANTITIES
 
 _UNITS_NS = {"us": 1000.0, "µs": 1000.0, "ms": 1e6, "ns": 1.0}
 _LARGEST = 1 << 20
+#: Nothing is measured more finely, and nothing lasts longer.
+_LEAST_NS, _MOST_NS = 1e-3, 1e18
 _FIELDS = {"vmlat", "name", "unit", "values", "count", "published"}
 
 
@@ -57,42 +60,59 @@ def read(intake: Intake) -> dict[str, float]:
 def _take(intake: Intake, found: Any) -> dict[str, float]:
     if not isinstance(found, dict) or found.get("vmlat") != "averages":
         raise ValueError('it has no "vmlat": "averages"')
+    _FILE(found)
     unknown = sorted(set(found) - _FIELDS)
     if unknown:
-        raise ValueError(f"there is no field {unknown[0]!r}")
-    unit = found.get("unit", "us")
-    if unit not in _UNITS_NS:
-        raise ValueError(f"there is no unit {unit!r}, but us, ms and ns")
-    values = _numbers(found.get("values"), _UNITS_NS[unit])
-    published = _numbers(found.get("published", {}), _UNITS_NS[unit])
+        raise ValueError(f"there is no field {quoted(unknown[0])}")
+    unit_ns = _UNITS_NS[found.get("unit", "us")]
+    values = _nanoseconds(found["values"], unit_ns)
+    published = _nanoseconds(found.get("published", {}), unit_ns)
     if not values:
         raise ValueError("it has no values")
-    for quantity in values:
-        if quantity not in QUANTITIES:
-            raise ValueError(f"there is no quantity {quantity!r}")
     for segment in "EL":
         _complete(segment, values)
     counts = found.get("count")
     for quantity, value in values.items():
         count = counts.get(quantity) if isinstance(counts, dict) else counts
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise ValueError(f"{count!r} is no count")
         intake.state(quantity, Average(value, count))
     intake.tool("averages")
-    name = found.get("name")
-    intake.source.label = str(name) if name is not None else None
+    intake.source.label = found.get("name")
     return published
 
 
-def _numbers(value: Any, unit_ns: float) -> dict[str, float]:
-    if not isinstance(value, dict):
-        raise ValueError("values are an object of numbers")
-    for name, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ValueError(f"{name} is no number")
-        if not math.isfinite(number) or abs(number) * unit_ns > 1e18:
+def _nanoseconds(values: Mapping[str, float], unit_ns: float) -> dict[str, float]:
+    found = {name: value * unit_ns for name, value in values.items()}
+    for name, value in found.items():
+        if not (value == 0 or _LEAST_NS <= abs(value) <= _MOST_NS):
             raise ValueError(f"{name} is out of range")
-    return {str(name): number * unit_ns for name, number in value.items()}
+    return found
+
+
+def _quantity(name: Any) -> None:
+    if name not in QUANTITIES:
+        raise ValueError(f"there is no quantity {quoted(name)}")
+
+
+def _unit(value: Any) -> None:
+    if not isinstance(value, str) or value not in _UNITS_NS:
+        raise ValueError(f"there is no unit {quoted(value)}, but us, ms and ns")
+
+
+def _count(value: Any) -> None:
+    (checks.named(_COUNT, checks.text) if isinstance(value, dict) else _COUNT)(value)
+
+
+_COUNT = checks.or_none(checks.number(1, 1 << 48))
+_NUMBER = checks.amount(-_MOST_NS, _MOST_NS)
+_FILE = checks.fields(
+    {"values": checks.named(_NUMBER, _quantity)},
+    {
+        "unit": _unit,
+        "published": checks.named(_NUMBER, checks.text),
+        "count": _count,
+        "name": checks.or_none(checks.text),
+    },
+)
 
 
 def _complete(segment: str, values: dict[str, float]) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError, VmlatError, quoted
 from vmlat_tui.importers import lines
 from vmlat_tui.importers.intake import Intake, Side, Trouble
 from vmlat_tui.model import captures, readings
@@ -61,7 +61,7 @@ def read_capture(intake: Intake) -> None:
 def _head(intake: Intake, value: dict[str, Any]) -> None:
     if value.get("schema") != captures.SCHEMA:
         raise UsageError(
-            f"{intake.source.text.path.name} has schema {value.get('schema')!r}",
+            f"{intake.source.text.path.name} has schema {quoted(value.get('schema'))}",
             f"this program reads {captures.SCHEMA}",
         )
     intake.tool("vmlat capture")

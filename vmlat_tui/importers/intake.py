@@ -14,6 +14,8 @@ from vmlat_tui.model.readings import Average, Packet, Reading, Sink
 #: Examples that are kept of each trouble.
 EXAMPLES = 3
 _EXAMPLE_LENGTH = 120
+#: No interval is as long.
+_MOST_NS = 1 << 62
 
 
 class Side(enum.Enum):
@@ -102,12 +104,11 @@ class Intake:
         if not intervals_ns:
             return
         words = f"id {packet.id}, sequence {packet.sequence}" if packet else ""
-        try:
-            if not self._sink.add(Reading(packet, intervals_ns)):
-                self.source.trouble(Trouble.DUPLICATE, words)
-                return
-        except OverflowError:
+        if any(abs(interval_ns) >= _MOST_NS for interval_ns in intervals_ns.values()):
             self.source.trouble(Trouble.DAMAGED, words)
+            return
+        if not self._sink.add(Reading(packet, intervals_ns)):
+            self.source.trouble(Trouble.DUPLICATE, words)
             return
         records = self.source.records
         for quantity in intervals_ns:
@@ -136,7 +137,7 @@ def nanoseconds(text: str, unit_ns: int = 1000) -> Optional[int]:
         value = round(float(text) * unit_ns)
     except (ValueError, OverflowError):
         return None
-    return value if abs(value) < 1 << 62 else None
+    return value if abs(value) < _MOST_NS else None
 
 
 def adds_up(parts_ns: list[Optional[int]], whole_ns: Optional[int]) -> bool:

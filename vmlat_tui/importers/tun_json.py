@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
 from vmlat_tui.importers.intake import Intake, Trouble
 from vmlat_tui.importers.lines import LONGEST, decoded, open_regular
 from vmlat_tui.importers.parser import ECHO, packet_of
 from vmlat_tui.importers.tun_irq import Chain, TunIrq
 
+#: The tool's objects have no others inside.  In a text there may be braces: names of tasks.
+_OBJECT = re.compile(r"""\{[^{}"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^{}"]*)*\}""")
+#: Around them.
+_VOID = "\ufeff \t\r\n,[]"
 _ICMP = ("1", "58", "ICMP", "ICMPV6")
 
 
@@ -64,31 +69,40 @@ def _chain(event: dict[str, Any], line: str) -> Chain:
 
 
 def _objects(intake: Intake) -> Iterator[dict[str, Any]]:
-    decoder = json.JSONDecoder()
-    buffer = ""
-    with open_regular(intake.source.text.path) as file:
-        for piece in decoded(intake.source.text, file, None):
-            buffer += piece
+    source, rest = intake.source, ""
+    with open_regular(source.text.path) as file:
+        for piece in decoded(source.text, file, None):
+            rest += piece
             position = 0
-            while True:
-                begin = buffer.find("{", position)
-                if begin < 0:
-                    position = len(buffer)
-                    break
-                try:
-                    found, position = decoder.raw_decode(buffer, begin)
-                except (ValueError, RecursionError):
-                    if len(buffer) - begin <= LONGEST:
-                        # It may go on in the next piece.
-                        position = begin
-                        break
-                    intake.source.trouble(Trouble.DAMAGED, buffer[begin : begin + 200])
-                    position = begin + 1
-                    continue
-                if "stage" in found:
-                    yield found
+            for found in _OBJECT.finditer(rest):
+                _between(intake, rest[position : found.start()])
+                position = found.end()
+                event = _event(found[0])
+                if event is None:
+                    source.trouble(Trouble.DAMAGED, found[0][:200])
+                elif "stage" in event:
+                    yield event
                 else:
-                    intake.source.trouble(Trouble.FOREIGN, json.dumps(found)[:200])
-            buffer = buffer[position:]
-    if buffer.strip(" \t\r\n,]"):
-        intake.source.trouble(Trouble.INCOMPLETE, buffer[:200])
+                    source.trouble(Trouble.FOREIGN, found[0][:200])
+            rest = rest[position:]
+            if len(rest) > LONGEST:
+                # What is so long is none; another may begin in it.
+                begin = rest.rfind("{", -LONGEST)
+                position = begin if begin > 0 else len(rest)
+                _between(intake, rest[:position])
+                rest = rest[position:]
+    if rest.strip(_VOID):
+        source.trouble(Trouble.INCOMPLETE, rest[:200])
+
+
+def _event(text: str) -> Optional[dict[str, Any]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _between(intake: Intake, text: str) -> None:
+    if text.strip(_VOID):
+        intake.source.trouble(Trouble.DAMAGED, text[:200])

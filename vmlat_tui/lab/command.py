@@ -19,6 +19,7 @@ from vmlat_tui.lab.machine import Boot
 from vmlat_tui.lab.machines import PROGRAMS, Machines
 from vmlat_tui.lab.releases import DEFAULT_KERNEL, RELEASES, Release, release
 from vmlat_tui.lab.visit import is_inside, obtain_image, refuse_inside, remote_line, visit
+from vmlat_tui.programs import inherited
 
 _say = store.stderr_say
 
@@ -159,7 +160,9 @@ class _Remote:
     """A command in the hypervisor, on this process's own standard streams."""
 
     def __init__(self, line: Sequence[str]) -> None:
-        self._process = subprocess.Popen(list(line), preexec_fn=process.tied(os.getpid()))
+        self._process = subprocess.Popen(
+            list(line), env=inherited(), preexec_fn=process.tied(os.getpid())
+        )
 
     def __enter__(self) -> _Remote:
         return self

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab import process
+from vmlat_tui.programs import inherited
 
 #: The device whose memory has the sum: vendor and device of ivshmem.
 _DEVICE = ("0x1af4", "0x1110")
@@ -28,7 +29,7 @@ def options(directory: Path) -> list[str]:
     process.require("cc")
     plugin, shown = directory / "executed.so", directory / "executed"
     command = ["cc", "-shared", "-fPIC", "-O2", "-pthread", str(_SOURCE), "-o", str(plugin)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=inherited())
     if result.returncode != 0:
         raise VmlatError("the counter of instructions cannot be built", result.stderr.strip())
     shown.write_bytes(bytes(_BYTES))

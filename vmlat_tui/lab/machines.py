@@ -13,6 +13,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.lab import emulator, process
 from vmlat_tui.lab.machine import LINKS, Boot, Machine, ssh_command
 from vmlat_tui.lab.scenarios import Scenario
+from vmlat_tui.programs import inherited
 
 PROGRAMS = ("ssh", "ssh-keygen")
 
@@ -113,5 +114,5 @@ def _write_keys(directory: Path) -> None:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vmlat-lab",
              "-f", str(directory / name)],
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=inherited(),
         )  # fmt: skip

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional
 
 from vmlat_tui.errors import UsageError
+from vmlat_tui.programs import inherited
+from vmlat_tui.programs import path as safe_path
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,8 +41,7 @@ class Interrupted(BaseException):
 
 def require(*programs: str) -> None:
     """Raise if a program is missing, naming the package that has it."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    missing = [name for name in programs if shutil.which(name, path=safe_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES.get(program, program) for program in missing}))
         raise UsageError(
@@ -48,12 +49,6 @@ def require(*programs: str) -> None:
             ", ".join(missing),
             f"apt-get install {packages}",
         )
-
-
-def environment() -> dict[str, str]:
-    """Return this process's environment with the administrator's programs on the path."""
-    path = os.environ.get("PATH", "/usr/bin:/bin")
-    return {**os.environ, "PATH": f"{path}:/usr/sbin:/sbin"}
 
 
 def tied(parent: int) -> Callable[[], None]:
@@ -71,7 +66,7 @@ def start(command: Sequence[str], lasting: bool = False, **options: Any) -> subp
     """Start a program in a session of its own; unless ``lasting``, it ends with this process."""
     if not lasting:
         options["preexec_fn"] = tied(os.getpid())
-    return subprocess.Popen(list(command), start_new_session=True, env=environment(), **options)
+    return subprocess.Popen(list(command), start_new_session=True, env=inherited(), **options)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, TypeVar
 
-from vmlat_tui.errors import UsageError
+from vmlat_tui.errors import UsageError, quoted
+from vmlat_tui.model import checks
 from vmlat_tui.model.flows import Address, Filter, Flow, Protocol
 
 #: Words of ``vmlat trace`` -> what they mean here.
@@ -98,7 +99,7 @@ def _term(words: Sequence[str]) -> _Term:
         else:
             word, value = ("protocol", word) if _is_protocol(word) else ("host", word)
             if word == "host" and not side and not _looks_like_address(value):
-                raise UsageError(f"{value!r} is no word of a filter", "", _EXAMPLE)
+                raise UsageError(f"{quoted(value)} is no word of a filter", "", _EXAMPLE)
         term = _with(term, side, word, value)
         side = ""
     if side:
@@ -111,7 +112,9 @@ def _term(words: Sequence[str]) -> _Term:
 def _with(term: _Term, side: str, word: str, value: str) -> _Term:
     if word in ("protocol", "proto"):
         if not _is_protocol(value):
-            raise UsageError(f"protocol {value!r} is not measured", "", "choose tcp, udp or icmp")
+            raise UsageError(
+                f"protocol {quoted(value)} is not measured", "", "choose tcp, udp or icmp"
+            )
         protocol = Protocol(value)
         if term.protocol not in (None, protocol):
             raise UsageError(f"no packet is {value} and another protocol too", "", "use `or`")
@@ -151,17 +154,18 @@ def _looks_like_address(word: str) -> bool:
 def address(text: str, option: str = "") -> Address:
     """An IPv4 or IPv6 address; raises :class:`UsageError`, which names the option if it is one."""
     try:
-        return ipaddress.ip_address(text)
+        checks.address(text)
     except ValueError:
-        named = f"{option} {text!r}" if option else repr(text)
+        named = f"{option} {quoted(text)}" if option else quoted(text)
         raise UsageError(
-            f"{named} is no address", "", "give IPv4 (10.0.0.9) or IPv6 (fd00::9)"
+            f"{named} is no address", "", "give IPv4 (10.0.0.9) or IPv6 (fd00::9), without a zone"
         ) from None
+    return ipaddress.ip_address(text)
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise UsageError(f"port {text!r} is wrong", "", "give a number from 1 to 65535")
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= 65535):
+        raise UsageError(f"port {quoted(text)} is wrong", "", "give a number from 1 to 65535")
     return int(text)
 
 

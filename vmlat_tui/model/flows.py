@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import ipaddress
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
+
+from vmlat_tui.errors import quoted
+from vmlat_tui.model import checks
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
@@ -55,14 +59,10 @@ class Flow:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, object]) -> Flow:
-        """Inverse of :meth:`to_json`; raises ``KeyError`` or ``ValueError``."""
+    def from_json(cls, value: dict[str, Any]) -> Flow:
+        """Inverse of :meth:`to_json`, of a frame that was looked at."""
         return cls(
-            str(value["src"]),
-            str(value["dst"]),
-            int(str(value["src_port"])),
-            int(str(value["dst_port"])),
-            str(value["protocol"]),
+            value["src"], value["dst"], value["src_port"], value["dst_port"], value["protocol"]
         )
 
     def __str__(self) -> str:
@@ -158,28 +158,34 @@ class Filter:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, object]) -> Filter:
+    def from_json(cls, value: Any) -> Filter:
         """Inverse of :meth:`to_json`; raises ``ValueError`` for anything that is no filter."""
-
-        def address(key: str) -> Optional[Address]:
-            text = value.get(key)
-            return ipaddress.ip_address(str(text)) if text is not None else None
-
-        def port(key: str) -> Optional[int]:
-            number = value.get(key)
-            if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-                raise ValueError(f"{key} is no number")
-            return number
-
-        unknown = set(value) - {"src_ip", "dst_ip", "src_port", "dst_port", "protocol", "either"}
+        _FILTER(value)
+        unknown = value.keys() - {f.name for f in dataclasses.fields(cls)}
         if unknown:
-            raise ValueError(f"a filter has no {sorted(unknown)[0]!r}")
-        protocol = value.get("protocol")
+            raise ValueError(f"a filter has no {quoted(min(unknown))}")
+
+        def made(key: str, kind: Callable[[str], Any]) -> Any:
+            return None if value.get(key) is None else kind(value[key])
+
         return cls(
-            address("src_ip"),
-            address("dst_ip"),
-            port("src_port"),
-            port("dst_port"),
-            Protocol(protocol) if protocol is not None else None,
-            bool(value.get("either", False)),
+            made("src_ip", ipaddress.ip_address),
+            made("dst_ip", ipaddress.ip_address),
+            value.get("src_port"),
+            value.get("dst_port"),
+            made("protocol", Protocol),
+            value.get("either", False),
         )
+
+
+_FILTER = checks.fields(
+    {},
+    {
+        "src_ip": checks.or_none(checks.address),
+        "dst_ip": checks.or_none(checks.address),
+        "src_port": checks.or_none(checks.port),
+        "dst_port": checks.or_none(checks.port),
+        "protocol": checks.or_none(checks.word("|".join(p.value for p in Protocol))),
+        "either": checks.flag,
+    },
+)

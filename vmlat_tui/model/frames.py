@@ -6,6 +6,7 @@ a frame; recording, replay and a remote host are the same stream.
 Frames (``type``):
 
 ``hello``    schema, version, kernel, host, boot (its id), agent (pid), clock {mono_ns, wall_ns},
+             capabilities [{name, state (of :class:`.capabilities.State`), needed, purpose, loss}],
              rung, offsets, points [{point, directions, hooks [{function, kind}], reason}]; the last
              three are null, null and empty while nothing is measured; once more after ``lost``
 ``attaching``  probes are being put in place, which takes seconds when they must be compiled: t_ns
@@ -29,7 +30,7 @@ Frames (``type``):
 ``notice``   something the user should know: ``text``
 ``ack``      a command was carried out: ``id``, ``took_ns``
 ``host``     what this host can measure (``vmlat doctor``): the answer to ``describe``, and the only
-             frame if that is the first command
+             frame if that is the first command; ``capabilities`` as in ``hello``
 ``error``    title, cause, remedy, exit_status; fatal unless ``id`` names a command
 ``lost``     said by the session itself, never by an agent: the connection broke, and ``hello`` will
              follow if it can be made again: title, cause, attempt (its number), wait_s (until it)
@@ -51,7 +52,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Optional
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import VmlatError, quoted
 from vmlat_tui.model import shapes
 
 #: Raised by one when a reader of the old version would misread the new one.
@@ -64,10 +65,7 @@ Migration = Callable[[Frame], Frame]
 #: One for each schema that some version wrote; :func:`migration` chains them.
 MIGRATIONS: dict[int, Migration] = {}
 
-TYPES = frozenset(
-    {"hello", "attaching", "measuring", "released", "links", "packet", "drop", "echo", "topology",
-     "vitals", "stats", "notice", "ack", "error", "host", "lost"}
-)  # fmt: skip
+TYPES = shapes.TYPES
 #: What an agent may not send.
 OURS = frozenset({"lost"})
 
@@ -131,7 +129,7 @@ def check_hello(frame: Frame) -> None:
         raise FrameError("the stream does not begin with hello", f"but with {frame['type']}")
     if frame.get("schema") != SCHEMA:
         raise FrameError(
-            f"the stream has schema {frame.get('schema')!r}, this program reads {SCHEMA}",
+            f"the stream has schema {quoted(frame.get('schema'))}, this program reads {SCHEMA}",
             "",
             _SAME_VERSION,
         )

@@ -10,9 +10,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Annotated, Optional, Union
 
-from vmlat_tui.model.jsonable import Jsonable
+from vmlat_tui.model.jsonable import Jsonable, Within
+
+#: Nanoseconds of CLOCK_MONOTONIC.
+Time = Annotated[int, Within(0, 1 << 62)]
 
 
 class Backend(enum.Enum):
@@ -285,7 +288,7 @@ class Topology(Jsonable):
     ``busy_poll_us`` is the ``busyloop_timeout`` of vhost where it is visible, by tap.
     """
 
-    t_ns: int
+    t_ns: Time
     host: str
     kernel: str
     cpus: tuple[Cpu, ...]
@@ -348,7 +351,7 @@ class Vitals(Jsonable):
     the guest sends.  ``idle`` is per CPU and idle state the time in it in µs.
     """
 
-    t_ns: int
+    t_ns: Time
     threads: tuple[ThreadUse, ...]
     neighbours: tuple[Neighbour, ...]
     halt: Mapping[str, Mapping[str, int]]

@@ -9,10 +9,10 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from typing import Any, BinaryIO
 
+from vmlat_tui import programs
 from vmlat_tui.errors import VmlatError
 
 _LIMIT_S = 170
@@ -22,20 +22,16 @@ class _Compiler:
     """One process that compiles; its input and output are in memory, so that it never waits."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        if sys.dont_write_bytecode:
-            # The agent's directory on another host is being removed when the agent ends.
-            environment["PYTHONDONTWRITEBYTECODE"] = "1"
         self._output, self._messages = (_memory(name) for name in ("output", "messages"))
         with _memory("request") as given:
             given.write(json.dumps({**request, "parent": os.getpid()}).encode())
             given.seek(0)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "vmlat_tui.probes.compiler"],
+                programs.isolated("vmlat_tui.probes.compiler"),
                 stdin=given,
                 stdout=self._output,
                 stderr=self._messages,
-                env=environment,
+                env=programs.environment(),
             )
 
     def answer(self, what: str, deadline: float) -> Any:

@@ -14,12 +14,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, Hook, function_symbols
+from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, function_symbols
 from vmlat_tui.probes import syscalls
 from vmlat_tui.probes.btf import Btf, BtfError
 
+#: BTF of the modules that were loaded when it could still be opened: see :func:`keep_modules`.
+_kept: dict[str, int] = {}
+
 #: r0 = 0; exit
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
+_HOOKS = tuple(hook for hook in HOOKS + JOINS if hook.kind == FUNCTION)
+_MODULES = frozenset(hook.module for hook in _HOOKS if hook.module)
+
+
+def keep_modules() -> None:
+    """Open the modules' BTF for good: the capability for that (``CAP_SYS_ADMIN``) will be gone.
+
+    A module that is loaded later has kprobes instead.
+    """
+    _kept.update(syscalls.open_modules_btf(_MODULES))
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Fentry:
     """The functions of the running kernel that take fentry programs; owns the descriptors.
 
     What the kernel accepts is found by trying: a program that does nothing is loaded for each, and
-    the first is attached for a moment.
+    one is attached for a moment: the first that can be, for a module may have been loaded anew.
     """
 
     def __init__(self, kernel: Optional[Btf]) -> None:
@@ -43,25 +56,24 @@ class Fentry:
         self._targets: dict[str, Target] = {}
         if kernel is None:
             return
-        hooks = [hook for hook in HOOKS + JOINS if hook.kind == FUNCTION]
-        targets = self._find(kernel, hooks)
+        targets = self._find(kernel)
         attachable = False
         for symbol, target in targets.items():
             attachable = attachable or _accepts(target, attach=True)
-            if not attachable:
-                break
-            if _accepts(target):
+            if attachable and _accepts(target):
                 self._targets[symbol] = target
 
-    def _find(self, kernel: Btf, hooks: Iterable[Hook]) -> dict[str, Target]:
+    def _find(self, kernel: Btf) -> dict[str, Target]:
         modules: dict[str, tuple[int, Btf]] = {}
-        names = {hook.module for hook in hooks if hook.module}
-        for name, (descriptor, data) in syscalls.open_modules_btf(names).items():
+        opened = syscalls.open_modules_btf(_MODULES)
+        opened = opened or {name: os.dup(descriptor) for name, descriptor in _kept.items()}
+        for name, descriptor in opened.items():
             self._descriptors.append(descriptor)
-            with contextlib.suppress(BtfError):
+            with contextlib.suppress(BtfError, OSError):
+                data = syscalls.read_btf(descriptor)
                 modules[name] = descriptor, Btf(data, function_symbols(), kernel)
         found = {}
-        for hook in hooks:
+        for hook in _HOOKS:
             for descriptor, btf in ((0, kernel), modules.get(hook.module or "", (0, kernel))):
                 with contextlib.suppress(BtfError):
                     found[hook.symbol] = Target(descriptor, btf.function(hook.symbol))

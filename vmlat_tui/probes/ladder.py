@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from vmlat_tui.discover.capabilities import known, lacking
+from vmlat_tui.model.capabilities import BPF, Capability
 from vmlat_tui.model.hooks import (
     ENDINGS,
     FUNCTION,
@@ -43,10 +45,13 @@ def tracepoint_symbols() -> list[str]:
 
 @dataclass(frozen=True)
 class Kernel:
-    """Capabilities of the running kernel for this process."""
+    """What the running kernel offers to this process.
+
+    ``lacking`` are the capabilities that it would need to measure anything.
+    """
 
     release: str
-    root: bool
+    lacking: tuple[Capability, ...]
     btf: Optional[Btf]
     btf_problem: str
     headers: bool
@@ -62,21 +67,22 @@ class Kernel:
 
 
 def inspect(btf_path: Optional[Path] = None) -> Kernel:
-    """Look at the running kernel; needs no privilege, but without root knows less."""
+    """Look at the running kernel; needs no privilege, but without them knows less."""
     btf, problem = None, ""
     try:
         btf = kernel_btf(tracepoint_symbols(), function_symbols(), btf_path)
     except BtfError as error:
         problem = str(error)
-    root = os.geteuid() == 0
+    missing = lacking()
     return Kernel(
         os.uname().release,
-        root,
+        missing,
         btf,
         problem,
         headers_directory() is not None,
         kprobe_pmu() is not None,
-        can_create_ring_buffer() if root else True,
+        # Both came with 5.8.
+        known(BPF) if missing else can_create_ring_buffer(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,14 @@ def possible_processors() -> int:
     """How many processor numbers can occur."""
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()
     return int(text.replace(",", "-").split("-")[-1]) + 1
+
+
+def available_bytes() -> int:
+    """How much memory can be had without swapping, as the kernel estimates."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 1 << 62  # no estimate
 
 
 class Program:
@@ -68,15 +77,21 @@ class Program:
     def open_iterators(self, btf_id: int) -> None:
         """Read hash maps by their iterator programs from now on, where the source has one.
 
-        ``btf_id`` is that of the function :data:`vmlat_tui.probes.offsets.ITERATOR`.
+        ``btf_id`` is that of the function :data:`vmlat_tui.probes.offsets.ITERATOR`.  A kernel that
+        forbids iterators though it has BTF (seen on a hardened 6.18) is read by system calls.
         """
         for spec, descriptor in zip(self._object.maps, self._descriptors):
             function = f"it_{spec.name}"
             if function not in self._object.functions:
                 continue
-            loaded = self.load(
-                function, syscalls.PROG_TYPE_TRACING, btf_id, syscalls.ATTACH_TRACE_ITER
-            )
+            try:
+                loaded = self.load(
+                    function, syscalls.PROG_TYPE_TRACING, btf_id, syscalls.ATTACH_TRACE_ITER
+                )
+            except OSError as error:
+                if error.errno != errno.EPERM:
+                    raise
+                return
             try:
                 self._iterators[spec.name] = syscalls.open_iterator(loaded, descriptor)
             finally:

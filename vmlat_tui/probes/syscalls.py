@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -124,12 +125,13 @@ def open_raw_tracepoint(name: Optional[str], program: int) -> int:
     )
 
 
-def open_modules_btf(wanted: Collection[str]) -> dict[str, tuple[int, bytes]]:
-    """Module -> (descriptor, content) of its BTF, of those that are loaded (kernel 5.11 and later).
+def open_modules_btf(wanted: Collection[str]) -> dict[str, int]:
+    """Module -> descriptor of its BTF, of those that are loaded (kernel 5.11 and later).
 
-    The caller closes the descriptors.
+    None without ``CAP_SYS_ADMIN``.  The caller closes the descriptors; they do not pass on to what
+    it starts.
     """
-    found: dict[str, tuple[int, bytes]] = {}
+    found: dict[str, int] = {}
     number = 0
     while True:
         attributes = struct.pack("<IIII", number, 0, 0, 0)
@@ -137,37 +139,37 @@ def open_modules_btf(wanted: Collection[str]) -> dict[str, tuple[int, bytes]]:
         try:
             _bpf(_BTF_GET_NEXT_ID, attributes, answer)
         except OSError:
-            return found  # the last one was the last
+            return found  # the last one was the last, or not even the first is ours to know
         number = int(struct.unpack_from("<I", answer, 4)[0])
         try:
             descriptor = _bpf(_BTF_GET_FD_BY_ID, struct.pack("<IIII", number, 0, 0, 0))
         except OSError:
             continue  # unloaded meanwhile
-        name, data = _btf(descriptor, wanted)
-        if data:
-            found[name] = (descriptor, data)
+        try:
+            name, _ = _btf_info(descriptor)
+        except OSError:
+            name = ""
+        if name in wanted:
+            found[name] = descriptor
         else:
             os.close(descriptor)
 
 
-def _btf(descriptor: int, wanted: Collection[str]) -> tuple[str, bytes]:
-    # struct bpf_btf_info: address and size of the data, id, address and size of the name.
-    def ask(data: int, size: int) -> tuple[str, int]:
-        name = ctypes.create_string_buffer(64)
-        info = ctypes.create_string_buffer(40)
-        struct.pack_into("<QIIQII", info, 0, data, size, 0, ctypes.addressof(name), len(name), 0)
-        _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", descriptor, 32, ctypes.addressof(info)))
-        return name.value.decode(errors="replace"), int(struct.unpack_from("<I", info, 8)[0])
+def read_btf(descriptor: int) -> bytes:
+    """The content of an open BTF."""
+    _, size = _btf_info(descriptor)
+    data = ctypes.create_string_buffer(size)
+    _btf_info(descriptor, ctypes.addressof(data), size)
+    return data.raw
 
-    try:
-        name, size = ask(0, 0)
-        if name not in wanted:
-            return name, b""
-        data = ctypes.create_string_buffer(size)
-        ask(ctypes.addressof(data), size)
-    except OSError:
-        return "", b""
-    return name, data.raw
+
+def _btf_info(descriptor: int, data: int = 0, size: int = 0) -> tuple[str, int]:
+    # struct bpf_btf_info: address and size of the data, id, address and size of the name.
+    name = ctypes.create_string_buffer(64)
+    info = ctypes.create_string_buffer(40)
+    struct.pack_into("<QIIQII", info, 0, data, size, 0, ctypes.addressof(name), len(name), 0)
+    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", descriptor, 32, ctypes.addressof(info)))
+    return name.value.decode(errors="replace"), int(struct.unpack_from("<I", info, 8)[0])
 
 
 def open_iterator(program: int, table: int) -> int:
@@ -226,12 +228,13 @@ def unlock_memory() -> None:
 
 
 def can_create_ring_buffer() -> bool:
-    """Whether BPF ring buffers exist here (kernel 5.8 and later)."""
+    """Whether BPF ring buffers exist here (kernel 5.8 and later); for who may create maps."""
     unlock_memory()
     try:
         os.close(create_map(MAP_TYPE_RINGBUF, 0, 0, 4096, 0))
-    except OSError:
-        return False
+    except OSError as error:
+        # EPERM is about locked memory, not about ring buffers.
+        return error.errno == errno.EPERM
     return True
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.report import live
 from vmlat_tui.report.words import clean
@@ -26,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``vmlat doctor``."""
     parser.description = (
         "Show what this host can measure: kernel, BTF, kprobes, ring buffer, BCC, privileges, and "
-        "the hook of every point. As root the probes are really attached for a moment. "
+        "the hook of every point. With the privileges to measure, the probes are really attached "
+        "for a moment. "
         "Exit status 0 if the main path can be measured. With --live it measures, and says what "
         "explains the time."
     )
@@ -65,7 +69,7 @@ def text(host: Frame) -> str:
     lines = [
         f"vmlat on Linux {clean(host['kernel'])} ({clean(host['machine'])})",
         "",
-        _row(host["root"], "privileges", _privileges(host)),
+        _row(not lacking(host), "privileges", _privileges(host)),
         _row(btf["present"] or host["headers"], "BTF", layout),
         _row(
             host["kprobes"], "kprobes", "available" if host["kprobes"] else "this kernel has none"
@@ -76,6 +80,7 @@ def text(host: Frame) -> str:
         _row(bcc["version"], "BCC", clean(bcc["version"] or bcc["problem"])),
         _row(lockdown != "confidentiality", "lockdown", clean(lockdown)),
         _row(host["rung"] != "none", "rung", _RUNGS.get(host["rung"], "unknown")),
+        *_capabilities(host),
         "",
         f"  {'point':<14}{'direction':<11}hook",
     ]
@@ -95,17 +100,43 @@ def text(host: Frame) -> str:
     return "\n".join(lines)
 
 
+def lacking(host: Mapping[str, Any]) -> list[str]:
+    """The capabilities without which an agent cannot measure, and which it does not have."""
+    rows = host.get("capabilities", ())
+    return [row["name"] for row in rows if row["needed"] and row["state"] == State.MISSING.value]
+
+
+def obstacle(host: Mapping[str, Any]) -> str:
+    """Why the main path of a host cannot be measured; empty if it can."""
+    if host["measurable"]:
+        return ""
+    missing = lacking(host)
+    if missing:
+        return f"this agent has no {' and '.join(missing)}; run as root"
+    if host["problem"]:
+        return clean(host["problem"])
+    return f"no hook for {', '.join(host['missing'])}"
+
+
 def _privileges(host: Frame) -> str:
-    if host["root"]:
-        return "root: the hooks below were really attached"
-    return "not root: the hooks below are judged from outside; root would attach them and measure"
+    who = "root" if host.get("user") == 0 else f"user {host.get('user')}"
+    if lacking(host):
+        return f"{who}: the hooks below are judged from outside; root would attach them and measure"
+    count = sum(row["state"] == State.HELD.value for row in host.get("capabilities", ()))
+    return f"{who} with {count} capabilities: the hooks below were really attached"
+
+
+def _capabilities(host: Frame) -> Iterator[str]:
+    if not host.get("capabilities"):
+        return
+    yield ""
+    yield f"  {'capability':<22}{'agent':<11}for what, and what is lost without it"
+    for row in host["capabilities"]:
+        yield f"  {clean(row['name']):<22}{row['state']:<11}{clean(row['purpose'])}"
+        yield f"  {'':<33}without it: {clean(row['loss'])}"
 
 
 def _verdict(host: Frame) -> str:
     if host["measurable"]:
         return "The main path can be measured."
-    if host["problem"]:
-        return f"The main path cannot be measured: {clean(host['problem'])}"
-    if host["missing"]:
-        return f"The main path cannot be measured: no hook for {', '.join(host['missing'])}"
-    return "The main path can be measured by root; run as root."
+    return f"The main path cannot be measured: {obstacle(host)}"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.words import clean
 
@@ -21,18 +20,6 @@ class Looking(Protocol):
     @property
     def topology(self) -> Optional[Topology]:
         """The latest."""
-
-    @property
-    def stopped(self) -> bool:
-        """Somebody wants it to end."""
-
-
-def topology_of(frame: Frame) -> Topology:
-    """What an agent found; raises :class:`FrameError`."""
-    try:
-        return Topology.from_json(frame)
-    except ValueError as error:
-        raise FrameError("the agent sent no topology", str(error)) from None
 
 
 def taps_of(
@@ -58,8 +45,6 @@ def taps_of(
         missing = [name for name in names if name not in found]
         if run.topology is not None and not missing and taps:
             return taps
-        if run.stopped:
-            raise VmlatError("nothing was measured", "stopped before the VM was found")
         if time.monotonic() > deadline:
             break
     if run.topology is None:

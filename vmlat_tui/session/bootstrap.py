@@ -22,6 +22,9 @@ SILENCE_S = 60.0
 #: How long the agent may take to remove its probes.
 PATIENCE_S = 10.0
 
+#: What the agent is told of the login's environment; libraries and compilers read much more.
+KEPT = ("PATH", "HOME", "VMLAT_CACHE", "XDG_RUNTIME_DIR")
+
 #: The distribution's packages come before those that travelled along.
 AGENT = """
 import sys
@@ -76,7 +79,12 @@ def _run(directory: str) -> int:
     ended, held = os.pipe()
     command = [sys.executable, "-IB", "-c", AGENT, directory]
     agent = subprocess.Popen(
-        command, stdin=subprocess.PIPE, bufsize=0, pass_fds=(held,), cwd=directory
+        command,
+        stdin=subprocess.PIPE,
+        bufsize=0,
+        pass_fds=(held,),
+        cwd=directory,
+        env={name: value for name, value in os.environ.items() if name in KEPT},
     )
     os.close(held)
     try:

@@ -10,14 +10,16 @@ import argparse
 import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
+from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.programs import AGENT
 from vmlat_tui.session.parcel import COMMAND, parcel
-from vmlat_tui.sources import PACKAGE
 
 #: A dead connection is known after so many silent intervals.
 _ALIVE_S, _ALIVE_COUNT = 5, 3
@@ -46,13 +48,14 @@ def _nothing() -> None:
 class Host:
     """How to start an agent on a host, and what to call the host.
 
-    ``preamble`` is what the program is given on standard input before the commands.  ``far``: there
-    is a connection that can be lost.  ``check`` raises if the host itself is known to have ended.
+    ``environment`` is all that it is given.  ``preamble`` is what the program gets on standard
+    input before the commands.  ``far``: there is a connection that can be lost.  ``check`` raises
+    if the host itself is known to have ended.
     """
 
     name: str
     argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=programs.inherited)
     preamble: Callable[[], bytes] = bytes
     far: bool = False
     check: Callable[[], None] = _nothing
@@ -60,9 +63,19 @@ class Host:
 
 def here() -> Host:
     """This host: the agent is this very program."""
-    command = (sys.executable, "-m", PACKAGE.name, "agent")
-    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
-    return Host("this host", command, {"PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    return Host("this host", programs.isolated(AGENT), programs.environment())
+
+
+def raised_here() -> Host:
+    """This host, for who is not root: the agent is root's by sudo.
+
+    sudo may ask for the password on the terminal, now: behind the screens nobody could answer.
+    Raises :class:`UsageError` where it refuses.
+    """
+    environment = programs.inherited()
+    if sys.stdin.isatty() and subprocess.run(["sudo", "-v"], env=environment).returncode:
+        raise UsageError("this host refuses sudo", "", "log in as root")
+    return Host("this host", ("sudo", "-n", "--", *programs.isolated(AGENT)), environment)
 
 
 def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host") -> Host:
@@ -72,7 +85,9 @@ def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host")
     ``option`` is where the user gave it.
     """
     command = ("sudo", "-n", *COMMAND) if sudo else COMMAND
-    line = _over_ssh(destination, command, option)
+    # Also without a safe path in the login there: env looks for the program in this one.
+    safely = ("/usr/bin/env", f"PATH={programs.SYSTEM_PATH}", *command)
+    line = _over_ssh(destination, safely, option)
     return Host(destination, line, preamble=parcel, far=True)
 
 
@@ -89,7 +104,9 @@ LOCAL = "localhost"
 
 def named(place: str, sudo: bool, option: str) -> Host:
     """This host or another one, by its name; raises :class:`UsageError`."""
-    return here() if place == LOCAL else reached_by_ssh(place, sudo, option)
+    if place == LOCAL:
+        return raised_here() if sudo and os.geteuid() != 0 else here()
+    return reached_by_ssh(place, sudo, option)
 
 
 #: Runs its arguments, and ends them with its standard input: sshd closes that when the connection
@@ -112,7 +129,9 @@ def configure(parser: argparse._ActionsContainer) -> None:
         "--host", metavar="[USER@]HOST", help="another host, over ssh, instead of this one"
     )
     parser.add_argument(
-        "--sudo", action="store_true", help="become root on that host with sudo, without password"
+        "--sudo",
+        action="store_true",
+        help="measure as root by sudo, on this host or on that one (there, without a password)",
     )
 
 
@@ -120,9 +139,9 @@ def chosen(args: argparse.Namespace) -> Host:
     """The host that the options ask for."""
     if args.host is not None:
         return reached_by_ssh(args.host, args.sudo)
-    if args.sudo:
-        raise UsageError("--sudo is for --host", "", "on this host, start vmlat with sudo")
-    return here()
+    if args.sudo and os.geteuid() == 0:
+        raise UsageError("--sudo is for who is not root", "", "leave it out, or give --host")
+    return raised_here() if args.sudo else here()
 
 
 # ---- why a connection ended ----------------------------------------------------------------------
@@ -156,9 +175,15 @@ _REFUSALS = (
 
 def refusal(host: Host, status: Optional[int], words: str) -> Optional[VmlatError]:
     """Why trying again is useless; None if it is not.  ``words`` are the last ones said there."""
+    last = words.strip().splitlines()[-1] if words.strip() else ""
+    if "sudo:" in last:
+        return UsageError(
+            f"{host.name} refuses sudo",
+            last,
+            "allow it without a password (NOPASSWD), or log in as root",
+        )
     if not host.far:
         return None
-    last = words.strip().splitlines()[-1] if words.strip() else ""
     if status == SSH_FAILED:
         for pattern, wrong, remedy in _REFUSALS:
             if pattern.search(words):
@@ -166,12 +191,6 @@ def refusal(host: Host, status: Optional[int], words: str) -> Optional[VmlatErro
         return None
     if status in _NOT_FOUND:
         return UsageError(f"{host.name} cannot run the agent", last, "install python3 there")
-    if "sudo:" in last:
-        return UsageError(
-            f"{host.name} refuses sudo",
-            last,
-            "allow it without a password (NOPASSWD), or log in as root",
-        )
     if "vmlat needs Python" in last:
         return UsageError(f"{host.name} cannot run the agent", last, "install a later python3")
     return None

@@ -62,7 +62,7 @@ def on(host: Host, uri: Optional[str] = None) -> Iterator[Callable[[], Source]]:
 def has_running_vms(uri: Optional[str] = None) -> bool:
     """Whether this host has a VM that runs and whose packets pass a tap."""
     end = time.monotonic() + _LOOK_S
-    with contextlib.suppress(VmlatError, ValueError), _agent(uri) as looking:
+    with contextlib.suppress(VmlatError), _agent(uri) as looking:
         while time.monotonic() < end:
             frame = looking.next(end - time.monotonic())
             if frame is not None and frame["type"] == "topology":

@@ -8,8 +8,10 @@ from typing import Any
 
 from textual.app import ComposeResult
 
+from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.report.columns import COUNT, NAME, TEXT, Column
+from vmlat_tui.report.doctor import obstacle
 from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.tui.lines import Lines
@@ -18,6 +20,7 @@ from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.table import Table
 
 Point = Mapping[str, Any]
+_Capability = Mapping[str, Any]
 
 
 def _hook(point: Point) -> str:
@@ -31,20 +34,35 @@ def _title(point: Point) -> str:
     return known.title if known else ""
 
 
+def _missing(capability: _Capability) -> tuple[str, str]:
+    return ("▲", "") if capability["state"] == State.MISSING.value else ("", "")
+
+
+_CAPABILITIES: list[Column[_Capability]] = [
+    Column("capability", "capability", 19, NAME, lambda c: clean(c["name"]), 0, 22),
+    Column("state", "agent", 8, TEXT, lambda c: c["state"], 0, 10,
+           lambda c: "warn" if c["state"] == State.MISSING.value else ""),
+    Column("purpose", "for what", 30, TEXT, lambda c: clean(c["purpose"]), 1, 64),
+    Column("loss", "without it", 30, TEXT, lambda c: clean(c["loss"]), 2, 64),
+]  # fmt: skip
+
+
 class DoctorScreen(VmlatScreen):
-    """Every point with its hook or the reason why it has none."""
+    """Every point with its hook or the reason why it has none; the agent's capabilities."""
 
     scope = "doctor"
     CSS = """
     DoctorScreen #state { height: auto; max-height: 8; padding: 0 1; }
+    DoctorScreen #capabilities { max-height: 40%; border-top: $rule $border-blurred; }
     DoctorScreen #notes { height: auto; max-height: 6; padding: 0 1;
                           border-top: $rule $border-blurred; }
     """
 
     def body(self) -> ComposeResult:
-        """The host, its points, what could not be found out."""
+        """The host, its points, what the agent may do, what could not be found out."""
         yield Lines("state")
         yield Table(self._columns(), lambda p: p["point"], id="points", emphasis=self._emphasis)
+        yield Table(_CAPABILITIES, lambda c: c["name"], id="capabilities", emphasis=_missing)
         yield Lines("notes")
 
     def on_mount(self) -> None:
@@ -85,20 +103,16 @@ class DoctorScreen(VmlatScreen):
             ((" points of the path", "title"),),
             "the host is being asked" if self.vmlat.live else "nothing was measured",
         )
+        rows = list((now.hello or now.host or {}).get("capabilities", ()))
+        held = self.query_one("#capabilities", Table)
+        held.display = bool(rows)
+        held.show(self.kept(rows, held.columns), ((" capabilities of the agent", "title"),))
         pane = self.query_one("#notes", Lines)
         pane.show(list(_notes(now, max(20, self.size.width - 4))))
 
 
 def _planned(now: Snapshot) -> list[Point]:
     return list(now.host["points"]) if now.host else []
-
-
-def _obstacle(host: Mapping[str, Any]) -> str:
-    if host["problem"]:
-        return str(host["problem"])
-    if not host["root"]:
-        return "measuring needs root"
-    return f"no hook for {', '.join(host['missing'])}"
 
 
 def _state(now: Snapshot) -> Iterator[Line]:
@@ -122,7 +136,7 @@ def _state(now: Snapshot) -> Iterator[Line]:
         good = bool(now.host["measurable"])
         verdict = ("the main path can be measured", "good")
         yield (
-            verdict if good else (f"▲ {clean(_obstacle(now.host))}", "bad"),
+            verdict if good else (f"▲ {obstacle(now.host)}", "bad"),
             (f"   rung {clean(now.host['rung'])}, no probe is in place now", "dim"),
         )
     if now.topology is not None:

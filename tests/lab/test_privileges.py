@@ -1,0 +1,318 @@
+"""What a measurement loses without each capability: a table, and that it is what vmlat says.
+
+The rows of a kernel are printed at the end (``-s`` or a failure shows them) and kept in
+docs/privileges.md.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from tests import deprived
+from tests.lab.measure import START_S, Frame, Lab
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.capabilities import (
+    BPF,
+    CAPABILITIES,
+    DAC_OVERRIDE,
+    DAC_READ_SEARCH,
+    PERFMON,
+    SYS_ADMIN,
+    SYS_PTRACE,
+    SYSLOG,
+    Capability,
+    Use,
+)
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.session import hosts
+from vmlat_tui.session.hosts import Host
+from vmlat_tui.session.process import AgentProcess
+
+#: What an agent saw -> the capabilities without which it may not see it.
+PARTS: dict[str, set[Capability]] = {
+    "fentry in modules": {SYS_ADMIN},
+    "vCPUs followed": {SYS_PTRACE, DAC_READ_SEARCH},
+    "names of functions that drop": {SYSLOG},
+    "halt polling counters": {DAC_READ_SEARCH},
+    "ports of Open vSwitch": {DAC_OVERRIDE},
+    "addresses from the guest": set(),
+}
+
+
+def usual() -> set[str]:
+    """What an agent of root sees on this kernel."""
+    of_modules = SYS_ADMIN.useful(os.uname().release)
+    return set(PARTS) if of_modules else set(PARTS) - {"fentry in modules"}
+
+
+#: Whoever is not root does not own root's sockets.
+OF_ROOT = {"addresses from the guest"}
+#: Within so long an agent has seen what it can; when it has, so long for what it should not see.
+PATIENCE_S, MORE_S = 60.0, 4.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One agent of the table; ``only`` None: root, without ``missing``."""
+
+    title: str
+    missing: tuple[Capability, ...] = ()
+    only: Optional[tuple[Capability, ...]] = None
+    foreign: bool = False
+
+    def command(self) -> tuple[str, ...]:
+        agent = (sys.executable, "-B", "-m", "vmlat_tui", "agent")
+        if self.only is not None:
+            return deprived.as_user(self.only, agent)
+        return deprived.without(self.missing, agent)
+
+    @property
+    def deprived(self) -> set[Capability]:
+        """What the agent has not."""
+        return set(self.missing if self.only is None else set(CAPABILITIES) - set(self.only))
+
+    @property
+    def may_lose(self) -> set[str]:
+        """Of :data:`PARTS`."""
+        lost = {part for part, needs in PARTS.items() if needs & self.deprived}
+        if self.only is not None:
+            return lost | OF_ROOT
+        return lost if self.foreign else lost - {"ports of Open vSwitch"}
+
+
+KEPT = tuple(one for one in CAPABILITIES if one.use is not Use.START and one is not DAC_OVERRIDE)
+ROWS = (
+    Row("none: root"),
+    *(Row(one.name, (one,)) for one in CAPABILITIES if one is not DAC_OVERRIDE),
+    Row("all but these: a user with CAP_BPF and CAP_PERFMON", only=(BPF, PERFMON)),
+    Row("all but these: a user with what root keeps", only=KEPT),
+)
+#: The socket of Open vSwitch's database is another user's, as on RHEL and openEuler.
+FOREIGN = (
+    Row("none: root, Open vSwitch is another user's", foreign=True),
+    Row("CAP_DAC_OVERRIDE, Open vSwitch is another user's", (DAC_OVERRIDE,), foreign=True),
+)
+
+
+@dataclass
+class Seen:
+    """What an agent said and saw until it had everything, or time was up."""
+
+    status: int = 0
+    error: str = ""
+    hello: Frame = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    topology: Optional[Topology] = None
+    vitals: Frame = field(default_factory=dict)
+    stats: Frame = field(default_factory=dict)
+
+    @property
+    def completed(self) -> int:
+        """Packets measured."""
+        return int(self.stats["bins"]["rx"]["completed"]) if self.stats else 0
+
+    def parts(self) -> set[str]:
+        """Which of :data:`PARTS` it saw."""
+        found = set()
+        if "fentry" in self.kinds("vhost_take"):
+            found.add("fentry in modules")
+        if any(row["role"] == "vcpu" for row in self.stats.get("wakeups", ())):
+            found.add("vCPUs followed")
+        if any(row["function"] for row in self.stats.get("drops", ())):
+            found.add("names of functions that drop")
+        if self.vitals.get("halt"):
+            found.add("halt polling counters")
+        if self.topology and any(bridge.ports for bridge in self.topology.ovs.bridges):
+            found.add("ports of Open vSwitch")
+        if self.topology and any(
+            address.source == "agent"
+            for domain in self.topology.domains
+            for vnic in domain.vnics
+            for address in vnic.addresses
+        ):
+            found.add("addresses from the guest")
+        return found
+
+    def kinds(self, *points: str) -> list[str]:
+        """How the hooks of these points, or of all, are attached."""
+        return [
+            hook["kind"]
+            for point in self.hello.get("points", ())
+            for hook in point["hooks"]
+            if not points or point["point"] in points
+        ]
+
+    def without_hook(self) -> set[str]:
+        return {p["point"] for p in self.hello.get("points", ()) if not p["hooks"]}
+
+    def states(self) -> dict[str, str]:
+        return {row["name"]: row["state"] for row in self.hello.get("capabilities", ())}
+
+
+def look(row: Row, cache: str) -> Seen:
+    """Start an agent and take its frames."""
+    seen = Seen()
+    enough = usual() - row.may_lose
+    environment = {**hosts.here().environment, "VMLAT_CACHE": cache}
+    with AgentProcess(Host(row.title, row.command(), environment)) as agent:
+        agent.send("configure", discover=True, interval_s=0.5, emit=False,
+                   filters=[{"protocol": "icmp"}, {"dst_port": 7999}])  # fmt: skip
+        end, settled = time.monotonic() + START_S, False
+        try:
+            while time.monotonic() < end:
+                frame = agent.next(1.0)
+                if frame is not None:
+                    take(seen, frame)
+                    if frame["type"] == "hello":
+                        end = time.monotonic() + PATIENCE_S
+                if not settled and seen.completed and enough <= seen.parts():
+                    end, settled = time.monotonic() + MORE_S, True
+            agent.send("stop")
+            while not seen.stats.get("final"):
+                last = agent.next(START_S)
+                assert last, "it does not end"
+                take(seen, last)
+        except VmlatError as error:
+            seen.status, seen.error = error.exit_status, str(error)
+    return seen
+
+
+def take(seen: Seen, frame: Frame) -> None:
+    """Keep a frame."""
+    kind = frame["type"]
+    if kind == "hello":
+        seen.hello = frame
+    elif kind == "topology":
+        seen.topology = Topology.from_json(frame)
+    elif kind == "vitals":
+        seen.vitals = frame
+    elif kind == "stats":
+        seen.stats = {**frame, "drops": frame["drops"] or seen.stats.get("drops", [])}
+    elif kind == "notice":
+        seen.notices.append(frame["text"])
+
+
+@contextlib.contextmanager
+def traffic(lab: Lab) -> Iterator[None]:
+    """Pings that are answered, and datagrams that Open vSwitch drops."""
+    drop = ["ovs-ofctl", "add-flow", lab.bridge, "priority=99,udp,tp_dst=7999,actions=drop"]
+    subprocess.run(drop, check=True, timeout=20)
+    address = lab.vms["vm-a"].ip4
+    commands = (
+        ["ping", "-n", "-q", "-i", "0.2", address],
+        ["sh", "-c", f"while sleep 0.5; do timeout 1 traffic udp {address} 7999 3; done"],
+    )
+    inside = ["ip", "netns", "exec", lab.remote_ns]
+    running = [subprocess.Popen([*inside, *c], stdout=subprocess.DEVNULL) for c in commands]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+        remove = ["ovs-ofctl", "del-flows", lab.bridge, "udp,tp_dst=7999"]
+        subprocess.run(remove, check=True, timeout=20)
+
+
+@pytest.fixture
+def caches() -> Iterator[dict[bool, str]]:
+    """Compiled programs of the user (true) and of root."""
+    directories = {user: tempfile.mkdtemp(prefix="caps-") for user in (False, True)}
+    os.chown(directories[True], deprived.USER, deprived.USER)
+    yield directories
+    for directory in directories.values():
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def foreign_switch() -> Iterator[None]:
+    """The socket of the database is another user's for a while."""
+    socket = Path("/run/openvswitch/db.sock")
+    before = socket.stat()
+    os.chown(socket, deprived.USER, deprived.USER)
+    os.chmod(socket, 0o750)
+    try:
+        yield
+    finally:
+        os.chown(socket, before.st_uid, before.st_gid)
+        os.chmod(socket, before.st_mode & 0o7777)
+
+
+def line(row: Row, seen: Seen, baseline: Seen) -> str:
+    """One of the table."""
+    if seen.status:
+        return f"| {row.title} | none | everything | {seen.error} | {seen.status} |"
+    counts = collections.Counter(seen.kinds())
+    hooks = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    lost = sorted(baseline.parts() - seen.parts())
+    lost += sorted(f"point {name}" for name in seen.without_hook() - baseline.without_hook())
+    missing = ", ".join(name for name, state in seen.states().items() if state == "missing")
+    said = f"missing: {missing}" if missing else "nothing is missing"
+    return (
+        f"| {row.title} | {seen.hello['rung']}: {hooks} | {', '.join(lost) or 'nothing'} "
+        f"| {said} | {seen.status} |"
+    )
+
+
+@pytest.mark.scenario("ovs")
+def test_what_is_lost_without_each_capability_is_what_vmlat_says(
+    lab: Lab, caches: dict[bool, str]
+) -> None:
+    begin = time.monotonic()
+
+    def watch(row: Row) -> Seen:
+        seen[row] = found = look(row, caches[row.only is not None])
+        print(f"{time.monotonic() - begin:.0f} s: {row.title}", flush=True)
+        return found
+
+    seen: dict[Row, Seen] = {}
+    with traffic(lab), ThreadPoolExecutor(2) as two:
+        watch(ROWS[0])
+        list(two.map(watch, ROWS[1:]))
+        with foreign_switch():
+            list(two.map(watch, FOREIGN))
+    print(f"\n### Linux {os.uname().release}\n")
+    print("| taken away | rung and hooks | lost | what doctor says | exit status |")
+    print("|---|---|---|---|---|")
+    rows = {row: seen[row] for row in (*ROWS, *FOREIGN)}
+    for row, one in rows.items():
+        print(line(row, one, rows[ROWS[0]]), flush=True)
+    check(rows, rows[ROWS[0]])
+
+
+def check(rows: dict[Row, Seen], baseline: Seen) -> None:
+    """Nothing crashes, and each row lost what its capabilities are for."""
+    assert baseline.status == 0 and baseline.parts() == usual(), (baseline, usual())
+    for row, seen in rows.items():
+        fatal = [one for one in row.missing if one.needed and one.useful(os.uname().release)]
+        if fatal:
+            assert seen.status == 2 and fatal[0].name in seen.error, (row, seen.error)
+            continue
+        assert seen.status == 0 and not seen.error, (row, seen.error)
+        assert seen.completed > 0, row
+        assert seen.without_hook() == baseline.without_hook(), row
+        lost = usual() - seen.parts()
+        assert lost <= row.may_lose, (row, lost)
+        told = {name for name, state in seen.states().items() if state == "missing"}
+        useful = {one.name for one in row.deprived} & set(seen.states())
+        assert told == useful, (row, told)
+        assert not told or any(all(name in text for name in told) for text in seen.notices), row
+    assert "ports of Open vSwitch" in rows[FOREIGN[0]].parts()
+    for one in (SYSLOG, SYS_ADMIN):
+        (seen,) = [seen for row, seen in rows.items() if row.missing == (one,)]
+        parts = {part for part, needs in PARTS.items() if needs == {one}}
+        assert usual() - seen.parts() == parts & usual(), one
