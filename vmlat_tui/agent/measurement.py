@@ -61,9 +61,9 @@ class Measurement:
         self._send = send
         self._shown: Optional[tuple[object, ...]] = None
         self._vcpus_due = 0.0
+        self._left_out: list[str] = []
         self._emulators = Emulators()
         self._told: tuple[str, ...] = ()
-        self._left_out: list[str] = []
         self._engine: Optional[PathEngine] = None
         self._settings = _settings(command, Settings())
         self._set_interfaces(command)

@@ -1,7 +1,8 @@
 """Reading of many processes what each of them can make hang.
 
-A process's command line is in its own memory, and that may be mapped from a file system whose
-server, the user's own, never answers.
+A process's command line is in its own memory.  Who reads it needs the lock of that memory, which the
+process may hold while a file system does not answer it; up to Linux 4.16 also the pages, which the
+user's own file system may have to bring.
 """
 
 from __future__ import annotations

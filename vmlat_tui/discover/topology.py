@@ -202,11 +202,11 @@ def _process_notes(parts: _Parts) -> list[str]:
     notes = []
     mine = held()
     missing = [one for one in (SYS_PTRACE, DAC_READ_SEARCH) if one not in mine]
-    if missing:
+    if missing or not all(machine.seen for machine in parts.machines):
+        lack = f"without {names(missing)}" if missing else "where processes cannot be looked into"
         notes.append(
-            f"without {names(missing)} whose tap is whose is told by addresses only, and which "
-            "processes are VMs by their command lines; the nodes of guest memory are not visible; "
-            "run as root"
+            f"{lack} which processes are VMs is told by their command lines only, whose tap is "
+            "whose by addresses, and the nodes of guest memory are not visible; run as root"
         )
     elif NET_ADMIN not in mine:
         notes.append(f"without {NET_ADMIN.name} {NET_ADMIN.loss}; run as root")
