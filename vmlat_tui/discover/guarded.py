@@ -1,8 +1,8 @@
 """Reading of many processes what each of them can make hang.
 
-A process's command line is in its own memory.  Who reads it needs the lock of that memory, which the
-process may hold while a file system does not answer it; up to Linux 4.16 also the pages, which the
-user's own file system may have to bring.
+A process's command line is in its own memory.  Reading it takes the lock of that memory, which the
+process may hold while a file system does not answer it; up to Linux 4.16 a file system of the
+user's own may also be asked for the pages.
 """
 
 from __future__ import annotations
