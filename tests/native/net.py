@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, TypeVar, Union
 
 from tests.native.wire import GUEST_MAC, PEER_MAC
 
@@ -32,6 +32,7 @@ _ETH_P_ALL = 0x0003
 _PREFIX = "vmt"
 _libc = ctypes.CDLL(None, use_errno=True)
 _made = 0
+_Made = TypeVar("_Made")
 
 
 def run(*command: str) -> str:
@@ -52,9 +53,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     return True
 
 
-def _in_thread(work: Callable[[], object]) -> object:
+def _in_thread(work: Callable[[], _Made]) -> _Made:
     """Run where the thread's namespace may be changed; a thread ends with its namespace."""
-    box: list[object] = []
+    box: list[Union[_Made, BaseException]] = []
 
     def body() -> None:
         try:
@@ -65,9 +66,10 @@ def _in_thread(work: Callable[[], object]) -> object:
     thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    if isinstance(box[0], BaseException):
-        raise box[0]
-    return box[0]
+    (made,) = box
+    if isinstance(made, BaseException):
+        raise made
+    return made
 
 
 class Namespace:
@@ -81,9 +83,7 @@ class Namespace:
                 f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC
             )
 
-        descriptor = _in_thread(make)
-        assert isinstance(descriptor, int)
-        self.descriptor = descriptor
+        self.descriptor = _in_thread(make)
 
     @property
     def path(self) -> str:
@@ -104,9 +104,20 @@ class Namespace:
             made.bind((interface, 0))
             return made
 
-        made = _in_thread(make)
-        assert isinstance(made, socket.socket)
-        return made
+        return _in_thread(make)
+
+    def tap(self, name: str) -> int:
+        """The queue of a new tap inside, which lives as long as this descriptor."""
+
+        def make() -> int:
+            if _libc.setns(self.descriptor, _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+            flags = _IFF_TAP | _IFF_NO_PI
+            fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+            return descriptor
+
+        return _in_thread(make)
 
     def close(self) -> None:
         """Let the kernel remove it."""

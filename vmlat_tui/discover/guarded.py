@@ -1,7 +1,8 @@
 """Reading of many processes what each of them can make hang.
 
-A process's command line is in its own memory, and that may be mapped from a file system whose
-server, the user's own, never answers.
+A process's command line is in its own memory.  Reading it takes the lock of that memory, which the
+process may hold while a file system does not answer it; up to Linux 4.16 a file system of the
+user's own may also be asked for the pages.
 """
 
 from __future__ import annotations

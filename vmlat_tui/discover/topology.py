@@ -25,7 +25,7 @@ from vmlat_tui.discover.ovs import Switch, read_switch
 from vmlat_tui.discover.qemu import Machine, Machines
 from vmlat_tui.discover.threads import processes
 from vmlat_tui.discover.ways import find_ways
-from vmlat_tui.model.capabilities import DAC_READ_SEARCH, SYS_PTRACE
+from vmlat_tui.model.capabilities import DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 
 DEFAULT_URI = "qemu:///system"
@@ -208,6 +208,8 @@ def _process_notes(parts: _Parts) -> list[str]:
             f"{lack} which processes are VMs is told by their command lines only, whose tap is "
             "whose by addresses, and the nodes of guest memory are not visible; run as root"
         )
+    elif NET_ADMIN not in mine:
+        notes.append(f"without {NET_ADMIN.name} {NET_ADMIN.loss}; run as root")
     if not any(kvm.directories(m.pid) for m in parts.machines):
         notes.append(f"KVM's counters are not visible: {_why_no_counters(kvm.DEBUGFS.parent)}")
     for domain in parts.domains:

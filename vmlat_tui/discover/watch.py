@@ -20,6 +20,8 @@ _SHARE = 0.04
 #: After an event, so long until things have settled; and a limit for hosts where much happens.
 _SETTLE_S = 0.2
 _BUSY_SHARE = 0.2
+#: That differ, and are said.
+_MOST_PROBLEMS = 100
 
 #: What changes all the time without anything being different.
 _VOLATILE = frozenset(
@@ -82,9 +84,10 @@ class Watch:
         try:
             work()
         except Exception as error:
-            if f"{error!r}" not in self._problems:
-                self._problems.add(f"{error!r}")
-                self._frames.put({"type": "notice", "text": f"discovery failed: {error!r}"})
+            problem = f"{error!r:.200}"
+            if problem not in self._problems and len(self._problems) < _MOST_PROBLEMS:
+                self._problems.add(problem)
+                self._frames.put({"type": "notice", "text": f"discovery failed: {problem}"})
 
     def _look_on(self) -> None:
         while not self._ended.is_set():
