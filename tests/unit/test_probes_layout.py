@@ -10,6 +10,7 @@ from typing import Optional
 
 import pytest
 
+from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Echo, Filter, Protocol
 from vmlat_tui.model.histogram import BUCKETS
@@ -289,9 +290,9 @@ def test_icmp_is_one_rule_for_each_ip_version_it_may_have(
 def test_as_many_rules_as_fit_and_not_one_more() -> None:
     ports = [Filter(src_port=p) for p in range(1, layout.RULES + 1)]
     assert len(_rules(layout.rules(ports))) == layout.RULES
-    with pytest.raises(ValueError, match=f"need {layout.RULES + 1} rules"):
+    with pytest.raises(UsageError, match=f"need {layout.RULES + 1} rules"):
         layout.rules([*ports, Filter(src_port=99)])
-    with pytest.raises(ValueError):
+    with pytest.raises(UsageError):
         layout.rules([Filter(protocol=Protocol.ICMP, src_port=p) for p in range(5)])
 
 

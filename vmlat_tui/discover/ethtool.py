@@ -134,8 +134,8 @@ def _read(connection: _Socket, settings: Settings) -> None:
 def bitset(nest: bytes) -> int:
     """A compact bit set as one number, the lowest bit first."""
     words = dict(attributes(nest)).get(4, b"")
-    numbers = struct.unpack(f"={len(words) // 4}I", words)
-    return sum(word << 32 * n for n, word in enumerate(numbers))
+    numbers = struct.iter_unpack("=I", words[: len(words) // 4 * 4])
+    return sum(word << 32 * n for n, (word,) in enumerate(numbers))
 
 
 def _device(answer: dict[int, bytes]) -> str:

@@ -206,7 +206,7 @@ class PathEngine:
         """Measure what any of the filters matches; none at all means everything.
 
         The new set is written beside the old one and put in force by one store, so every packet
-        is judged by one of the two.  Raises ``ValueError`` when they are too many.
+        is judged by one of the two.  Raises :class:`UsageError` when they are too many.
         """
         packed = layout.rules(list(filters))
         fresh = 1 - self._active_rules

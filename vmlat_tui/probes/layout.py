@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Optional
 
+from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE_ROOM, ABSENCES, Absence
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Echo, Filter, Flow, Protocol, protocol_of
@@ -309,7 +310,7 @@ def control(
 
 
 def rules(filters: list[Filter]) -> bytes:
-    """``struct rules``; raises ``ValueError`` when they need more than :data:`RULES`.
+    """``struct rules``; raises :class:`UsageError` when they need more than :data:`RULES`.
 
     A filter that matches everything makes the whole set match everything.
     """
@@ -345,7 +346,11 @@ def rules(filters: list[Filter]) -> bytes:
                 )
             )
     if len(packed) > RULES:
-        raise ValueError(f"the filters need {len(packed)} rules; the kernel program holds {RULES}")
+        raise UsageError(
+            f"the filters need {len(packed)} rules; the kernel program holds {RULES}",
+            "",
+            "leave out alternatives",
+        )
     return struct.pack("<II", len(packed), 0) + b"".join(packed).ljust(RULES * _RULE.size, b"\0")
 
 
