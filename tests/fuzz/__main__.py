@@ -29,6 +29,8 @@ from tests.fuzz.targets import TARGETS
 
 _ROOT = Path(__file__).parents[2]
 _KEPT = _ROOT / ".vmlat" / "fuzz"
+#: How long a process takes to begin.
+_START_S = 2.0
 #: How long a target's turn is, and how many inputs Hypothesis may keep in mind meanwhile.
 _TURN_S = 20.0
 _INPUTS = 2000
@@ -52,7 +54,7 @@ class Row:
 def turn(target: Target, number: int, seconds: float) -> dict[str, object]:
     """One target in this process; what became of it."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
-    end = time.monotonic() + seconds
+    end = time.monotonic() + max(seconds, 1)
     last = b""
 
     @seed(number)
@@ -98,13 +100,10 @@ def run(names: list[str], minutes: float) -> int:
     rows = {name: Row() for name in names}
     begin = time.monotonic()
     end = begin + minutes * 60
-    seconds = min(_TURN_S, minutes * 60 / len(names))
-    while time.monotonic() < end:
-        for name in names:
+    while (left := end - time.monotonic()) > 1:
+        for place, name in enumerate(names):
             left = end - time.monotonic()
-            if left < 1:
-                break
-            _turn_of(name, rows[name], min(seconds, left))
+            _turn_of(name, rows[name], min(_TURN_S, left / (len(names) - place)) - _START_S)
         print(f"{(time.monotonic() - begin) / 60:.1f} of {minutes:g} minutes", flush=True)
     print(f"\n{'target':<16}{'inputs':>10}{'refused':>10}{'slowest s':>11}{'peak MB':>9}  failures")
     for name, row in rows.items():

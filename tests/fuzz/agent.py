@@ -33,6 +33,19 @@ _WORDS = (
     "0x7f000001", "010.0.0.1", "10.0.0.1/8", "9" * 5000, ":" * 300, "1" * 300, "", "\udcff",
     "not", "(", "ip", "ICMP", "1e3", "1_0",
 )  # fmt: skip
+#: Of these alone most lines say something.
+_GOOD = (
+    "tcp",
+    "udp",
+    "and",
+    "or",
+    "src",
+    "dst",
+    "host 10.0.0.1",
+    "host fd00::9",
+    "port 443",
+    "10.0.0.2",
+)
 
 
 def _odd_command(random: Random) -> bytes:
@@ -47,7 +60,8 @@ def _obey(line: bytes) -> None:
 
 
 def _odd_line(random: Random) -> bytes:
-    words = [random.choice(_WORDS) for _ in range(random.choice((1, 2, 3, 4, 6, 9, 20, 300)))]
+    known = random.choice((_WORDS, _GOOD))
+    words = [random.choice(known) for _ in range(random.choice((1, 2, 3, 4, 6, 9, 20, 300)))]
     text = random.choice((" ", "  ", "\t", "\u00a0", "=")).join(words)
     return text.encode("utf-8", "surrogateescape")
 
