@@ -44,6 +44,7 @@ BPF_HASH(parked, struct content, struct packet, 1);
 BPF_HASH(tun_entries, u32, struct entry, 1);
 BPF_ARRAY(parked_count, u64, 1);
 BPF_ARRAY(roles, struct role, ROLE_SLOTS);
+BPF_HASH(roles_beside, u32, struct role, 1);
 BPF_ARRAY(rulesets, struct rules, 2);
 BPF_ARRAY(controls, struct control, 1);
 BPF_ARRAY(leg_tables, struct leg_table, 1);

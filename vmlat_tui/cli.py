@@ -7,13 +7,15 @@ so that ``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from vmlat_tui import __version__
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.session.ending import ENDING
 
 #: command -> (module that implements it, one line of help).  Each module offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
@@ -39,6 +41,8 @@ COMMANDS = {
 }
 
 
+#: They take signals in their own way.
+_OWN_SIGNALS = ("agent", "lab")
 #: What runs without a command.
 SCREENS = "vmlat_tui.tui.command"
 
@@ -79,6 +83,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if args.command != chosen:
         parser.error(f"{args.command} goes before its options")
     assert module is not None
+    ENDING.forget()
+    with ENDING.watching() if chosen not in _OWN_SIGNALS else contextlib.nullcontext():
+        return _run(module, args)
+
+
+def _run(module: Any, args: argparse.Namespace) -> int:
     try:
         from vmlat_tui.session import starter
 
@@ -90,9 +100,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
         # Its words may be another host's.
         print(f"vmlat: {clean(str(error))}", file=sys.stderr)
-        return error.exit_status
+        return ENDING.status or error.exit_status
     except KeyboardInterrupt:
-        return 130
+        return ENDING.status or 130
     except BrokenPipeError:
         sys.stderr.close()
         return 1

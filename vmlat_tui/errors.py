@@ -5,6 +5,8 @@ Standard library only; importable from every layer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: Characters of each part of an error that are kept: some quote what others wrote.
 _MOST = 2000
 
@@ -45,6 +47,13 @@ class VmlatError(Exception):
         if self.remedy:
             line += f"; {self.remedy}"
         return " ".join(line.split())
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Names for a message, which stays one line however many there are."""
+    every = list(names)
+    rest = len(every) - most
+    return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class UsageError(VmlatError):

@@ -201,11 +201,11 @@ INLINE void emit(struct packet *p, struct stats *s, struct control *c)
 		emit_within(p, given, c->max_rate ? c->max_rate : NO_LIMIT, s);
 }
 
-INLINE void book_drop(struct packet *p)
+INLINE void book_drop(struct packet *p, struct stats *s)
 {
 	struct drop_key key = {
-		.location = p->location, .reason = p->reason, .direction = p->direction,
-		.slot = p->slot, .last = p->last, .hook = p->hook[p->last & (STEPS - 1)],
+		.location = p->location, .reason = p->reason, .slot = p->slot,
+		.direction = p->direction, .last = p->last, .hook = p->hook[p->last & (STEPS - 1)],
 	};
 	u64 *count = drops.lookup(&key), none = 0;
 
@@ -215,6 +215,8 @@ INLINE void book_drop(struct packet *p)
 	}
 	if (count)
 		__sync_fetch_and_add(count, 1);
+	else
+		s->drops_full += 1;
 }
 
 /* The packet ends here, in exactly one bin. */
@@ -234,7 +236,7 @@ INLINE void finish(struct packet *p, struct stats *s, struct control *c, u32 bin
 			emit(p, s, c);
 	} else if (bin == BIN_DROPPED) {
 		book_flow(p, s);
-		book_drop(p);
+		book_drop(p, s);
 		if (c->emit)
 			emit(p, s, c);
 	}

@@ -9,14 +9,23 @@ INLINE int same(struct packet *p, struct view *v)
 		(p->flow.dst[0] == v->flow.dst[0] && p->flow.dst[1] == v->flow.dst[1]));
 }
 
+/* Interfaces have their place by the lower bits of their number; where two measured ones have the same,
+ * all but one lie beside the table. */
 INLINE struct role *role_of(u64 dev, int direct)
 {
 	u32 ifindex = LOAD(u32, dev, NETDEV_IFINDEX, direct);
-	u32 slot = ifindex & (ROLE_SLOTS - 1);
-	struct role *role = roles.lookup(&slot);
+	u32 place = ifindex & (ROLE_SLOTS - 1);
+	struct role *role = roles.lookup(&place);
 
-	if (!role || role->ifindex != ifindex)
+	if (!role)
 		return 0;
+	if (role->ifindex != ifindex) {
+		if (!role->ifindex)
+			return 0;
+		role = roles_beside.lookup(&ifindex);
+		if (!role)
+			return 0;
+	}
 
 	u64 net = LOAD(u64, dev, NETDEV_ND_NET, direct);
 
@@ -44,6 +53,15 @@ INLINE struct stats *stats(void)
 	u32 processor = bpf_get_smp_processor_id();
 
 	return statistics.lookup(&processor);
+}
+
+/* Of a thread, or of a work that it runs. */
+INLINE void no_room_for_thread(void)
+{
+	struct stats *s = stats();
+
+	if (s)
+		s->threads_full += 1;
 }
 
 INLINE struct context *context(void)

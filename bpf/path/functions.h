@@ -21,9 +21,10 @@ INLINE int enter_tun(u32 hook, int nested)
 	struct entry fresh = {bpf_ktime_get_ns(), hook};
 	struct entry *e = tun_entries.lookup(&tid);
 
-	if (!e)
-		tun_entries.update(&tid, &fresh);
-	else if (!nested || e->hook == hook) {
+	if (!e) {
+		if (tun_entries.update(&tid, &fresh))
+			no_room_for_thread();
+	} else if (!nested || e->hook == hook) {
 		e->hook = hook;
 		e->t = fresh.t;
 	}

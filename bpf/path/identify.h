@@ -10,6 +10,7 @@
 #define P_8021AD 0xa888
 #define IP_OFFSET_MASK 0xff1f
 #define IP6_OFFSET_MASK 0xf8ff
+#define PROTO_HOPBYHOP 0
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
@@ -90,7 +91,11 @@ INLINE void identify_ip(struct view *v, const u8 *b, u16 type, u64 mac)
 		v->flow.dst[0] = *(u64 *)(b + 40);
 		v->flow.dst[1] = *(u64 *)(b + 48);
 		l4 = b + 56;
-		if (v->flow.proto == PROTO_FRAGMENT) {
+		if (v->flow.proto == PROTO_HOPBYHOP && b[57] == 0) {
+			/* Of one option of 8 bytes: a jumbogram's, which Linux's own of over 64 KB have. */
+			v->flow.proto = b[56];
+			l4 = b + 64;
+		} else if (v->flow.proto == PROTO_FRAGMENT) {
 			v->flow.proto = b[56];
 			ip_id = *(u32 *)(b + 60);
 			if (*(u16 *)(b + 58) & IP6_OFFSET_MASK) {

@@ -48,7 +48,8 @@ INLINE void wake_vcpu(struct vcpu *v, u32 tid, u64 now)
 		u32 index = w->open.slot * VCPU_ROOM + w->vcpu;
 
 		w->open.woken_t = now;
-		vcpu_threads.update(&index, &tid);
+		if (w->vcpu < VCPU_ROOM)
+			vcpu_threads.update(&index, &tid);
 		hand_over(w, tid);
 	} else if (w->stage == STAGE_HANDED && w->vcpu == tid) {
 		lane = &v->lanes[self & (LANES - 1)];

@@ -41,8 +41,12 @@ INLINE struct worker *worker_here(void)
 		return w;
 	blank = blank_worker.lookup(&zero);
 	still = blank_wake.lookup(&zero);
-	if (!blank || !still || workers.update(&tid, blank))
+	if (!blank || !still)
 		return 0;
+	if (workers.update(&tid, blank)) {
+		no_room_for_thread();
+		return 0;
+	}
 	wakes.update(&tid, still);
 	running = wakes.lookup(&tid);
 	if (running)
@@ -145,7 +149,8 @@ INLINE void begin_run(u64 address, u32 hook)
 	} else if (!work) {
 		fresh.kind = WORK_TX_KICK;
 		fresh.worker = bpf_get_current_pid_tgid();
-		works.update(&address, &fresh);
+		if (works.update(&address, &fresh))
+			no_room_for_thread();
 		w->run_absent = ABSENT_TX_WORKER_NEW + 1;
 	} else {
 		w->exit_t = work->kick_t ? work->exit_t : 0;
@@ -180,8 +185,8 @@ int fn_handle_rx_net(struct arguments *ctx)
 	u64 address = ARG(1, handle_rx_net);
 	struct work fresh = {.kind = WORK_RX_NET, .worker = bpf_get_current_pid_tgid()};
 
-	if (worker_here() && !works.lookup(&address))
-		works.update(&address, &fresh);
+	if (worker_here() && !works.lookup(&address) && works.update(&address, &fresh))
+		no_room_for_thread();
 	return 0;
 }
 
@@ -279,9 +284,9 @@ int tp_kvm_apic_accept_irq(struct arguments *ctx)
 		return 0;
 	w->open.accept_t = bpf_ktime_get_ns();
 	w->stage = STAGE_ACCEPT;
-	if (number >= VCPU_ROOM)
-		return 0;
 	w->vcpu = number;
+	if (number >= VCPU_ROOM) /* whom it wakes will tell */
+		return 0;
 	index = w->open.slot * VCPU_ROOM + number;
 	tid = vcpu_threads.lookup(&index);
 	if (tid && *tid)

@@ -111,8 +111,8 @@ def _ethtool(data: bytes) -> None:
 
 
 def _list(random: Random) -> bytes:
-    parts = ("0", "1", "3", ",", ",", "-", "-", " ", "a", "\n")
-    return "".join(random.choice(parts) for _ in range(random.randrange(8))).encode()
+    parts = ("0", "1", "3", "17", "99999", ",", ",", "-", "-", " ", "²", "a", "\n")
+    return "".join(random.choice(parts) for _ in range(random.randrange(12))).encode()
 
 
 def _parse_list(data: bytes) -> None:

@@ -25,9 +25,9 @@ from typing import Callable, Optional
 
 from tests.native.wire import GUEST_MAC, PEER_MAC
 
-_TUNSETIFF = 0x400454CA
+_TUNSETIFF, _TUNSETIFINDEX = 0x400454CA, 0x400454DA
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x00020000
 _ETH_P_ALL = 0x0003
 _PREFIX = "vmt"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -114,12 +114,19 @@ class Namespace:
 
 
 class Tap:
-    """A tap device that this process holds open, as QEMU does."""
+    """A tap device that this process holds open, as QEMU does.
 
-    def __init__(self, name: str, vnet_header: bool = False, queue: int = 4000) -> None:
+    ``ifindex`` is the number it gets; 0 leaves that to the kernel.
+    """
+
+    def __init__(
+        self, name: str, vnet_header: bool = False, queue: int = 4000, ifindex: int = 0
+    ) -> None:
         self.name = name
         self.vnet_header = vnet_header
         self.descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        if ifindex:
+            fcntl.ioctl(self.descriptor, _TUNSETIFINDEX, struct.pack("I", ifindex))
         flags = _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR if vnet_header else 0)
         fcntl.ioctl(self.descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1")
@@ -177,6 +184,19 @@ class Task:
         if status:
             raise RuntimeError(f"a task of the test ended with status {status}")
         return json.loads(text)
+
+
+def alone(work: Callable[[], object]) -> object:
+    """What ``work`` returns; it runs in a process and a network namespace of its own."""
+
+    def body() -> object:
+        if _libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS):
+            raise OSError(ctypes.get_errno(), "unshare")
+        run("mount", "--make-rprivate", "/")
+        run("mount", "-t", "sysfs", "sysfs", "/sys")
+        return work()
+
+    return Task(body).wait()
 
 
 def _remove_leftovers() -> None:
@@ -239,9 +259,10 @@ class Bed:
     def _delete(name: str) -> None:
         subprocess.run(("ip", "link", "del", name), stderr=subprocess.DEVNULL)
 
-    def add_tap(self, vnet_header: bool = False, name: str = "") -> Tap:
+    def add_tap(self, vnet_header: bool = False, name: str = "", ifindex: int = 0) -> Tap:
         """One more tap on the bridge."""
-        tap = Tap(name or f"{self._stem}{self._letter}{len(self.taps)}", vnet_header)
+        name = name or f"{self._stem}{self._letter}{len(self.taps)}"
+        tap = Tap(name, vnet_header, ifindex=ifindex)
         self._close.callback(tap.close)
         self.taps.append(tap)
         run("ip", "link", "set", tap.name, "arp", "off", "master", self.bridge)

@@ -56,6 +56,7 @@ def drive(
         async with app.run_test(size=size) as pilot:
             await settled(app, pilot, stream)
             result = await act(app, pilot)
+        app.close()
         assert stream.closed
         return result
 

@@ -14,7 +14,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
@@ -74,10 +74,19 @@ class Terminal:
         return self.child.poll()
 
     @property
+    def mode(self) -> list[Any]:
+        """How lines are edited now."""
+        return termios.tcgetattr(self._slave)[:4]
+
+    def cook(self) -> None:
+        """Edit lines as before."""
+        termios.tcsetattr(self._slave, termios.TCSANOW, self.before)
+
+    @property
     def restored(self) -> bool:
         """The other screen is left, the cursor shows, and lines are edited as before."""
-        now = termios.tcgetattr(self._slave)
-        return LEFT in self.output and b"\x1b[?25h" in self.output and now[:4] == self.before[:4]
+        shown = LEFT in self.output and b"\x1b[?25h" in self.output
+        return shown and self.mode == self.before[:4]
 
     def close(self) -> None:
         """End it."""

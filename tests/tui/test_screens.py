@@ -435,6 +435,15 @@ def test_the_doctor_shows_what_the_agent_may_do() -> None:
 # ---- the rest ---------------------------------------------------------------------------------
 
 
+def test_what_tables_had_no_room_for_is_on_the_trust_line() -> None:
+    frames = list(Stream().whole(3))
+    assert "left out" not in drive(frames, walk(()))
+    for frame in frames:
+        if frame["type"] == "stats":
+            frame["counters"] = {**frame["counters"], "drops_full": 5, "vnics_left_out": 2}
+    assert "▲ left out 7" in drive(frames, walk(()))
+
+
 @pytest.mark.parametrize("path", ["", "e", "ef", "ee", "c", "d", "s", "?", "epe", "P", "eP"])
 def test_the_trust_line_is_always_there(path: str) -> None:
     names = {"e": "enter", "?": "question_mark"}
@@ -512,7 +521,7 @@ def test_an_export_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
         await press(pilot, "enter")
         return screen_text(app)
 
-    assert "cannot be written" in drive(recorded(), act)
+    assert "cannot be made" in drive(recorded(), act)
 
 
 def test_a_session_is_recorded_and_replayed_from_within(tmp_path: Path) -> None:

@@ -118,6 +118,88 @@ def test_addresses_are_by_vnic_and_without_loopback() -> None:
     }
 
 
+def test_a_guests_agent_may_say_anything() -> None:
+    """libvirt passes on what the guest answers."""
+    mac = "52:54:00:77:00:0a"
+    many = [{"addr": f"10.0.{n >> 8}.{n & 255}"} for n in range(5000)]
+    answer = {
+        "odd": {"hwaddr": mac, "addrs": [{"addr": a} for a in ("x", "²", "\x1b[2J", "9" * 5000)]},
+        "none": {"hwaddr": mac, "addrs": [{}]},
+        "mac": {"hwaddr": "x" * 5000, "addrs": [{"addr": "10.0.0.9"}]},
+        **{f"eth{n}": {"hwaddr": mac, "addrs": many} for n in range(3)},
+    }
+    found = decode_addresses(answer, "agent")
+    assert set(found) == {mac} and len(found[mac]) == 64
+
+
+@pytest.mark.parametrize(
+    ("unit", "kilobytes"), [("KiB", 4), ("GB", 3906250), ("MiB", 4096), ("b", 0), ("TiB", 4 << 30)]
+)
+def test_memory_has_libvirts_units(unit: str, kilobytes: int) -> None:
+    xml = f"<domain><memory unit='{unit}'>4</memory></domain>"
+    assert describe(xml, DomainState.RUNNING).memory_kb == kilobytes
+
+
+class Domain:
+    """A domain of libvirt's that it describes so."""
+
+    def __init__(self, name: str, xml: str) -> None:
+        self._name = name
+        self._xml = xml
+
+    def state(self) -> list[int]:
+        return [5, 0]
+
+    def name(self) -> str:
+        return self._name
+
+    def UUIDString(self) -> str:
+        return "4C4A4242-0000-4000-8000-000000000101"
+
+    def XMLDesc(self, flags: int) -> str:
+        return self._xml
+
+
+class Connection:
+    """An open one."""
+
+    def __init__(self, *domains: Domain) -> None:
+        self._domains = domains
+
+    def isAlive(self) -> bool:
+        return True
+
+    def listAllDomains(self, flags: int) -> tuple[Domain, ...]:
+        return self._domains
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        ("<vcpu>²</vcpu>", "its vcpu is '²'"),
+        ("<vcpu>99999</vcpu>", "its vcpu is '99999'"),
+        ("<memory>" + "9" * 5000 + "</memory>", "its memory is '99999"),
+        ("<memory unit='TiB'>" + "9" * 18 + "</memory>", "its memory is"),
+        ("<memory>1.5</memory>", "its memory is '1.5'"),
+        ("<devices><interface><driver queues='²'/></interface></devices>", "its queues is '²'"),
+        ("<devices><interface><mtu size='-1'/></interface></devices>", "its mtu is '-1'"),
+        ("<vcpu>", "no description"),
+        ("<!--" + "x" * (5 << 20) + "-->", "a description of"),
+    ],
+)
+def test_a_domain_that_is_described_oddly_is_there_and_named(inner: str, words: str) -> None:
+    source = Libvirt("test:///default", lambda: None)
+    source._connection = Connection(
+        Domain("odd", f"<domain><name>odd</name>{inner}</domain>"),
+        Domain("good", "<domain><name>good</name><vcpu>2</vcpu></domain>"),
+    )
+    odd, good = source.read()
+    assert (good.name, good.vcpus, good.problem) == ("good", 2, "")
+    assert (odd.name, odd.uuid, odd.state) == (
+        "odd", "4c4a4242-0000-4000-8000-000000000101", DomainState.OFF)  # fmt: skip
+    assert words in odd.problem and len(odd.problem) < 100
+
+
 # ---- against libvirt itself (its test driver) ---------------------------------------------------
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
+from tests.unit import test_discover_topology as test_topology
 from tests.unit.trees import plant
 from vmlat_tui.discover import ethtool, hardware, netlink
 from vmlat_tui.discover.details import details
-from vmlat_tui.model.topology import Irq, Qdisc
+from vmlat_tui.model.topology import Interface, Irq, Qdisc
 
 
 class Message(dict[str, Any]):
@@ -105,6 +107,20 @@ def test_neighbours_that_answered_are_by_address() -> None:
     assert netlink._neighbours(rows) == {"52:54:00:77:00:0a": ("10.0.0.1", "10.0.0.2")}
 
 
+def test_an_interface_that_cannot_be_read_is_named_and_the_others_are_there() -> None:
+    one = test_topology.TAP
+
+    def interface(link: Message) -> Interface:
+        if link["index"] == 2:
+            raise KeyError("flags")
+        return one
+
+    links = [Message({"IFLA_IFNAME": f"eth{n}"}, index=n) for n in (1, 2, 3)]
+    found = netlink._gathered(links, interface, {})
+    assert found.interfaces == (one, one)
+    assert found.notes == ("eth2: the interface cannot be read (KeyError: 'flags')",)
+
+
 # ---- ethtool ------------------------------------------------------------------------------------
 
 
@@ -122,11 +138,25 @@ def test_a_bit_set_is_its_words_in_order() -> None:
     assert ethtool.bitset(b"") == 0
 
 
+def test_a_word_too_few_of_a_bit_set_is_left_out() -> None:
+    assert ethtool.bitset(ethtool.attribute(4, b"\1\0\0\0\2\0")) == 1
+
+
 def test_attributes_are_read_back_and_garbage_ends_them() -> None:
     data = ethtool.attribute(1, b"abc") + ethtool.attribute(0x8002, b"")
     assert list(ethtool.attributes(data)) == [(1, b"abc"), (2, b"")]
     assert list(ethtool.attributes(b"\0\0\1\0xxxx")) == []
     assert list(ethtool.attributes(b"\1")) == []
+    assert list(ethtool.attributes(b"\x09\0\1\0xxxx")) == [], "longer than what there is"
+
+
+def test_no_bytes_are_too_odd() -> None:
+    chance = random.Random(7)
+    for _ in range(3000):
+        data = bytes(chance.choice((0, 1, 2, 4, 8, 12, chance.randrange(256)))
+                     for _ in range(chance.randrange(120)))  # fmt: skip
+        assert len(list(ethtool.attributes(data))) <= len(data) // 4
+        assert ethtool.bitset(data) >= 0 and max(ethtool.feature_names(data), default=0) < 1024
 
 
 def test_names_of_offloads_come_by_their_bit() -> None:

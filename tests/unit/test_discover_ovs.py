@@ -51,6 +51,33 @@ def row(table: str, of: str, /, **changes: Any) -> dict[str, Any]:
     return dict(tables)
 
 
+@pytest.mark.parametrize(
+    ("table", "of", "changes", "lost"),
+    [
+        (
+            "Port",
+            "vnet0",
+            {"tag": "x"},
+            "vnet0 in its table Port cannot be read ('x' is no number)",
+        ),
+        ("Port", "vnet0", {"tag": 1 << 70}, "is no number"),
+        ("Port", "vnet0", {"trunks": ["set", [1, None, "y"]]}, "'y' is no number"),
+        ("Port", "vnet0", {"vlan_mode": ["set", [[1]]]}, "is no text"),
+        ("Port", "vnet0", {"interfaces": 7}, "(TypeError)"),
+        ("Interface", "vnet0", {"ofport": True}, "vnet0 in its table Interface"),
+        ("Interface", "vnet0", {"options": ["map", [[1]]]}, "vnet0 in its table Interface"),
+        ("Bridge", "br-phys", {"ports": ["set", [["uuid"]]]}, "br-phys in its table Bridge"),
+    ],
+)
+def test_an_odd_row_is_left_out_and_named(
+    table: str, of: str, changes: dict[str, Any], lost: str
+) -> None:
+    switch = ovs.decode(row(table, of, **changes), "running")
+    assert lost in switch.notes[0]
+    assert ("vnet0" in ports(switch)) is (of != "vnet0" or table == "Interface")
+    assert ports(switch)["br-int"] and ports(switch)["vx0"].interfaces
+
+
 def test_the_active_member_of_a_bond_is_told_by_its_address() -> None:
     tables = row("Port", "bond1", bond_active_slave="52:54:00:4C:01:01")
     for member, mac in (("eth0", "52:54:00:4c:01:00"), ("eth1", "52:54:00:4c:01:01")):

@@ -8,8 +8,10 @@ from typing import Optional
 import pytest
 
 from tests.unit.trees import Proc, plant
-from vmlat_tui.discover import qemu, qemu_args, threads, vhost
-from vmlat_tui.discover.qemu import Descriptors, Machine, Machines, Tap
+from vmlat_tui.discover import qemu_args, threads, vhost
+from vmlat_tui.discover.descriptors import Descriptors, Tap
+from vmlat_tui.discover.pairing import pair
+from vmlat_tui.discover.qemu import Machine, Machines
 from vmlat_tui.discover.qemu_args import Nic
 from vmlat_tui.model.topology import Backend, Thread, Vnic, Worker
 
@@ -166,7 +168,7 @@ def proc(tmp_path: Path) -> Proc:
 
 
 def read(proc: Proc, **options: tuple[int, ...]) -> Machine:
-    machines = Machines(proc.top, proc.top.parent / "kvm")
+    machines = Machines(proc.top, proc.top.parent / "kvm", proc.ask)
     nodes = options.get("nodes", (0,))
     found = machines.read(threads.processes(proc.top), TAPS, frozenset(range(4)), nodes)
     (one,) = found
@@ -215,8 +217,7 @@ def test_vcpus_without_a_known_thread_are_there_all_the_same(proc: Proc) -> None
 
 
 def test_a_process_in_another_namespace_has_no_taps_here(proc: Proc) -> None:
-    (proc.top / "50/ns/net").unlink()
-    (proc.top / "50/ns/net").symlink_to("net:[2]")
+    proc.elsewhere(50)
     machine = read(proc)
     assert [v.tap for v in machine.vnics] == []
     assert "another network namespace" in machine.notes[0]
@@ -252,7 +253,7 @@ def nic(mac: Optional[str] = None, **fields: object) -> Nic:
 
 
 def taps_of(nics: list[Nic], descriptors: Optional[Descriptors]) -> list[tuple[object, ...]]:
-    return [(v.mac, v.tap) for v in qemu.pair(nics, descriptors, TAPS)[0]]
+    return [(v.mac, v.tap) for v in pair(nics, descriptors, TAPS)[0]]
 
 
 def test_without_descriptors_addresses_tell() -> None:
@@ -266,7 +267,7 @@ def test_without_descriptors_addresses_tell() -> None:
 
 def test_an_unplugged_vnic_is_gone_and_one_plugged_in_is_there() -> None:
     nics = [nic("52:54:00:77:00:0b", descriptors=(30,)), nic("52:54:00:77:00:aa", descriptors=(9,))]
-    vnics, polls = qemu.pair(nics, Descriptors({30: "vnet0", 40: "vnet2"}, 3), TAPS)
+    vnics, polls = pair(nics, Descriptors({30: "vnet0", 40: "vnet2"}, 3), TAPS)
     assert [(v.mac, v.tap, v.backend) for v in vnics] == [
         ("52:54:00:77:00:0b", "vnet0", Backend.VHOST),
         (None, "vnet2", Backend.VHOST),
@@ -276,7 +277,7 @@ def test_an_unplugged_vnic_is_gone_and_one_plugged_in_is_there() -> None:
 
 def test_one_plugged_in_without_a_vhost_descriptor_is_moved_by_qemu() -> None:
     nics = [nic("52:54:00:77:00:0b", descriptors=(30,))]
-    vnics, _ = qemu.pair(nics, Descriptors({30: "vnet0", 40: "vnet2"}, 2), TAPS)
+    vnics, _ = pair(nics, Descriptors({30: "vnet0", 40: "vnet2"}, 2), TAPS)
     assert [v.backend for v in vnics] == [Backend.VHOST, Backend.QEMU]
 
 

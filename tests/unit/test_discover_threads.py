@@ -84,3 +84,17 @@ def test_neighbours_are_who_ran_since_the_last_search_on_these_cpus(proc: Proc) 
     assert around.read({1}) == (Neighbour(1, 11, "t11", 99),)
     around.search()
     assert around.read({0, 1}) == ()
+
+
+def test_of_any_number_of_neighbours_those_who_ran_most_are_told(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_MOST_NEIGHBOURS", 2)
+    for tid in range(10, 15):
+        proc.thread(tid, tid, "t")
+    around = threads.Neighbourhood(proc.top)
+    around.search()
+    for tid in range(10, 15):
+        proc.thread(tid, tid, "t", schedstat=f"{100 + tid} 0 9")
+    around.search()
+    assert [n.tid for n in around.read({0})] == [13, 14]

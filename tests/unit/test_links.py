@@ -10,6 +10,10 @@ from vmlat_tui.discover import links as discovery
 from vmlat_tui.discover.links import Link, Selection
 from vmlat_tui.errors import UsageError
 
+MANY = {
+    name: Link(name, number, True, False, False, True, "br0", ())
+    for number, name in enumerate((f"vnet{n}" for n in range(999)), 1)
+}
 TAP, NAPI_TAP, TUN = "0x1002", "0x1012", "0x1001"
 
 
@@ -230,3 +234,14 @@ def test_the_monitor_is_quiet_when_nothing_happens() -> None:
         assert monitor.fileno() >= 0
     finally:
         monitor.close()
+
+
+def test_messages_name_ten_of_a_thousand_interfaces() -> None:
+    host = {**MANY, "eno1": Link("eno1", 5000, False, False, False, False, None, ())}
+    with pytest.raises(UsageError) as unknown:
+        discovery.require(host, ("vnet1x",), "--vm-interface")
+    with pytest.raises(UsageError) as no_tap:
+        discovery.require_taps(host, ("eno1",))
+    for refused, rest in ((unknown, 990), (no_tap, 989)):
+        text = str(refused.value)
+        assert text.endswith(f"vnet8, vnet9 and {rest} more") and len(text) < 300

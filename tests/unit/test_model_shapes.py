@@ -75,6 +75,18 @@ def test_good_frames_come_through_and_one_of_each_type_is_among_them() -> None:
         assert frames.decode(frames.encode(frame)) == frame
 
 
+def test_an_error_of_many_words_is_cut_to_what_a_frame_holds() -> None:
+    error = VmlatError("title", "cause " * 5000, "remedy")
+    frame = frames.decode(frames.encode(frames.error_frame(error)))
+    assert frame["cause"] == ("cause " * 5000)[:8192] and frame["remedy"] == "remedy"
+
+
+def test_a_task_may_have_held_a_processor_for_a_month() -> None:
+    frame = Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()
+    frame["wakeups"][0]["ahead_ns"] = [["x", 30 * 86400 * 10**9]]
+    assert frames.decode(frames.encode(frame)) == frame
+
+
 ODD: tuple[Any, ...] = (
     None,
     True,

@@ -16,6 +16,7 @@ from vmlat_tui.model.flows import Echo, Filter, Protocol
 from vmlat_tui.model.histogram import BUCKETS
 from vmlat_tui.model.points import STEPS, Direction, step
 from vmlat_tui.probes import layout
+from vmlat_tui.probes.engine import Limits
 
 BPF = Path(__file__).resolve().parents[2] / "bpf"
 HEADER = (BPF / "include/vmlat/record.h").read_text()
@@ -72,6 +73,7 @@ def test_no_structure_has_a_hidden_hole(name: str) -> None:
     [
         ("packets", "packet"),
         ("roles", "role"),
+        ("roles_beside", "role"),
         ("rulesets", "rules"),
         ("controls", "control"),
         ("statistics", "stats"),
@@ -142,7 +144,7 @@ def _record() -> bytes:
                 "comm": ("16s", b"vhost-100"),
                 "reason": ("I", 5),
                 "direction": ("B", 0),
-                "slot": ("B", 2),
+                "slot": ("H", 1002),
                 "last": ("B", queue),
                 "active": ("B", 1),
                 "bin": ("B", int(Bin.DROPPED)),
@@ -173,7 +175,7 @@ def test_a_packet_decodes() -> None:
     assert record.times == {vnet: 1_000_000_007, queue: 1_000_002_000}
     assert record.processors == {vnet: 300, queue: 1}
     assert record.hooks == {vnet: 2, queue: 14}
-    assert (record.direction, record.slot, record.last) == (0, 2, queue)
+    assert (record.direction, record.slot, record.last) == (0, 1002, queue)
     assert record.bin == Bin.DROPPED and record.active
     assert (record.bytes, record.vm_ifindex, record.phy_ifindex) == (1514, 7, 3)
     assert (record.tgid, record.tid, record.comm) == (100, 101, "vhost-100")
@@ -301,10 +303,11 @@ def test_as_many_rules_as_fit_and_not_one_more() -> None:
 
 def test_a_role_and_the_control_record_are_where_the_program_reads_them() -> None:
     place = Struct("role").offsets
-    role = layout.role(70_000, layout.ROLE_VNET, 3, True, 4026531840)
+    role = layout.role(70_000, layout.ROLE_VNET, 1003, True, 4026531840)
     assert struct.unpack_from("<I", role, place["ifindex"])[0] == 70_000
     assert struct.unpack_from("<I", role, place["netns"])[0] == 4026531840
-    assert [role[place[k]] for k in ("kind", "slot", "join_task")] == [layout.ROLE_VNET, 3, 1]
+    assert struct.unpack_from("<H", role, place["slot"])[0] == 1003
+    assert [role[place[k]] for k in ("kind", "join_task")] == [layout.ROLE_VNET, 1]
     values = {"active_rules": 1, "directions": 2, "sample": 4, "max_rate": 5}
     control = layout.control(
         active_rules=1,
@@ -359,20 +362,39 @@ def test_a_leg_decodes() -> None:
 
 
 def test_flow_and_drop_entries_decode() -> None:
-    key = _flow("2001:db8::1", "::2", 1, 65535, 17) + bytes([1, 4]) + bytes(6)
-    assert len(key) == Struct("flow_key").size
+    place = Struct("flow_key")
+    key = bytearray(_flow("2001:db8::1", "::2", 1, 65535, 17).ljust(place.size, b"\0"))
+    key[place.offsets["direction"]] = 1
+    struct.pack_into("<H", key, place.offsets["slot"], 1004)
     value = struct.pack("<4Q", 10, 1000, 5, 6)
-    flow, direction, slot, totals = layout.flow_entry(key, value)
+    flow, direction, slot, totals = layout.flow_entry(bytes(key), value)
     assert str(flow) == "[2001:db8::1]:1 -> [::2]:65535 (UDP)"
-    assert (direction, slot, totals) == (1, 4, (10, 1000, 5, 6))
+    assert (direction, slot, totals) == (1, 1004, (10, 1000, 5, 6))
+    assert layout.flow_packets(value) == 10
     place = Struct("drop_key")
     drop = bytearray(place.size)
     struct.pack_into("<Q", drop, place.offsets["location"], 1 << 63)
     struct.pack_into("<I", drop, place.offsets["reason"], 77)
-    for i, name in enumerate(("direction", "slot", "last", "hook")):
-        drop[place.offsets[name]] = i + 1
+    struct.pack_into("<H", drop, place.offsets["slot"], 1002)
+    for name, number in (("direction", 1), ("last", 3), ("hook", 4)):
+        drop[place.offsets[name]] = number
     count = (12).to_bytes(8, "little")
-    assert layout.drop_entry(bytes(drop), count) == (1 << 63, 77, 1, 2, 3, 4, 12)
+    assert layout.drop_entry(bytes(drop), count) == (1 << 63, 77, 1, 1002, 3, 4, 12)
+
+
+def test_a_worker_says_the_vnic_whose_packets_it_took_last() -> None:
+    place = Struct("worker")
+    value = bytearray(place.size)
+    struct.pack_into("<I", value, place.offsets["slot"], 1005)
+    assert layout.worker_slot(bytes(value)) == 1005
+
+
+@pytest.mark.parametrize("name", ["packet", "role", "signal", "worker", "flow_key", "drop_key"])
+def test_no_slot_of_a_vnic_is_narrower_than_the_slots_are_many(name: str) -> None:
+    """A byte ended at 255 vNICs; :data:`layout.NO_SLOT` fits and stands for none of them."""
+    body = re.search(rf"struct {name} \{{(.*?)\n\}};", HEADER, re.DOTALL)
+    assert body and re.search(r"\bu(?:16|32) slot;", body.group(1))
+    assert Limits.of(1000).vnics < layout.NO_SLOT < 1 << 16
 
 
 def test_every_step_lies_within_the_walk_over_the_legs() -> None:

@@ -8,6 +8,7 @@ from typing import Optional, cast
 
 import pytest
 
+from tests.unit.test_probes_layout import Struct
 from vmlat_tui.discover.vcpus import VcpuThreads
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
@@ -42,6 +43,11 @@ class Loaded:
         return self.tables.setdefault(name, Table())
 
 
+#: vCPUs that fit.
+ROOM = 5
+WORKER, WAKE = Struct("worker").offsets, Struct("wake").offsets
+
+
 def u32(number: int) -> bytes:
     return number.to_bytes(4, "little")
 
@@ -53,7 +59,7 @@ def loaded() -> Loaded:
 
 @pytest.fixture
 def followed(loaded: Loaded) -> Threads:
-    return Threads(cast(Program, loaded), 4)
+    return Threads(cast(Program, loaded), 4, ROOM)
 
 
 def numbered(loaded: Loaded) -> dict[int, int]:
@@ -92,21 +98,21 @@ def test_what_is_known_of_a_vcpu_outlives_another_look(loaded: Loaded, followed:
 
 def worker(slot: int) -> bytes:
     value = bytearray(layout.SIZES["workers"])
-    value[79] = slot
+    struct.pack_into("<I", value, WORKER["slot"], slot)
     return bytes(value)
 
 
 def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: Threads) -> None:
     followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
     wake = bytearray(layout.SIZES["wakes"])
-    leg = layout.SIZES["legs"]
-    struct.pack_into("<II", wake, 8, 1, 5)  # on CPU 1 last, moved five times
-    struct.pack_into("<3Q", wake, 24, 2, 300, 200)
-    struct.pack_into("<2I", wake, 24 + 32, 0, 2)
-    struct.pack_into("<3Q", wake, 24 + leg, 1, 90, 90)
-    struct.pack_into("<I", wake, 24 + leg + 32 + 4 * 3, 1)
-    struct.pack_into("<2I", wake, 24 + 2 * leg, 0, 2)
-    struct.pack_into("<QI4x16s", wake, 24 + 2 * leg + 4 * layout.IDLE_STATES, 88, 99, b"busy")
+    struct.pack_into("<I", wake, WAKE["cpu"], 1)
+    struct.pack_into("<Q", wake, WAKE["migrations"], 5)
+    struct.pack_into("<3Q", wake, WAKE["idle"], 2, 300, 200)
+    struct.pack_into("<2I", wake, WAKE["idle"] + 32, 0, 2)
+    struct.pack_into("<3Q", wake, WAKE["queued"], 1, 90, 90)
+    struct.pack_into("<I", wake, WAKE["queued"] + 32 + 4 * 3, 1)
+    struct.pack_into("<2Q", wake, WAKE["idle_states"], 0, 2)
+    struct.pack_into("<QI4x16s", wake, WAKE["ahead"], 88, 99, b"busy")
     loaded.tables["workers"][u32(60)] = worker(3)
     loaded.tables["wakes"][u32(60)] = bytes(wake)
     found = {row.tid: (slot, row) for slot, row in followed.wakeups()}
@@ -117,7 +123,11 @@ def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: 
             {1: 2}, {"busy": 88},
         ),
     )  # fmt: skip
-    assert found[70][0] == 255 and found[70][1].role is Role.VCPU and found[70][1].count == 0
+    assert (
+        found[70][0] == layout.NO_SLOT
+        and found[70][1].role is Role.VCPU
+        and found[70][1].count == 0
+    )
     assert Wakeups.from_json(found[60][1].to_json()) == found[60][1]
 
 
@@ -126,7 +136,7 @@ def test_halts_are_a_vcpus_and_its_window_is_known_once_it_was_set(
 ) -> None:
     followed.set_vcpus({0: VcpuThreads(True, {0: 70, 1: 71})})
     wake = bytearray(layout.SIZES["wakes"])
-    struct.pack_into("<4Q4I", wake, len(wake) - 48, 5, 900, 2, 7000, 3, 1, 0, 1)
+    struct.pack_into("<6Q2I", wake, WAKE["halts"], 5, 900, 2, 7000, 3, 1, 0, 1)
     loaded.tables["wakes"][u32(70)] = bytes(wake)
     loaded.tables["workers"][u32(60)] = worker(3)
     loaded.tables["wakes"][u32(60)] = bytes(wake)
@@ -151,3 +161,56 @@ def test_a_worker_that_ended_is_forgotten_with_its_works(
     for name in ("workers", "wakes", "tun_entries"):
         assert set(loaded.tables[name]) == {u32(61)}
     assert list(loaded.tables["works"]) == [(61).to_bytes(8, "little")]
+
+
+def test_vcpus_beyond_the_table_are_left_out_and_counted(loaded: Loaded, followed: Threads) -> None:
+    every = VcpuThreads(True, {number: 70 + number for number in range(ROOM + 3)})
+    followed.set_vcpus({0: every})
+    assert len(loaded.tables["vcpus"]) == ROOM and followed.vcpus_left_out == 3
+    assert set(numbered(loaded).values()) == set(range(70, 70 + ROOM)), "the others are no target"
+    followed.set_vcpus({0: VcpuThreads(True, {n: 70 + n for n in range(3, ROOM + 3)})})
+    assert set(loaded.tables["vcpus"]) == {u32(70 + n) for n in range(3, ROOM + 3)}
+    assert followed.vcpus_left_out == 0
+
+
+def test_a_number_beyond_the_room_of_a_vm_is_nobody_s_place(
+    loaded: Loaded, followed: Threads
+) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {layout.VCPU_ROOM: 70, layout.VCPU_ROOM - 1: 71})})
+    assert numbered(loaded) == {layout.VCPU_ROOM - 1: 71}
+    assert set(loaded.tables["vcpus"]) == {u32(70), u32(71)}, (
+        "its wake-ups are counted all the same"
+    )
+
+
+def test_a_new_vcpu_does_not_reset_what_another_in_its_place_was_handed(
+    loaded: Loaded, followed: Threads
+) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    loaded.tables["handed"][u32(70)] = u32(1)
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70, 1: 70 + layout.WATCH_ROOM})})
+    assert loaded.tables["handed"][u32(70)] == u32(1)
+
+
+def test_wakeups_go_on_where_a_bucket_of_32_bits_begins_anew(
+    loaded: Loaded, followed: Threads
+) -> None:
+    followed.set_vcpus({0: VcpuThreads(True, {0: 70})})
+    for count in (3_000_000_000, 6_000_000_000, 9_000_000_000):
+        wake = bytearray(layout.SIZES["wakes"])
+        struct.pack_into("<3Q", wake, WAKE["idle"], count, 5 * count, 5)
+        struct.pack_into("<I", wake, WAKE["idle"] + 32 + 4 * 5, count % (1 << 32))
+        loaded.tables["wakes"][u32(70)] = bytes(wake)
+        [(_, row)] = followed.wakeups()
+        assert row.idle == Histogram(count, 5 * count, 5, {5: count})
+    assert followed.unplaced == 0
+
+
+def test_a_slot_s_next_vnic_does_not_get_the_workers_of_the_one_before(
+    loaded: Loaded, followed: Threads
+) -> None:
+    for tid, slot in ((60, 3), (61, 2)):
+        loaded.tables["workers"][u32(tid)] = worker(slot)
+        loaded.tables["wakes"][u32(tid)] = layout.NEW_WAKE
+    followed.forget(3)
+    assert [(slot, row.tid) for slot, row in followed.wakeups()] == [(2, 61)]

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.tui.streams import Stream
 from vmlat_tui.errors import UsageError
-from vmlat_tui.report import irq, kick, request
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.points import Direction
+from vmlat_tui.report import driver, irq, kick, request
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A command with another agent; argv: log of the agent, the command and its arguments.
@@ -79,6 +82,24 @@ def test_only_statistics_ask_for_no_packets(tmp_path: Path) -> None:
     out, _, configure = run(tmp_path, "irq", "--stats", "--duration", "0.3")
     assert out.startswith("=== VM Interrupt Statistics (") and not configure["emit"]
     assert "that were printed" not in out
+
+
+def test_of_vnics_without_number_the_rest_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Seen(driver.View):
+        def entries(self, frame: Frame) -> list[Frame]:
+            seen.append(frame["vm_interface"])
+            return []
+
+    monkeypatch.setattr(driver, "_MOST_VNICS", 3)
+    command = driver.Command("", "", lambda _: Seen())
+    running = driver.Driver(command, request.parse(parser_of(irq).parse_args([])))
+    packet = Stream(("web-1",)).packet(0, Direction.TX)
+    for _ in range(2):
+        for number in range(5):
+            running.take({**packet, "vm_interface": f"vnet{number}"})
+    assert seen == ["vnet0", "vnet1", "vnet2", "others", "others"] * 2
 
 
 def parser_of(command: Any) -> argparse.ArgumentParser:

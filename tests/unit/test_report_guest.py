@@ -164,7 +164,7 @@ def parsed(*words: str) -> guest.Request:
         (["--src-ip", "10.0.0.1", "--dst-ip", "fd00::1"], "contradict each other"),
         (["--count", "none"], "--count 'none' is wrong"),
         (["--latency-threshold", "-1"], "--latency-threshold '-1' is wrong"),
-        (["--sudo"], "--sudo is for --host"),
+        (["--sudo"], "--sudo is for who is not root"),
     ],
 )
 def test_options_are_checked(words: list[str], message: str) -> None:

@@ -128,7 +128,7 @@ def test_a_file_is_replaced_only_by_force(tmp_path: Path) -> None:
     [
         (["/nowhere/x.vmlat"], "/nowhere is no directory"),
         (["/dev/full", "--force"], "no regular file"),
-        (["/proc/x.vmlat"], "cannot be opened"),
+        (["/proc/x.vmlat"], "cannot be made"),
         (["{}/x", "--vm", "a", "--vm-interface", "b"], "say the same"),
         (["{}/x", "--duration", "soon"], "--duration 'soon' is wrong"),
         (["{}/x", "--connect", ""], "--connect is empty"),

@@ -12,6 +12,7 @@ from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.report import words
 from vmlat_tui.report.summary import summary_json, summary_text
 from vmlat_tui.report.text import packet_text
+from vmlat_tui.session.stats import LEFT_OUT
 
 Row = tuple[Optional[int], str, str, int]
 
@@ -213,6 +214,12 @@ def test_the_summary_has_legs_flows_bins_and_drops() -> None:
     assert "5 packets, 500 bytes, 2.5 pps, 2.00 kbit/s" in text
     assert "of: 4 + 1 + 0 + 0 + 0 + 0" in text and "DOES NOT ADD UP" not in text
     assert "TX 1 after ovs_dp: no reason given, freed by do_execute_actions" in text
+
+
+def test_each_counter_of_what_a_table_had_no_room_for_is_remarked() -> None:
+    for number, name in enumerate((*LEFT_OUT, "flows_evicted", "flow_packets_evicted"), 41):
+        assert f"  {number} " in summary_text(stats(counters={name: number}), 1), name
+    assert "Remarks" not in summary_text(stats(counters=dict.fromkeys(LEFT_OUT, 0)), 1)
 
 
 def test_a_sum_that_does_not_add_up_is_shouted() -> None:

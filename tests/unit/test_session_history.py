@@ -15,7 +15,7 @@ from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import ThreadUse, Vitals
-from vmlat_tui.session import rates, window
+from vmlat_tui.session import counted, rates, window
 from vmlat_tui.session.history import History, Slowest
 from vmlat_tui.session.sample import grown, median_ns, merged
 from vmlat_tui.session.snapshot import Phase, Place
@@ -127,6 +127,29 @@ def test_spans_reach_as_far_back_as_they_say() -> None:
     }  # fmt: skip
 
 
+def test_a_span_that_nobody_read_in_says_so_and_how_long_it_is() -> None:
+    stream = Stream(("web-1",), flows=1)
+    history = fed(stream, 20)
+
+    def words(*more: Frame) -> dict[Span, str]:
+        for frame in more:
+            history.take(frame)
+        return {span: window.words(here(history), span, stream.t_ns) for span in Span}
+
+    assert set(words().values()) == {"last 10 s", "last 60 s", "since mark", "since start"}
+    stream.tick += 60  # a minute in which the agent is stopped
+    after = words(stream.stats(), stream.stats(), stream.stats())
+    assert after[Span.RECENT] == "last 63 s, no reading for 61 s"
+    assert after[Span.MINUTE] == "last 63 s, no reading for 61 s"
+    assert after[Span.START] == "since start, no reading for 61 s"
+    assert after[Span.MARK] == "since mark", "the mark is behind it"
+    later = words(*(stream.stats() for _ in range(9)))
+    assert later[Span.RECENT] == "last 10 s" and "no reading" in later[Span.MINUTE]
+    assert [m.stats.seconds for m in here(history).moments if m.stats and m.stats.seconds > 2] == [
+        pytest.approx(61)
+    ], "rates are of the time that it was"
+
+
 def test_figures_over_many_moments_are_those_of_every_single_one() -> None:
     history = History()
     stream = Stream(host.NAMES[:1])
@@ -200,6 +223,116 @@ def test_flows_of_old_moments_are_forgotten_before_memory_is() -> None:
     history = fed(Stream(host.NAMES[:1], flows=2_500), 8)
     kept = [m for m in history.moments() if m.stats and m.stats.flows is not None]
     assert 1 <= len(kept) <= 6 and kept[-1] is history.moments()[-1]
+
+
+def many(stream: Stream, tick: int, rows: int = 4000) -> Frame:
+    """A frame of a host that drops packets elsewhere each time."""
+    row = {"direction": "tx", "vm_interface": "vnet0", "reason": "r", "function": "f", "packets": 2}
+    drops = [{**row, "point": f"p{tick * rows + at}"} for at in range(rows)]
+    return {**stream.stats(), "drops": drops}
+
+
+def test_of_drops_without_number_the_rest_is_one_row_and_none_is_lost() -> None:
+    stream = Stream(("web-1",), flows=1)
+    history = fed(stream, 1)
+    for tick in range(12):
+        history.take(many(stream, tick))
+    *before, now = (m.stats for m in history.moments() if m.stats)
+    assert now.since and len(now.drops) <= 2001 and sum(row.packets for row in now.drops) == 8000
+    other = now.drops[-1]
+    assert (other.vnic, other.point, other.packets) == ("vnet0", "other", 4000)
+    assert all(len(stats.drops) <= 201 for stats in before)
+    found = counted.drops(here(history), "vnet0", Span.RECENT)
+    assert sum(found.values()) == pytest.approx(10 * 8000, rel=0.01)
+    assert found["tx", "vnet0", "other", None, None] > 60_000
+
+
+def test_rows_beyond_all_bounds_are_summed_or_left_out_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("stats", "history"):
+        monkeypatch.setattr(f"vmlat_tui.session.{module}.ROWS", 5)
+    stream = Stream(("web-1",), flows=1)
+    history = fed(stream, 2)
+    for tick in range(3):
+        history.take(many(stream, tick))
+    now = history.moments()[-1]
+    assert now.stats and len(now.stats.legs) == 5
+    assert sum(row.packets for row in now.stats.drops) == 8000
+    assert [text for text in now.notices if "rows" in text] == [
+        "the host tells more than 5 rows at once: the rest is left out"
+    ]
+
+
+def test_names_that_come_and_go_are_forgotten() -> None:
+    stream = Stream(("web-1",), flows=1)
+    history = fed(stream, 1)
+    for tick in range(20):
+        frame = stream.stats()
+        leg = frame["legs"][0]
+        frame["legs"] = [{**leg, "leg": f"tx:a{tick * 500 + at}>b"} for at in range(500)]
+        frame["absences"] = [
+            {"vm_interface": "vnet0", "direction": "tx", "reason": f"r{tick * 500 + at}",
+             "packets": 1} for at in range(500)
+        ]  # fmt: skip
+        history.take(frame)
+    assert len(history._reader._keys) <= 2000
+    assert len(history._reader._absence_keys) <= 2000
+
+
+@pytest.mark.parametrize("kind", ["drops", "vitals", "topology", "packet"])
+def test_the_history_is_bounded_by_what_it_weighs(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmlat_tui.session.history._BYTES", 2_000_000)
+    stream = Stream(("web-1",), flows=1, drawn=4)
+    history = fed(stream, 3)
+    for tick in range(60):
+        vitals = stream.vitals()
+        if kind == "vitals":
+            thread = vitals["threads"][0]
+            vitals["threads"] = [{**thread, "tid": tid} for tid in range(1, 1000)]
+        history.take(vitals)
+        if kind == "topology":
+            notes = [f"{at} {'x' * 100}" for at in range(1000)]
+            history.take({**stream.topology(), "notes": notes})
+        for at in range(40 if kind == "packet" else 0):
+            packet = stream.packet(0, Direction.TX)
+            history.take({**packet, "total_ns": 10**9 * tick + at})
+        history.take(many(stream, tick, 200 if kind == "drops" else 0))
+    moments = history.moments()
+    assert 2 < len(moments) < 60
+    assert history._weight == sum(history._weights) <= 2_000_000
+    told = [text for text in moments[-1].notices if "less of the past" in text]
+    assert len(told) == 1
+
+
+def test_what_weighs_little_is_kept_as_before() -> None:
+    history = fed(Stream(("web-1",), flows=1, drawn=4), 150)
+    assert len(history.moments()) > 150 and not history.moments()[-1].notices
+
+
+def test_names_in_packets_are_no_longer_than_the_kernels() -> None:
+    stream = Stream(("web-1",))
+    history = fed(stream, 1)
+    packet = stream.packet(0, Direction.TX)
+    long = "x" * 8000
+    stages = [{**stage, "comm": long} for stage in packet["stages"]]
+    process = {**packet["process"], "comm": long}
+    history.take({**packet, "total_ns": 10**12, "process": process, "stages": stages})
+    kept = history.moments()[-1].slowest[0]
+    assert kept["total_ns"] == 10**12
+    assert {len(kept["process"]["comm"]), *(len(s["comm"]) for s in kept["stages"])} == {64}
+
+
+def test_the_more_vnics_the_fewer_slowest_packets_of_each() -> None:
+    slowest = Slowest()
+    packet = Stream(("web-1",)).packet(0, Direction.TX)
+    for at in range(3000):
+        for total in range(4):
+            slowest.add({**packet, "vm_interface": f"v{at}", "total_ns": at + total})
+    kept = slowest.ordered()
+    assert 1000 < len(kept) <= 2000 and kept[0]["total_ns"] >= kept[-1]["total_ns"]
 
 
 def test_vitals_become_rates_by_difference() -> None:

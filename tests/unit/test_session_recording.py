@@ -98,9 +98,7 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists"):
         tee.record(path)
     assert path.read_bytes() == before
-    tee.record(path, overwrite=True)
     tee.close()
-    assert path.read_bytes() == b""
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ def test_commands_reach_the_source_and_a_failed_recording_is_a_refusal(tmp_path:
         time.sleep(0.01)
     feed.close()
     assert source.sent == [{"command": "measure", "vm_interfaces": ["vnet0"]}]
-    assert "cannot be opened" in str(found[-1][-1].refusal)
+    assert "exists" in str(found[-1][-1].refusal)
     assert source.closed
 
 

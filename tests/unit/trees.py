@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
+
+from vmlat_tui.discover.tuns import Tun
 
 
 def plant(top: Path, tree: Mapping[str, Union[str, int]]) -> Path:
@@ -37,10 +39,11 @@ def stat(
 
 
 class Proc:
-    """The tree below ``top``."""
+    """The tree below ``top``, and what the kernel says of the descriptors in it."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
+        self._tuns: dict[tuple[int, int], Tun] = {}
         (top / "self/ns").mkdir(parents=True)
         (top / "self/ns/net").symlink_to("net:[1]")
 
@@ -51,12 +54,13 @@ class Proc:
         name: str,
         cpus: str = "0-3",
         schedstat: str = "70 30 5",
+        owner: int = 0,
         **fields: object,
     ) -> None:
         """One thread; that with the number of its process is the process."""
         text = stat(tid, name, **fields)  # type: ignore[arg-type]
         status = (
-            f"Name:\t{name}\nCpus_allowed_list:\t{cpus}\n"
+            f"Name:\t{name}\nUid:\t{owner}\t0\t0\t0\nCpus_allowed_list:\t{cpus}\n"
             "voluntary_ctxt_switches:\t11\nnonvoluntary_ctxt_switches:\t2\n"
         )
         for place in (self.top / f"{pid}/task/{tid}", self.top / str(tid)):
@@ -75,11 +79,24 @@ class Proc:
         (self.top / f"{pid}/ns").mkdir()
         (self.top / f"{pid}/ns/net").symlink_to("net:[1]")
 
-    def descriptor(self, pid: int, fd: int, target: str, info: str = "") -> None:
+    def descriptor(
+        self, pid: int, fd: int, target: str, info: str = "", flags: int = 0o2004002
+    ) -> None:
         """An open descriptor."""
         (self.top / f"{pid}/fd/{fd}").symlink_to(target)
-        (self.top / f"{pid}/fdinfo/{fd}").write_text(f"pos:\t0\nflags:\t02004002\n{info}")
+        (self.top / f"{pid}/fdinfo/{fd}").write_text(f"pos:\t0\nflags:\t0{flags:o}\n{info}")
 
-    def tap(self, pid: int, fd: int, name: str) -> None:
-        """A queue of a tap."""
+    def tap(self, pid: int, fd: int, name: str, here: Optional[bool] = None) -> None:
+        """A queue of a tap, whose namespace the kernel tells unless ``here`` is None."""
         self.descriptor(pid, fd, "/dev/net/tun", f"mnt_id:\t25\nino:\t4\niff:\t{name}\n")
+        if here is not None:
+            self._tuns[pid, fd] = Tun(name, here)
+
+    def elsewhere(self, pid: int) -> None:
+        """The process is in another network namespace."""
+        (self.top / f"{pid}/ns/net").unlink()
+        (self.top / f"{pid}/ns/net").symlink_to("net:[2]")
+
+    def ask(self, pid: int, descriptors: Sequence[int]) -> dict[int, Tun]:
+        """As :func:`vmlat_tui.discover.tuns.ask`."""
+        return {fd: self._tuns[pid, fd] for fd in descriptors if (pid, fd) in self._tuns}

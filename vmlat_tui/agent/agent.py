@@ -24,6 +24,7 @@ from vmlat_tui import __version__
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
+from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
 from vmlat_tui.agent.privileges import Privileges, drop
 from vmlat_tui.agent.watchman import Watchman
@@ -34,6 +35,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import commands, frames
 from vmlat_tui.model.commands import Command, Refused
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.probes import cache
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -92,7 +94,7 @@ class Agent:
     # ---- frames and commands ----------------------------------------------------------------
 
     def _send(self, frame: Frame) -> None:
-        data = frames.encode(frame)
+        data = line_of(frame)
         while data:
             data = data[os.write(self._output, data) :]
 
@@ -187,8 +189,7 @@ class Agent:
             }
         )
         if measurement:
-            self._tell_missing()
-            measurement.start()
+            self._begin(measurement)
 
     def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
         missing = lacking()
@@ -204,9 +205,9 @@ class Agent:
         return self._measurement
 
     def _tell_missing(self) -> None:
-        """Say that a measurement sees less, if it does."""
+        """Say that a measurement on this host sees less than it could, if it does."""
         missing = self._privileges.missing
-        if missing:
+        if missing and isinstance(self._measurement, Measurement):
             text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
             self._send({"type": "notice", "text": text})
 
@@ -231,8 +232,14 @@ class Agent:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._begin(measurement)
+
+    def _begin(self, measurement: Union[Measurement, GuestMeasurement]) -> None:
         self._tell_missing()
         measurement.start()
+        problem = cache.take_problem()
+        if problem is not None:
+            self._send({"type": "notice", "text": problem})
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""

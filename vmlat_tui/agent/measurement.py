@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
+from vmlat_tui.discover.emulators import Emulators
 from vmlat_tui.discover.links import (
     Link,
     Selection,
@@ -20,7 +21,7 @@ from vmlat_tui.discover.links import (
     select_links,
 )
 from vmlat_tui.discover.vcpus import read_vcpus
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError, VmlatError, listed
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.commands import Command
 from vmlat_tui.model.flows import Filter
@@ -60,6 +61,9 @@ class Measurement:
         self._send = send
         self._shown: Optional[tuple[object, ...]] = None
         self._vcpus_due = 0.0
+        self._left_out: list[str] = []
+        self._emulators = Emulators()
+        self._told: tuple[str, ...] = ()
         self._engine: Optional[PathEngine] = None
         self._settings = _settings(command, Settings())
         self._set_interfaces(command)
@@ -69,7 +73,7 @@ class Measurement:
         kernel = ladder.inspect()
         self._engine = engine = PathEngine(
             kernel,
-            Limits(vnics=max(4, 2 * len(self._vnets))),
+            Limits.of(len(self._vnets)),
             **_kind(command),
         )
         try:
@@ -122,9 +126,23 @@ class Measurement:
         self.engine.configure(self._settings)
 
     def watch(self, command: Command) -> None:
-        """Watch other interfaces."""
+        """Watch other interfaces, whose figures begin at zero.
+
+        Raises :class:`UsageError`, and changes nothing, for more than there is room for.
+        """
+        wanted, room = len(command.get("vm_interfaces") or ()), self.engine.capacity
+        if wanted > room:
+            raise UsageError(
+                f"{wanted} VM interfaces are too many",
+                f"this measurement has room for {room}",
+                "begin another one",
+            )
+        before = self._vnets
         self._set_interfaces(command)
         self.apply_links()
+        for slot, name in enumerate(before):
+            if self._vnets[slot : slot + 1] != (name,):
+                self.engine.forget(slot)
 
     # ---- interfaces -------------------------------------------------------------------------
 
@@ -148,7 +166,7 @@ class Measurement:
             self._uplinks = default_uplinks(links, self._vnets)
             if strict and not self._uplinks:
                 raise UsageError(
-                    f"no uplink is known for {', '.join(self._vnets)}",
+                    f"no uplink is known for {listed(self._vnets)}",
                     "it shares a switch with no other interface",
                     "name it with --phy-interface",
                 )
@@ -158,19 +176,32 @@ class Measurement:
         """Give new taps a slot: one of their own, or that of a vNIC that is gone.
 
         A vNIC that vanished keeps its slot as long as there are others, so that its counts stay.
+        Taps for which there is none are left out, and named.
         """
         vnets = list(self._vnets)
         gone = [slot for slot, name in enumerate(vnets) if name not in links]
+        left_out = []
         for name in default_vnets(links):
             if name in vnets:
                 continue
-            if self._engine and len(vnets) >= self._engine.capacity and gone:
+            if not self._engine or len(vnets) < self._engine.capacity:
+                vnets.append(name)
+            elif gone:
                 slot = gone.pop(0)
                 self._engine.forget(slot)
                 vnets[slot] = name
             else:
-                vnets.append(name)
+                left_out.append(name)
         self._vnets = tuple(vnets)
+        if left_out and not self._left_out:
+            self._send(
+                {
+                    "type": "notice",
+                    "text": f"{listed(left_out)} came too late to be measured:"
+                    f" there is room for {len(vnets)} VM interfaces; begin another measurement",
+                }
+            )
+        self._left_out = left_out
 
     def apply_links(self) -> None:
         """Follow what happened to the interfaces; say so if the watched ones changed."""
@@ -203,8 +234,14 @@ class Measurement:
         """Tell the probes which threads run the vCPUs of the watched VMs."""
         self._vcpus_due = time.monotonic() + _VCPUS_S
         vnets = self._encoder.vnets
-        found = read_vcpus(vnets)
-        self.engine.set_vcpus({slot: found[n] for slot, n in enumerate(vnets) if n in found})
+        found = read_vcpus(vnets, self._emulators)
+        self.engine.set_vcpus(
+            {slot: found.threads[n] for slot, n in enumerate(vnets) if n in found.threads}
+        )
+        for text in found.notes:
+            if text not in self._told:
+                self._send({"type": "notice", "text": text})
+        self._told = found.notes
 
     # ---- what was measured --------------------------------------------------------------------
 
@@ -232,6 +269,7 @@ class Measurement:
             "missed_runs": self.engine.attached.misses(),
         }
         reading = self.engine.read(exact=final)
+        reading.counters["vnics_left_out"] = len(self._left_out)
         if not final:
             for text in self.engine.replace_deaf(reading):
                 self._send({"type": "notice", "text": text})

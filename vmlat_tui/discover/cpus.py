@@ -19,13 +19,13 @@ def read_cpus(sysfs: Path = SYSFS) -> tuple[Cpu, ...]:
     driver = "" if driver == "none" else driver
     return tuple(
         _read_cpu(top / f"cpu{n}", n, n in isolated, driver)
-        for n in sorted(int(e[3:]) for e in entries(top) if re.fullmatch(r"cpu\d+", e))
+        for n in sorted(int(e[3:]) for e in entries(top) if re.fullmatch(r"cpu[0-9]{1,5}", e))
     )
 
 
 def _read_cpu(directory: Path, n: int, isolated: bool, driver: str) -> Cpu:
     names = entries(directory)
-    node = next((int(e[4:]) for e in names if re.fullmatch(r"node\d+", e)), None)
+    node = next((int(e[4:]) for e in names if re.fullmatch(r"node[0-9]{1,5}", e)), None)
     # The boot CPU of most machines cannot be switched off and has no such file.
     online = number(directory / "online") != 0
     siblings = parse_list(read(directory / "topology/thread_siblings_list"))
@@ -44,7 +44,7 @@ def _read_cpu(directory: Path, n: int, isolated: bool, driver: str) -> Cpu:
 
 
 def _states(cpu: Path) -> list[Path]:
-    names = [e for e in entries(cpu / "cpuidle") if re.fullmatch(r"state\d+", e)]
+    names = [e for e in entries(cpu / "cpuidle") if re.fullmatch(r"state[0-9]{1,5}", e)]
     return [cpu / "cpuidle" / e for e in sorted(names, key=lambda e: int(e[5:]))]
 
 

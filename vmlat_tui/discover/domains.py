@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
+from vmlat_tui.discover.files import decimal
+from vmlat_tui.discover.qemu_args import MAC, MOST_MEMORY_KB, MOST_NICS, MOST_QUEUES, MOST_VCPUS
 from vmlat_tui.model.topology import Address, Backend, DomainState, Vnic
 
 #: Numbers of libvirt's ABI, so that states can be read where the library is not installed.
@@ -25,7 +29,12 @@ _LEASE, _AGENT = 0, 1
 #: A connection that does not answer for so long is given up.
 _KEEPALIVE = (5, 3)
 _SOURCE = {"bridge": "bridge", "network": "network", "direct": "dev", "vhostuser": "path"}
-_UNITS = {"b": 1 / 1024, "bytes": 1 / 1024, "KiB": 1, "k": 1, "MiB": 1 << 10, "GiB": 1 << 20}
+_UNITS = {"b": 1 / 1024, "bytes": 1 / 1024, "KB": 1000 / 1024, "k": 1, "KiB": 1,
+          "MB": 1e6 / 1024, "M": 1 << 10, "MiB": 1 << 10, "GB": 1e9 / 1024, "G": 1 << 20,
+          "GiB": 1 << 20, "TB": 1e12 / 1024, "T": 1 << 30, "TiB": 1 << 30}  # fmt: skip
+#: Descriptions that libvirt itself would take are shorter.
+_MOST_XML = 4 << 20
+_MOST_TEXT, _MOST_ADDRESSES = 256, 64
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Described:
     vnics: tuple[Vnic, ...]
     told: frozenset[int]
     agent: bool
+    #: Why less is known of it than libvirt could say.
+    problem: str = ""
 
 
 def state_of(state: int, reason: int) -> DomainState:
@@ -51,6 +62,8 @@ def state_of(state: int, reason: int) -> DomainState:
 
 def describe(xml: str, state: DomainState) -> Described:
     """Read libvirt's description of a VM; raises ``ValueError`` if it is none."""
+    if len(xml) > _MOST_XML:
+        raise ValueError(f"a description of {len(xml)} characters")
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
@@ -58,18 +71,19 @@ def describe(xml: str, state: DomainState) -> Described:
     memory = root.find("memory")
     active = state not in (DomainState.OFF, DomainState.CRASHED)
     vnics, told = [], set()
-    for i, interface in enumerate(root.iterfind("devices/interface")):
+    interfaces = root.findall("devices/interface")
+    for i, interface in enumerate(interfaces[:MOST_NICS]):
         vnic, named = _vnic(interface, active)
         vnics.append(vnic)
         if named:
             told.add(i)
     targets = root.iterfind("devices/channel/target")
     return Described(
-        name=root.findtext("name", ""),
-        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", "")[:_MOST_TEXT],
+        uuid=root.findtext("uuid", "")[:_MOST_TEXT].lower(),
         state=state,
         memory_kb=None if memory is None else _kilobytes(memory),
-        vcpus=int(root.findtext("vcpu", "1")),
+        vcpus=_number("vcpu", root.findtext("vcpu", "1"), MOST_VCPUS + 1),
         vnics=tuple(vnics),
         told=frozenset(told),
         agent=any(
@@ -80,7 +94,16 @@ def describe(xml: str, state: DomainState) -> Described:
 
 
 def _kilobytes(memory: ElementTree.Element) -> int:
-    return int(int(memory.text or 0) * _UNITS.get(memory.get("unit", "KiB"), 1))
+    amount = _number("memory", memory.text or "0", 1 << 63)
+    size = int(amount * _UNITS.get(memory.get("unit", "KiB"), 1))
+    return _number("memory", str(size), MOST_MEMORY_KB)
+
+
+def _number(what: str, text: str, below: int) -> int:
+    value = decimal(text.strip(), below)
+    if value is None:
+        raise ValueError(f"its {what} is {text[:24]!r}")
+    return value
 
 
 def _vnic(element: ElementTree.Element, active: bool) -> tuple[Vnic, bool]:
@@ -104,8 +127,8 @@ def _vnic(element: ElementTree.Element, active: bool) -> tuple[Vnic, bool]:
         mac=mac.lower() if mac else None,
         model=model,
         backend=backend,
-        queues=int(get("driver", "queues") or 1),
-        mtu=int(mtu) if mtu else None,
+        queues=_number("queues", get("driver", "queues") or "1", MOST_QUEUES + 1),
+        mtu=_number("mtu", mtu, 1 << 32) if mtu else None,
         source=get("source", _SOURCE.get(kind, "dev")),
         addresses=(),
     )
@@ -179,22 +202,25 @@ class Libvirt:
         libvirt = library()
         found = []
         for domain in connection.listAllDomains(0):
-            try:
-                state = state_of(*domain.state()[:2])
-                described = describe(domain.XMLDesc(0), state)
-                if state is DomainState.RUNNING:
-                    leases = addresses(libvirt, domain, _LEASE)
-                    described = replace(
-                        described,
-                        vnics=tuple(
-                            replace(v, addresses=leases.get(v.mac or "", ()))
-                            for v in described.vnics
-                        ),
-                    )
-            except (libvirt.libvirtError, ValueError):
-                continue
-            found.append(described)
+            with contextlib.suppress(libvirt.libvirtError):
+                found.append(_described(libvirt, domain))
         return tuple(found)
+
+
+def _described(libvirt: Any, domain: Any) -> Described:
+    """One domain, however odd what libvirt says of it; its own errors pass."""
+    state = state_of(*domain.state()[:2])
+    try:
+        one = describe(domain.XMLDesc(0), state)
+        leases = addresses(libvirt, domain, _LEASE) if state is DomainState.RUNNING else {}
+    except libvirt.libvirtError:
+        raise
+    except Exception as error:  # one VM's oddity is no other's
+        name, uuid = str(domain.name())[:_MOST_TEXT], str(domain.UUIDString()).lower()
+        why = f"{error}" if isinstance(error, ValueError) else type(error).__name__
+        return Described(name, uuid, state, None, 0, (), frozenset(), False, why)
+    vnics = (replace(v, addresses=leases.get(v.mac or "", ())) for v in one.vnics)
+    return replace(one, vnics=tuple(vnics))
 
 
 class GuestAgents:
@@ -235,9 +261,20 @@ def addresses(libvirt: Any, domain: Any, source: int) -> dict[str, tuple[Address
 def decode_addresses(answer: Mapping[str, Any], source: str) -> dict[str, tuple[Address, ...]]:
     """Of libvirt's answer, what is not the guest's loopback."""
     found: dict[str, tuple[Address, ...]] = {}
-    for interface in answer.values():
+    # A guest says what it likes, and libvirt passes it on.
+    for interface in list(answer.values())[:MOST_NICS]:
         mac = (interface.get("hwaddr") or "").lower()
-        ips = [a["addr"] for a in interface.get("addrs") or ()]
-        if mac and mac != "00:00:00:00:00:00" and ips:
-            found[mac] = found.get(mac, ()) + tuple(Address(ip, source) for ip in ips)
+        words = (a.get("addr") for a in (interface.get("addrs") or ())[:_MOST_ADDRESSES])
+        ips = [word for word in words if is_ip(word)]
+        if MAC.fullmatch(mac) and mac != "00:00:00:00:00:00" and ips:
+            every = found.get(mac, ()) + tuple(Address(ip, source) for ip in ips)
+            found[mac] = every[:_MOST_ADDRESSES]
     return found
+
+
+def is_ip(word: object) -> bool:
+    """Whether this writes an IP address."""
+    try:
+        return isinstance(word, str) and bool(ipaddress.ip_address(word))
+    except ValueError:
+        return False

@@ -21,6 +21,8 @@ _STRINGS_GET, _FEATURES_GET, _COALESCE_GET = 1, 11, 19
 _FEATURE_NAMES = 4
 _COMPACT = 1
 _HEADER = 1
+#: A kernel has some sixty.
+_MOST_FEATURES = 1024
 
 #: ethtool's names of the attributes of a coalescing message, from the second one on.
 _COALESCING = (
@@ -50,7 +52,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The attributes in a message or a nest."""
     while len(data) >= 4:
         length, kind = struct.unpack_from("=HH", data)
-        if length < 4:
+        if length < 4 or length > len(data):
             return
         yield kind & 0x3FFF, data[4:length]
         data = data[(length + 3) & ~3 :]
@@ -82,7 +84,7 @@ class _Socket:
             data = self._socket.recv(1 << 20)
             while len(data) >= 16:
                 length, kind = struct.unpack_from("=IH", data)
-                if kind in (_ERROR, _DONE):
+                if kind in (_ERROR, _DONE) or not 20 <= length <= len(data):
                     return
                 yield dict(attributes(data[20:length]))
                 data = data[(length + 3) & ~3 :]
@@ -134,8 +136,8 @@ def _read(connection: _Socket, settings: Settings) -> None:
 def bitset(nest: bytes) -> int:
     """A compact bit set as one number, the lowest bit first."""
     words = dict(attributes(nest)).get(4, b"")
-    numbers = struct.iter_unpack("=I", words[: len(words) // 4 * 4])
-    return sum(word << 32 * n for n, (word,) in enumerate(numbers))
+    numbers = struct.unpack_from(f"={len(words) // 4}I", words)
+    return sum(word << 32 * n for n, word in enumerate(numbers))
 
 
 def _device(answer: dict[int, bytes]) -> str:
@@ -150,6 +152,7 @@ def feature_names(sets: bytes) -> dict[int, str]:
         for _, entry in attributes(dict(attributes(one)).get(3, b"")):
             parts = dict(attributes(entry))
             word = parts.get(2, b"").rstrip(b"\0").decode("ascii", "replace")
-            if word:
-                names[_number(parts.get(1, b""))] = word
+            bit = _number(parts.get(1, b""))
+            if word and bit < _MOST_FEATURES:
+                names[bit] = word
     return names

@@ -6,22 +6,46 @@ import os
 from pathlib import Path
 from typing import Optional, Union
 
+#: No file of one object is longer; a process can make some of its own as long as it likes.
+_MOST_BYTES = 64 << 10
+#: The kernel numbers no more CPUs (CONFIG_NR_CPUS), and far fewer nodes.
+_MOST_NUMBERS = 8192
 
-def read(path: Union[Path, str]) -> str:
-    """The text of a file without surrounding space; empty if it cannot be read."""
+
+def read(path: Union[Path, str], most: int = _MOST_BYTES) -> str:
+    """The text of a file without surrounding space; empty if it cannot be read.
+
+    Of a longer one the first ``most`` bytes.
+    """
     try:
-        with open(path, "rb") as file:
-            return file.read().decode("utf-8", "surrogateescape").strip()
+        with open(path, "rb", buffering=0) as file:
+            data = chunk = file.read(most)
+            while chunk and len(data) < most:
+                chunk = file.read(most - len(data))
+                data += chunk
+            return data.decode("utf-8", "surrogateescape").strip()
     except OSError:
         return ""
 
 
-def number(path: Union[Path, str]) -> Optional[int]:
-    """The decimal number in a file; None if there is none."""
-    try:
-        return int(read(path))
-    except ValueError:
+def decimal(text: Optional[str], below: int = 1 << 63) -> Optional[int]:
+    """The number that ASCII digits and nothing else write, if it is less than ``below``.
+
+    ``str.isdigit`` is true for ``²``, ``int`` takes ``٣`` and ``1_0``, and more than 4,300 digits
+    make it raise: what comes from outside is read here.
+    """
+    if not text or len(text) > 20 or not (text.isascii() and text.isdigit()):
         return None
+    value = int(text)
+    return value if value < below else None
+
+
+def number(path: Union[Path, str]) -> Optional[int]:
+    """The decimal number in a file, of 64 bits at most; None if there is none."""
+    text = read(path)
+    negative = text.startswith("-")
+    value = decimal(text[1:] if negative else text, 1 << 64)
+    return -value if negative and value is not None else value
 
 
 def entries(path: Union[Path, str]) -> list[str]:
@@ -40,11 +64,15 @@ def link_name(path: Union[Path, str]) -> Optional[str]:
         return None
 
 
-def parse_list(text: str) -> tuple[int, ...]:
-    """The kernel's notation of a set of CPUs or nodes (``0-3,8,10-11``), ascending."""
+def parse_list(text: str, below: int = _MOST_NUMBERS) -> tuple[int, ...]:
+    """The kernel's notation of a set of CPUs or nodes (``0-3,8,10-11``), ascending.
+
+    A part that is none, or reaches ``below``, is left out.
+    """
     numbers: set[int] = set()
     for part in text.replace(" ", "").split(","):
-        low, _, high = part.partition("-")
-        if low.isdigit() and (high.isdigit() or not high):
-            numbers.update(range(int(low), int(high or low) + 1))
+        first, dash, last = part.partition("-")
+        low, high = decimal(first, below), decimal(last if dash else first, below)
+        if low is not None and high is not None:
+            numbers.update(range(low, high + 1))
     return tuple(sorted(numbers))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import entries, link_name, number, parse_list, read
+from vmlat_tui.discover.files import decimal, entries, link_name, number, parse_list, read
 from vmlat_tui.model.topology import Irq
 
 
@@ -55,7 +55,8 @@ def _irq(n: int, sysfs: Path, proc: Path) -> Irq:
 
 def _irq_numbers(device: Path) -> list[int]:
     for place in (device, device.resolve().parent):
-        several = sorted(int(e) for e in entries(place / "msi_irqs") if e.isdigit())
+        numbers = (decimal(e) for e in entries(place / "msi_irqs"))
+        several = sorted(n for n in numbers if n is not None)
         if several:
             return several
         line = number(place / "irq")

@@ -42,7 +42,7 @@ def vcpu_tids(pid: int, debugfs: Path = DEBUGFS) -> dict[int, int]:
     found = {}
     for directory in directories(pid, debugfs):
         for entry in entries(directory):
-            match = re.fullmatch(r"vcpu(\d+)", entry)
+            match = re.fullmatch(r"vcpu([0-9]{1,5})", entry)
             tid = number(directory / entry / "pid") if match else None
             if match and tid:
                 found[int(match[1])] = tid

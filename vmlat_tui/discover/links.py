@@ -6,6 +6,7 @@ millisecond per hundred interfaces.  Safe from any thread.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import read
-from vmlat_tui.errors import UsageError
+from vmlat_tui.discover.files import number, read
+from vmlat_tui.errors import UsageError, listed
 
 SYSFS = Path("/sys/class/net")
 
@@ -41,10 +42,11 @@ class Link:
 
 def read_link(directory: Path) -> Optional[Link]:
     """One interface; None if it vanished meanwhile or is no interface."""
-    index = read(directory / "ifindex")
-    if not index.isdigit():
+    index = number(directory / "ifindex")
+    if index is None:
         return None
-    flags = int(read(directory / "tun_flags") or "0", 16)
+    words = read(directory / "tun_flags")
+    flags = int(words, 16) if re.fullmatch("(0x)?[0-9a-f]{1,8}", words) else 0
     master = directory / "master"
     try:
         lowers = tuple(sorted(p.name[len("lower_") :] for p in directory.glob("lower_*")))
@@ -54,7 +56,7 @@ def read_link(directory: Path) -> Optional[Link]:
     bridge = (directory / "bridge").is_dir()
     return Link(
         directory.name,
-        int(index),
+        index,
         bool(flags & _IFF_TAP),
         bool(flags & _IFF_NAPI),
         bridge,
@@ -186,7 +188,7 @@ def require(links: dict[str, Link], names: Sequence[str], option: str) -> None:
             raise UsageError(
                 f"{option} {name!r}: no such interface",
                 "",
-                f"interfaces here: {', '.join(links) or 'none'}",
+                f"interfaces here: {listed(links) or 'none'}",
             )
 
 
@@ -198,5 +200,5 @@ def require_taps(links: dict[str, Link], names: Sequence[str]) -> None:
             raise UsageError(
                 f"{name} is no tap interface",
                 "a VM's packets enter the host at a tap",
-                f"choose one of: {', '.join(default_vnets(links)) or '(this host has none)'}",
+                f"choose one of: {listed(default_vnets(links)) or '(this host has none)'}",
             )

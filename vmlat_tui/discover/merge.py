@@ -19,6 +19,9 @@ from vmlat_tui.model.topology import (
     Vnic,
 )
 
+#: Of one vNIC, as its guest can answer for any number of them.
+_MOST_ADDRESSES = 64
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -35,24 +38,50 @@ def merge(
     described: Sequence[Described], machines: Sequence[Machine], around: Surroundings
 ) -> tuple[Domain, ...]:
     """libvirt knows names, states and devices; /proc knows processes and threads."""
-    by_uuid = {m.guest.uuid: m for m in machines if m.guest.uuid}
     domains, taken = [], set()
     for one in described:
-        machine = by_uuid.get(one.uuid)
+        machine = _process_of(one, machines, around)
         if machine:
             taken.add(machine.pid)
         domains.append(_known(one, machine, around))
-    domains += [_unknown(m, around) for m in machines if m.pid not in taken]
+    names = {d.name for d in domains}
+    for machine in machines:
+        if machine.pid not in taken:
+            domain = _unknown(machine, around)
+            # A VM is known by its name everywhere, and another's is no process's to take.
+            if domain.name in names:
+                domain = replace(domain, name=f"{domain.name} (process {machine.pid})")
+            names.add(domain.name)
+            domains.append(domain)
     return tuple(sorted(domains, key=lambda d: (d.name, d.pid or 0)))
+
+
+def _process_of(
+    one: Described, machines: Sequence[Machine], around: Surroundings
+) -> Optional[Machine]:
+    """The process of a VM, though any process may name the same UUID: that which holds its taps.
+
+    If it has none here, the one whose owner is trusted, and who is older: they come first.
+    """
+    if one.state in (DomainState.OFF, DomainState.CRASHED):
+        return None
+    same = [m for m in machines if m.guest.uuid and m.guest.uuid == one.uuid]
+    taps = {v.tap for v in one.vnics if v.tap in around.interfaces}
+    for machine in same:
+        if taps & {v.tap for v in machine.vnics}:
+            return machine
+    return next((m for m in same if not (taps and m.seen)), None)
 
 
 def _known(one: Described, machine: Optional[Machine], around: Surroundings) -> Domain:
     vnics = [_joined(v, i in one.told, machine) for i, v in enumerate(one.vnics)]
+    if one.problem and machine:
+        vnics = list(machine.vnics)
     domain = _domain(one.name, one.uuid, Known.LIBVIRT, one.state, machine, vnics, around)
     if machine is None:
         nobody = tuple(Vcpu(n, None, False) for n in range(one.vcpus))
         domain = replace(domain, vcpus=nobody)
-    return replace(domain, memory_kb=one.memory_kb)
+    return domain if one.problem else replace(domain, memory_kb=one.memory_kb)
 
 
 def _unknown(machine: Machine, around: Surroundings) -> Domain:
@@ -105,7 +134,7 @@ def _joined(vnic: Vnic, told: bool, machine: Optional[Machine]) -> Vnic:
 
 def _complete(vnic: Vnic, agents: Mapping[str, tuple[Address, ...]], around: Surroundings) -> Vnic:
     mac = vnic.mac or ""
-    arp = tuple(Address(ip, "arp") for ip in around.neighbours.get(mac, ()))
+    arp = tuple(Address(ip, "arp") for ip in around.neighbours.get(mac, ())[:_MOST_ADDRESSES])
     every = {a.ip: a for a in reversed((*agents.get(mac, ()), *vnic.addresses, *arp))}
     tap = around.interfaces.get(vnic.tap or "")
     mtu = vnic.mtu if vnic.mtu is not None else tap.mtu if tap else None

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from vmlat_tui.discover import ethtool
 from vmlat_tui.discover.details import Details, details
@@ -32,6 +32,8 @@ class Network:
 
     interfaces: tuple[Interface, ...]
     neighbours: Mapping[str, tuple[str, ...]]
+    #: Of interfaces that are left out.
+    notes: tuple[str, ...] = ()
 
 
 def read_network(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> Network:
@@ -44,7 +46,22 @@ def read_network(sysfs: Path = Path("/sys"), proc: Path = Path("/proc")) -> Netw
         neighbours = _neighbours(
             m for f in (socket.AF_INET, socket.AF_INET6) for m in ip.get_neighbours(family=f)
         )
-    return Network(tuple(map(reader.interface, links)), neighbours)
+    return _gathered(links, reader.interface, neighbours)
+
+
+def _gathered(
+    links: Iterable[Any],
+    interface: Callable[[Any], Interface],
+    neighbours: Mapping[str, tuple[str, ...]],
+) -> Network:
+    found, notes = [], []
+    for link in links:
+        try:
+            found.append(interface(link))
+        except Exception as error:  # one interface's oddity is no other's
+            name = _attr(link, "IFLA_IFNAME")
+            notes.append(f"{name}: the interface cannot be read ({type(error).__name__}: {error})")
+    return Network(tuple(found), neighbours, tuple(notes))
 
 
 class _Reader:

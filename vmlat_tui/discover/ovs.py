@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from vmlat_tui.discover.files import number
 from vmlat_tui.model.capabilities import DAC_OVERRIDE
@@ -20,6 +20,9 @@ from vmlat_tui.model.topology import Ovs, OvsBridge, OvsInterface, OvsPort
 RUN = Path("/run/openvswitch")
 _DATABASES = (Path("/etc/openvswitch/conf.db"), Path("/var/lib/openvswitch/conf.db"))
 _LIMIT_S = 3.0
+#: A value that is longer is nothing that is shown.
+_MOST_TEXT = 256
+_Value = TypeVar("_Value")
 
 _COLUMNS = {
     "Open_vSwitch": ["ovs_version", "bridges"],
@@ -134,76 +137,121 @@ def _one(value: Any) -> Any:
     return next(iter(_set(value)), None)
 
 
+def _integer(value: Any) -> Optional[int]:
+    """Of an optional column; raises ``ValueError`` for what is none."""
+    found = _one(value)
+    if found is not None and (type(found) is not int or not -(1 << 31) <= found < 1 << 32):
+        raise ValueError(f"{found!r:.24} is no number")
+    return found
+
+
+def _text(value: Any) -> Optional[str]:
+    found = _one(value)
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{found!r:.24} is no text")
+    return found[:_MOST_TEXT] if found else found
+
+
 def _map(value: Any) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value[1]} if isinstance(value, list) else {}
+    pairs = value[1] if isinstance(value, list) else ()
+    return {str(k)[:_MOST_TEXT]: str(v)[:_MOST_TEXT] for k, v in pairs}
 
 
-def _by_uuid(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {row["_uuid"][1]: row for row in rows}
+class _Rows:
+    """The tables of a database.  What a row says oddly is that row's, and is named."""
 
+    def __init__(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        self.notes: list[str] = []
+        self._tables = {name: self._by_uuid(rows) for name, rows in tables.items()}
 
-def _members(references: Any, rows: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    found = [rows[uuid] for _, uuid in _set(references) if uuid in rows]
-    return sorted(found, key=lambda row: str(row["name"]))
+    def _by_uuid(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        return {str(row["_uuid"][1]): row for row in rows if "_uuid" in row}
+
+    def each(self, table: str, make: Callable[[Mapping[str, Any]], _Value]) -> list[_Value]:
+        """What all rows of a table make."""
+        return self._made(table, list(self._tables[table].values()), make)
+
+    def members(
+        self, table: str, references: Any, make: Callable[[Mapping[str, Any]], _Value]
+    ) -> tuple[_Value, ...]:
+        """What the rows that are referred to make, by their names."""
+        rows = self._tables[table]
+        found = [rows[str(uuid)] for _, uuid in _set(references) if str(uuid) in rows]
+        found.sort(key=lambda row: str(row.get("name")))
+        return tuple(self._made(table, found, make))
+
+    def rows(self, table: str, references: Any) -> list[Mapping[str, Any]]:
+        """The rows that are referred to."""
+        return list(self.members(table, references, lambda row: row))
+
+    def _made(
+        self,
+        table: str,
+        rows: Sequence[Mapping[str, Any]],
+        make: Callable[[Mapping[str, Any]], _Value],
+    ) -> list[_Value]:
+        found = []
+        for row in rows:
+            try:
+                found.append(make(row))
+            except Exception as error:  # one row's oddity is no other's
+                name = f"{row.get('name')}"[:_MOST_TEXT]
+                why = f"{error}" if isinstance(error, ValueError) else type(error).__name__
+                self.notes.append(
+                    f"Open vSwitch: {name} in its table {table} cannot be read ({why})"
+                )
+        return found
 
 
 def decode(
     tables: Mapping[str, Sequence[Mapping[str, Any]]], state: str, notes: tuple[str, ...] = ()
 ) -> Switch:
     """The switch from the rows of its database."""
+    rows = _Rows({name: table for name, table in tables.items() if name != "Open_vSwitch"})
+
+    def bridge(row: Mapping[str, Any]) -> OvsBridge:
+        datapath = str(row["datapath_type"])[:_MOST_TEXT] or "system"
+        return OvsBridge(_name(row), datapath, rows.members("Port", row["ports"], port))
+
+    def port(row: Mapping[str, Any]) -> OvsPort:
+        active = str(_one(row["bond_active_slave"]) or "").lower()
+        return OvsPort(
+            name=_name(row),
+            tag=_integer(row["tag"]),
+            trunks=tuple(sorted(n for n in map(_integer, _set(row["trunks"])) if n is not None)),
+            vlan_mode=_text(row["vlan_mode"]),
+            bond_mode=_text(row["bond_mode"]),
+            active_member=_active(active, rows.rows("Interface", row["interfaces"])),
+            interfaces=rows.members("Interface", row["interfaces"], _interface),
+        )
+
     roots = tables["Open_vSwitch"]
-    ports, interfaces = _by_uuid(tables["Port"]), _by_uuid(tables["Interface"])
-    bridges = _by_uuid(tables["Bridge"])
-    ovs = Ovs(
-        state,
-        _one(roots[0]["ovs_version"]) if roots else None,
-        tuple(
-            OvsBridge(
-                str(bridge["name"]),
-                str(bridge["datapath_type"]) or "system",
-                tuple(
-                    _port(port, _members(port["interfaces"], interfaces))
-                    for port in _members(bridge["ports"], ports)
-                ),
-            )
-            for root in roots
-            for bridge in _members(root["bridges"], bridges)
-        ),
-    )
-    statuses = {str(row["name"]): _map(row["status"]) for row in tables["Interface"]}
-    egress = {
-        name: status["tunnel_egress_iface"]
-        for name, status in statuses.items()
-        if status.get("tunnel_egress_iface")
-    }
-    return Switch(ovs, egress, notes)
+    bridges = [b for root in roots for b in rows.members("Bridge", root["bridges"], bridge)]
+    ovs = Ovs(state, _text(roots[0]["ovs_version"]) if roots else None, tuple(bridges))
+    egress = dict(pair for pair in rows.each("Interface", _egress) if pair[1])
+    return Switch(ovs, egress, (*notes, *dict.fromkeys(rows.notes)))
 
 
-def _port(row: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> OvsPort:
-    active = str(_one(row["bond_active_slave"]) or "").lower()
-    return OvsPort(
-        name=str(row["name"]),
-        tag=_one(row["tag"]),
-        trunks=tuple(sorted(_set(row["trunks"]))),
-        vlan_mode=_one(row["vlan_mode"]),
-        bond_mode=_one(row["bond_mode"]),
-        active_member=_active(active, members),
-        interfaces=tuple(_interface(member) for member in members),
-    )
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["name"])[:_MOST_TEXT]
+
+
+def _egress(row: Mapping[str, Any]) -> tuple[str, str]:
+    return _name(row), _map(row["status"]).get("tunnel_egress_iface", "")
 
 
 def _active(mac: str, members: Sequence[Mapping[str, Any]]) -> Optional[str]:
     """A bond names its active member by hardware address."""
-    same = [str(m["name"]) for m in members if mac and str(_one(m["mac_in_use"])).lower() == mac]
+    same = [_name(m) for m in members if mac and str(_one(m["mac_in_use"])).lower() == mac]
     return same[0] if len(same) == 1 else None
 
 
 def _interface(row: Mapping[str, Any]) -> OvsInterface:
     options = _map(row["options"])
     return OvsInterface(
-        name=str(row["name"]),
-        kind=str(row["type"]) or "system",
-        ofport=_one(row["ofport"]),
+        name=_name(row),
+        kind=str(row["type"])[:_MOST_TEXT] or "system",
+        ofport=_integer(row["ofport"]),
         peer=options.get("peer") if row["type"] == "patch" else None,
         options=options,
         external_ids=_map(row["external_ids"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import entries, parse_list, read
+from vmlat_tui.discover.files import decimal, entries, parse_list, read
 from vmlat_tui.model.topology import Neighbour, Thread, ThreadUse
 
 PROC = Path("/proc")
@@ -21,6 +21,10 @@ _REAL_TIME = (1, 2)
 #: States of a thread that a signal, or a debugger, has stopped.
 _STOPPED = ("T", "t")
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+#: PF_KTHREAD of a task's flags.
+_KERNEL = 0x00200000
+#: Who ran most is told, of a host where any number of tasks may run.
+_MOST_NEIGHBOURS = 512
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,16 @@ class Stat:
     name: str
     state: str
     parent: int
+    #: A thread of the kernel, which has neither program nor descriptors.
+    kernel: bool
     ticks: int
     nice: int
     started: int
     cpu: int
     rt_priority: int
     policy: int
+    #: Where its arguments lie, which another program has elsewhere; 0 if that is not ours to see.
+    arguments: int
 
 
 def parse_stat(text: str) -> Optional[Stat]:
@@ -46,8 +54,9 @@ def parse_stat(text: str) -> Optional[Stat]:
     try:
         f = rest.split()
         # Numbers of the fields in proc(5), less the three that are gone.
-        return Stat(int(tid), name, f[0], int(f[1]), int(f[11]) + int(f[12]), int(f[16]),
-                    int(f[19]), int(f[36]), int(f[37]), int(f[38])) if end else None  # fmt: skip
+        return Stat(int(tid), name, f[0], int(f[1]), bool(int(f[6]) & _KERNEL),
+                    int(f[11]) + int(f[12]), int(f[16]), int(f[19]), int(f[36]), int(f[37]),
+                    int(f[38]), int(f[45])) if end else None  # fmt: skip
     except (ValueError, IndexError):
         return None
 
@@ -59,13 +68,23 @@ def read_stat(directory: Path) -> Optional[Stat]:
 
 def processes(proc: Path = PROC) -> list[Stat]:
     """Every process and kernel thread."""
-    found = (read_stat(proc / e) for e in entries(proc) if e.isdigit())
+    found = (read_stat(proc / e) for e in entries(proc) if decimal(e) is not None)
     return [stat for stat in found if stat]
 
 
 def tids(pid: int, proc: Path = PROC) -> list[int]:
     """The threads of a process, ascending."""
-    return sorted(int(e) for e in entries(proc / str(pid) / "task") if e.isdigit())
+    found = (decimal(e) for e in entries(proc / str(pid) / "task"))
+    return sorted(tid for tid in found if tid is not None)
+
+
+def read_owner(pid: int, proc: Path = PROC) -> Optional[int]:
+    """The real user of a process; None if it is gone.
+
+    Not that of a program which runs with the rights of its file's owner: its arguments are still
+    the user's.  Nor the owner of the directory in /proc, who is root for whoever wishes so.
+    """
+    return decimal((_status(proc / str(pid)).get("Uid", "").split() or [""])[0])
 
 
 def _status(directory: Path) -> dict[str, str]:
@@ -106,8 +125,7 @@ def read_use(tid: int, proc: Path = PROC) -> Optional[ThreadUse]:
         return None
     times, status = _schedstat(directory), _status(directory)
     switches = [
-        int(status[k]) if status.get(k, "").isdigit() else None
-        for k in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+        decimal(status.get(k)) for k in ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
     ]
     run, waited = times if times else (stat.ticks * _TICK_NS, None)
     stopped = stat.state in _STOPPED
@@ -130,14 +148,17 @@ class Neighbourhood:
         """Find the tasks that ran since the last search."""
         used: dict[int, int] = {}
         for pid in entries(self._proc):
-            if pid.isdigit():
-                for tid in tids(int(pid), self._proc):
+            number = decimal(pid)
+            if number is not None:
+                for tid in tids(number, self._proc):
                     times = _schedstat(self._proc / pid / "task" / str(tid))
                     if times:
                         used[tid] = times[0]
         before, self._used = self._used, used
         if before is not None:
-            self._active = tuple(tid for tid, run in used.items() if run != before.get(tid, 0))
+            ran = {tid: run - before.get(tid, 0) for tid, run in used.items()}
+            most = sorted((tid for tid in ran if ran[tid]), key=lambda tid: -ran[tid])
+            self._active = tuple(sorted(most[:_MOST_NEIGHBOURS]))
 
     def read(self, cpus: Iterable[int]) -> tuple[Neighbour, ...]:
         """Those of them that ran last on one of these CPUs."""

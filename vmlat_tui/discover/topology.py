@@ -14,14 +14,15 @@ from typing import Callable, Optional
 from vmlat_tui.discover import kvm
 from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
+from vmlat_tui.discover.descriptors import Tap
 from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
-from vmlat_tui.discover.files import entries
+from vmlat_tui.discover.files import decimal, entries, read
 from vmlat_tui.discover.keeper import Answer, Keeper
 from vmlat_tui.discover.links import SYSFS
 from vmlat_tui.discover.merge import Surroundings, merge
 from vmlat_tui.discover.netlink import Network, read_network
 from vmlat_tui.discover.ovs import Switch, read_switch
-from vmlat_tui.discover.qemu import Machine, Machines, Tap
+from vmlat_tui.discover.qemu import Machine, Machines
 from vmlat_tui.discover.threads import processes
 from vmlat_tui.discover.ways import find_ways
 from vmlat_tui.model.capabilities import DAC_READ_SEARCH, SYS_PTRACE
@@ -32,6 +33,7 @@ DEFAULT_URI = "qemu:///system"
 #: How long the first look waits for what may hang, and every later one.
 _FIRST_LIMIT_S, _LIMIT_S = 5.0, 1.0
 _AGENT_AGE_S = 30.0
+_MOST_NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class _Parts:
     libvirt: Answer[tuple[Described, ...]]
     switch: Answer[Switch]
     machines: Sequence[Machine]
+    processes: Sequence[str]
     domains: Sequence[Domain]
+    network: Network
     network_problem: str
     polls: dict[str, int]
 
@@ -84,7 +88,16 @@ class Discovery:
         domains = merge(described, machines, around)
         found = switch.value or Switch(Ovs("absent", None, ()))
         polls = {tap: us for machine in machines for tap, us in machine.busy_poll_us.items()}
-        parts = _Parts(libvirt, switch, machines, domains, network_problem, polls)
+        parts = _Parts(
+            libvirt,
+            switch,
+            machines,
+            self._machines.notes,
+            domains,
+            network,
+            network_problem,
+            polls,
+        )
         return Topology(
             t_ns=time.monotonic_ns(),
             host=socket.gethostname(),
@@ -122,11 +135,22 @@ def _network() -> tuple[Network, str]:
 
 def _taps(network: Network, sysfs: Path = SYSFS) -> list[Tap]:
     return [
-        Tap(i.name, i.ifindex, i.mac, sum(e.startswith("rx-") for e in queues) or 1)
+        Tap(i.name, i.ifindex, i.mac, sum(e.startswith("rx-") for e in queues) or 1,
+            _device(sysfs / i.name, i.ifindex))
         for i in network.interfaces
         if i.kind == "macvtap" or i.details.get("type") == "tap"
         for queues in [entries(sysfs / i.name / "queues")]
-    ]
+    ]  # fmt: skip
+
+
+def _device(interface: Path, ifindex: int) -> Optional[tuple[int, int]]:
+    """The (major, minor) of a macvtap's device; in a directory of its class or not."""
+    for place in (f"tap{ifindex}/dev", f"macvtap/tap{ifindex}/dev"):
+        major, _, minor = read(interface / place).partition(":")
+        numbers = decimal(major), decimal(minor)
+        if numbers[0] is not None and numbers[1] is not None:
+            return numbers[0], numbers[1]
+    return None
 
 
 # ---- what could not be found out, and what would make it visible --------------------------------
@@ -136,23 +160,35 @@ def _notes(parts: _Parts) -> list[str]:
     notes = []
     if parts.network_problem:
         notes.append(f"interfaces: netlink cannot be read ({parts.network_problem})")
+    notes += _few(parts.network.notes)
     notes += _libvirt_notes(parts.libvirt)
     if parts.switch.late:
         notes.append("Open vSwitch: its database does not answer; its bridges may be out of date")
     elif parts.switch.problem:
         notes.append(f"Open vSwitch: {parts.switch.problem}")
     else:
-        notes += parts.switch.value.notes if parts.switch.value else ()
-    for machine in parts.machines:
-        notes += machine.notes
+        notes += _few(parts.switch.value.notes) if parts.switch.value else ()
+    notes += _few([*parts.processes, *(note for m in parts.machines for note in m.notes)])
     return notes + _process_notes(parts) + _vhost_notes(parts)
+
+
+def _few(notes: Sequence[str]) -> list[str]:
+    """Any number of processes may be odd."""
+    more = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], *([f"{more} more notes of this kind"] if more > 0 else [])]
 
 
 def _libvirt_notes(answer: Answer[tuple[Described, ...]]) -> list[str]:
     if answer.late:
         return ["libvirt does not answer: VMs are as their processes show them, or out of date"]
     if not answer.problem:
-        return []
+        return _few(
+            [
+                f"{one.name}: libvirt's description of it cannot be read ({one.problem})"
+                for one in answer.value or ()
+                if one.problem
+            ]
+        )
     if "No module named" in answer.problem:
         why = "its Python library is not installed (python3-libvirt)"
     else:
@@ -166,10 +202,11 @@ def _process_notes(parts: _Parts) -> list[str]:
     notes = []
     mine = held()
     missing = [one for one in (SYS_PTRACE, DAC_READ_SEARCH) if one not in mine]
-    if missing:
+    if missing or not all(machine.seen for machine in parts.machines):
+        lack = f"without {names(missing)}" if missing else "where processes cannot be looked into"
         notes.append(
-            f"without {names(missing)} whose tap is whose is told by addresses only, and the nodes "
-            "of guest memory are not visible; run as root"
+            f"{lack} which processes are VMs is told by their command lines only, whose tap is "
+            "whose by addresses, and the nodes of guest memory are not visible; run as root"
         )
     if not any(kvm.directories(m.pid) for m in parts.machines):
         notes.append(f"KVM's counters are not visible: {_why_no_counters(kvm.DEBUGFS.parent)}")

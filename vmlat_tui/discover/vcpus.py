@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmlat_tui.discover import kvm
-from vmlat_tui.discover.files import read
+from vmlat_tui.discover.emulators import Emulators
 from vmlat_tui.discover.qemu import vcpu_number
-from vmlat_tui.discover.qemu_args import is_qemu
-from vmlat_tui.discover.threads import PROC, processes, read_stat, tids
+from vmlat_tui.discover.threads import processes, read_stat, tids
+
+#: For a measurement's own thread, which has packets to fetch.
+_LIMIT_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,30 @@ class VcpuThreads:
     tids: Mapping[int, int]
 
 
+@dataclass(frozen=True)
+class Behind:
+    """The vCPUs behind each tap; ``notes`` say of which it cannot be told."""
+
+    threads: Mapping[str, VcpuThreads]
+    notes: tuple[str, ...]
+
+
 def read_vcpus(
-    taps: Sequence[str], proc: Path = PROC, kvm_directory: Path = kvm.DEBUGFS
-) -> dict[str, VcpuThreads]:
-    """The vCPUs of the VM behind each of these taps; one that is not found is left out."""
+    taps: Sequence[str], emulators: Emulators, kvm_directory: Path = kvm.DEBUGFS
+) -> Behind:
+    """The vCPUs of the VM behind each of these taps; one that is not found is left out.
+
+    A tap of which several processes hold queues, or may, is nobody's.
+    """
     found: dict[str, VcpuThreads] = {}
-    for stat in processes(proc):
-        if not is_qemu(read(proc / str(stat.tid) / "cmdline").split("\0")):
-            continue
-        held = [name for name in _taps(stat.tid, proc) if name in taps]
-        if held:
-            threads = _threads(stat.tid, proc, kvm_directory)
-            found.update(dict.fromkeys(held, threads))
-    return found
-
-
-def _taps(pid: int, proc: Path) -> set[str]:
-    """Names of the taps that a process holds open."""
-    try:
-        descriptors = os.listdir(proc / str(pid) / "fdinfo")
-    except OSError:
-        return set()
-    lines = (line for d in descriptors for line in read(proc / str(pid) / "fdinfo" / d).split("\n"))
-    return {line.partition(":")[2].strip() for line in lines if line.startswith("iff:")}
+    seen = emulators.read(processes(emulators.proc), (), _LIMIT_S)
+    for emulator in seen.emulators:
+        held = set(emulator.descriptors.taps.values()) if emulator.descriptors else set()
+        mine = [name for name in taps if name in held and name not in seen.shared]
+        if mine:
+            found.update(dict.fromkeys(mine, _threads(emulator.pid, emulators.proc, kvm_directory)))
+    notes = (note for tap, note in sorted(seen.shared.items()) if tap in taps)
+    return Behind(found, tuple(notes))
 
 
 def _threads(pid: int, proc: Path, kvm_directory: Path) -> VcpuThreads:

@@ -17,6 +17,8 @@ _COLUMNS = {
     0: "rx_bytes", 1: "rx_packets", 2: "rx_errors", 3: "rx_dropped", 7: "multicast",
     8: "tx_bytes", 9: "tx_packets", 10: "tx_errors", 11: "tx_dropped", 13: "collisions",
 }  # fmt: skip
+#: A line for each of the interfaces, of which there may be tens of thousands.
+_NET_DEV_BYTES = 16 << 20
 
 
 def parse_counters(text: str) -> dict[str, dict[str, int]]:
@@ -63,7 +65,7 @@ class VitalsReader:
         """All of them now."""
         uses = [u for u in (read_use(tid, self._proc) for tid in self._threads) if u]
         cpus = {u.cpu for u in uses if u.cpu is not None}
-        counters = parse_counters(read(self._proc / "net/dev"))
+        counters = parse_counters(read(self._proc / "net/dev", _NET_DEV_BYTES))
         halt = {name: one.read() for name, one in self._halt.items()}
         return Vitals(
             t_ns=time.monotonic_ns(),

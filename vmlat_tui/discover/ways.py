@@ -91,10 +91,13 @@ class _Graph:
         interface = self._interfaces.get(tap)
         if interface is None and tap not in self._place:
             return Way(tap, (first,), (), "it is not in this network namespace")
-        if interface and interface.kind in _STACKED:
-            end = self._below(interface, {tap})
-        else:
-            end = self._up(tap, {tap})
+        try:
+            if interface and interface.kind in _STACKED:
+                end = self._below(interface, {tap})
+            else:
+                end = self._up(tap, {tap})
+        except RecursionError:
+            end = _End(choice="more devices lie behind each other than can be followed")
         return Way(tap, (first, *end.hops), end.uplinks, end.choice)
 
     # ---- into the switch that a device is a port of ---------------------------------------------

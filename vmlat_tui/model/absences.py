@@ -48,10 +48,10 @@ _ROWS: tuple[tuple[str, Direction, tuple[str, ...], str], ...] = (
     # The thread was not seen to run vhost's works before.
     ("tx_worker_new", Direction.TX, (*_KICK, *_WAKE), "the worker was not known yet"),
     ("rx_worker_new", Direction.RX, _WAKE, "the worker was not known yet"),
-    # So many packets waited for their signal.
+    # So many packets waited for their signal, or so many workers have packets waiting.
     ("ring_full", Direction.RX,
      ("vhost_signal", "eventfd", "irqfd", "irq_accept", *_VCPU, "guest_entry"),
-     "too many packets waited for one signal"),
+     "too many packets waited for their signal"),
     ("entry_unseen", Direction.RX, (*_VCPU, "guest_entry"), "the vCPU's entry was not seen"),
     # Woken while it was on its way to sleep: it never left its CPU.
     ("tx_worker_not_asleep", Direction.TX, ("vhost_on_cpu",),

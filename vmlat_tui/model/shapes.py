@@ -163,7 +163,7 @@ _WAKEUPS_ROW = fields(
         "queued": fields(_HISTOGRAM),
         "migrations": count,
         "idle_states": each(pair(whole, count), most=64),
-        "ahead_ns": each(pair(text, count), most=4096),
+        "ahead_ns": each(pair(text, total), most=4096),
     },
     {"halts": or_none(_HALTS)},
 )

@@ -18,21 +18,19 @@ import importlib.util
 import json
 import os
 import signal
-import stat
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.probes import cache
 from vmlat_tui.probes.compilers import compile_all
 from vmlat_tui.sources import bpf_directory
 
 #: Raised when the format of a kept object changes.
 _FORMAT = 1
-_KEEP = 8
 #: A source is compiled in parts at the same time; each part has some of the functions.
 _PARTS = (1, 2, 3)
 _LOAD_IMMEDIATE_64, _PSEUDO_MAP_FD = 0x18, 1
@@ -139,51 +137,18 @@ def _through_cache(
     read: Callable[[Any], _Made],
     join: Callable[[list[Any]], Any],
 ) -> _Made:
-    cache = _Cache(digest)
-    try:
-        return read(cache.load())
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        pass  # absent or damaged: compile
+    kept = cache.load(digest)
+    if kept is not None:
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            return read(json.loads(kept))
     answers = compile_all(requests, what)
     try:
         answer = join(answers)
         made = read(answer)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VmlatError(f"{what} could not be compiled", f"the compiler gave {error!r}") from None
-    cache.store(answer)
+    cache.store(digest, json.dumps(answer).encode())
     return made
-
-
-class _Cache:
-    """One file per distinct input, in a directory that only root can write."""
-
-    def __init__(self, digest: str) -> None:
-        base = os.environ.get("VMLAT_CACHE") or "/var/cache/vmlat"
-        self._directory = Path(base, "bpf")
-        self._path = self._directory / f"{digest[:32]}.json"
-
-    def load(self) -> Any:
-        """What was stored; raises ``OSError`` or ``ValueError`` if it is absent or not to trust."""
-        info = self._path.stat()
-        if info.st_uid != os.geteuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ValueError("others can write it")
-        return json.loads(self._path.read_bytes())
-
-    def store(self, value: Any) -> None:
-        # A full or read-only disk costs the next start a compilation, nothing more.
-        with contextlib.suppress(OSError):
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._directory)
-            try:
-                with os.fdopen(descriptor, "w") as file:
-                    json.dump(value, file)
-                os.replace(name, self._path)
-            except OSError:
-                os.unlink(name)
-                raise
-            kept = sorted(self._directory.glob("*.json"), key=lambda p: p.stat().st_mtime)
-            for old in kept[:-_KEEP]:
-                old.unlink()
 
 
 # ---- in the compiler's own process ---------------------------------------------------------

@@ -26,16 +26,21 @@ from vmlat_tui.probes.compiler import compiled
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import NONE, Kernel
 from vmlat_tui.probes.layout import PacketRecord
-from vmlat_tui.probes.program import Program, possible_processors
+from vmlat_tui.probes.program import Program, available_bytes, possible_processors
 from vmlat_tui.probes.reading import Reader, Reading
 from vmlat_tui.probes.ring import Ring
+from vmlat_tui.probes.roles import BESIDE_ROOM, Roles
 from vmlat_tui.probes.selfcheck import deaf_hooks
 from vmlat_tui.probes.threads import Threads
 
-#: The slot of a packet whose vNIC is not known yet.
-NO_SLOT = 255
 _ZERO = bytes(4)
 _SOURCE = "path.c"
+
+
+#: The part of the memory that is free which the tables may take.
+_SHARE = 4
+#: What the kernel keeps beside each key and value of a hash table, at most.
+_ELEMENT = 80
 
 
 @dataclass(frozen=True)
@@ -55,24 +60,57 @@ class Limits:
     #: After this long without a step a packet counts as expired.
     expire_ns: int = 5_000_000_000
 
-    def map_sizes(self, legs: int, processors: int) -> dict[str, int]:
-        """``max_entries`` of the maps sized here, with ``legs`` a vNIC; the ring in bytes."""
-        return {
-            "statistics": processors,
-            "packets": self.packets,
-            "parked": self.parked,
+    @classmethod
+    def of(cls, vnics: int) -> Limits:
+        """For a measurement of so many vNICs, and some that appear while it runs."""
+        return cls(
+            vnics=vnics + max(3, vnics // 4),
+            drops=max(cls.drops, 4 * vnics),
+            tasks=max(cls.tasks, 4 * vnics),
+            threads=max(cls.threads, 8 * vnics),
+            works=max(cls.works, 16 * vnics),
+        )
+
+    def require(self, sizes: Mapping[str, int], free_bytes: int) -> None:
+        """Raise :class:`UsageError` if maps of these sizes would crowd the host's memory."""
+        needed = sum(
+            count if name == "events" else count * (layout.SIZES.get(name, 8) + _ELEMENT)
+            for name, count in sizes.items()
+        )
+        if needed > free_bytes // _SHARE:
+            raise UsageError(
+                f"{self.vnics} VM interfaces are too many for one measurement here",
+                f"tables for them on {sizes['statistics']} processors take {needed >> 20:,} MiB,"
+                f" a {_SHARE}th of the free memory is {free_bytes // _SHARE >> 20:,} MiB",
+                "choose some with --vm-interface",
+            )
+
+    def map_sizes(self, legs: int, processors: int, functions: bool = True) -> dict[str, int]:
+        """``max_entries`` of the maps sized here, with ``legs`` a vNIC; the ring in bytes.
+
+        Without ``functions`` those of threads and of the guests' rings are not used.
+        """
+        threads = {
             "tun_entries": self.tasks,
-            "legs": processors * self.vnics * legs,
-            "flows": self.flows,
-            "drops": self.drops,
-            "events": self.ring_bytes,
-            "absences": processors * self.vnics * ABSENCE_ROOM,
-            "taken": self.vnics * 4 * layout.TAKEN_ROOM,
+            "taken": min(4 * self.vnics, self.vnics + 192) * layout.TAKEN_ROOM,
             "works": self.works,
             "workers": self.threads,
             "vcpus": self.threads,
             "wakes": 2 * self.threads,
             "vcpu_threads": self.vnics * layout.VCPU_ROOM,
+        }
+        return {
+            **(threads if functions else dict.fromkeys(threads, 1)),
+            "statistics": processors,
+            "packets": self.packets,
+            "parked": self.parked,
+            "legs": processors * self.vnics * legs,
+            "flows": self.flows,
+            "drops": self.drops,
+            "events": self.ring_bytes,
+            "absences": processors * self.vnics * ABSENCE_ROOM,
+            # Who moves is in it twice for a moment.
+            "roles_beside": 2 * BESIDE_ROOM,
         }
 
 
@@ -124,7 +162,8 @@ class PathEngine:
 
         ``functions`` false stays on the tracepoint rung; ``headers`` takes the offsets from the
         kernel headers even if there is BTF.  Raises :class:`UsageError` where nothing can be
-        measured at all, :class:`vmlat_tui.errors.VmlatError` if loading fails.
+        measured at all or the tables would take too much memory,
+        :class:`vmlat_tui.errors.VmlatError` if loading fails.
         """
         if kernel.rung == NONE:
             raise UsageError(
@@ -141,11 +180,12 @@ class PathEngine:
         self.offsets = offsets.find(self._kernel.btf)
         hooks = [hook for hook in HOOKS if self.functions or not hook.full]
         table = LegTable(step.number for hook in hooks for step in steps_of(hook))
-        sizes = limits.map_sizes(table.room, possible_processors())
+        sizes = limits.map_sizes(table.room, possible_processors(), self.functions)
+        limits.require(sizes, available_bytes())
         self._fentry = Fentry(self._kernel.btf if self.functions else None)
         macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
         self._program = program = Program(_SOURCE, macros, sizes)
-        self._roles = program.map("roles")
+        self._roles = Roles(program)
         self._rulesets = program.map("rulesets")
         self._controls = program.map("controls")
         self._ring = Ring(program.map("events").descriptor, limits.ring_bytes)
@@ -153,7 +193,6 @@ class PathEngine:
         self._switched = False
         self._tun_tracepoint = False
         self._settings = Settings(directions=())
-        self._role_slots: dict[int, int] = {}
         self._netns = os.stat("/proc/self/ns/net").st_ino
         self._apply()
         self.attached = attach_all(program, self._kernel, self._fentry, self.functions)
@@ -168,7 +207,7 @@ class PathEngine:
         if self._kernel.btf:
             program.open_iterators(self._kernel.btf.function(offsets.ITERATOR))
         self._reader = Reader(program, table, limits.vnics, limits.flows)
-        self._threads = Threads(program, limits.vnics)
+        self._threads = Threads(program, limits.vnics, limits.threads)
 
     def _choose_tun_out(self) -> None:
         self._tun_tracepoint = not any(
@@ -223,9 +262,11 @@ class PathEngine:
         if len(selection.vnets) > self._limits.vnics:
             raise UsageError(
                 f"{len(selection.vnets)} VM interfaces are too many",
-                f"this measurement was started for {self._limits.vnics}",
+                f"this measurement has room for {self._limits.vnics}",
+                "begin another one",
             )
         wanted: dict[int, bytes] = {}
+        slots = {name: slot for slot, name in enumerate(selection.vnets)}
 
         def give(names: Sequence[str], kind: int) -> None:
             for name in names:
@@ -233,7 +274,7 @@ class PathEngine:
                 if link is None:
                     continue
                 vnet = kind == layout.ROLE_VNET
-                slot = selection.vnets.index(name) if vnet else NO_SLOT
+                slot = slots[name] if vnet else layout.NO_SLOT
                 wanted[link.ifindex] = layout.role(
                     link.ifindex, kind, slot, vnet and not link.napi_tun, self._netns
                 )
@@ -242,12 +283,7 @@ class PathEngine:
         give(selection.tops, layout.ROLE_TOP)
         give(selection.leaves, layout.ROLE_LEAF)
         give(selection.vnets, layout.ROLE_VNET)
-        for ifindex in set(self._role_slots) - set(wanted):
-            self._put_role(ifindex, layout.role(0, 0, 0, False, 0))
-            del self._role_slots[ifindex]
-        for ifindex, role in wanted.items():
-            self._put_role(ifindex, role)
-            self._role_slots[ifindex] = ifindex % layout.ROLE_SLOTS
+        self._roles.set(wanted)
         self._switched = selection.switched
         self._apply()
 
@@ -255,9 +291,6 @@ class PathEngine:
         """Name the vCPU threads behind each vNIC, by its slot; see :meth:`Threads.set_vcpus`."""
         if self.functions:
             self._threads.set_vcpus(vcpus)
-
-    def _put_role(self, ifindex: int, role: bytes) -> None:
-        self._roles.put((ifindex % layout.ROLE_SLOTS).to_bytes(4, "little"), role)
 
     @property
     def capacity(self) -> int:
@@ -287,6 +320,8 @@ class PathEngine:
     def forget(self, slot: int) -> None:
         """Drop what was counted for the vNIC of a slot, which another one gets."""
         self._reader.forget(slot)
+        if self.functions:
+            self._threads.forget(slot)
 
     # ---- results -------------------------------------------------------------------------
 
@@ -296,10 +331,13 @@ class PathEngine:
 
     def read(self, exact: bool = True) -> Reading:
         """Everything counted since the start; see :meth:`Reader.read`."""
-        return self._reader.read(exact)
+        reading = self._reader.read(exact)
+        counters = {**reading.counters, "vcpus_left_out": self._threads.vcpus_left_out}
+        counters["unplaced"] += self._threads.unplaced
+        return replace(reading, counters=counters)
 
     def wakeups(self) -> list[tuple[int, Wakeups]]:
-        """(slot of a worker's vNIC, :data:`NO_SLOT` for a vCPU; its wake-ups) of each thread."""
+        """(slot of a worker's vNIC, NO_SLOT for a vCPU; its wake-ups) of each thread."""
         return self._threads.wakeups() if self.functions else []
 
     def sweep(self) -> list[PacketRecord]:

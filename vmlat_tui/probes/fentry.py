@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, Hook, function_symbols
+from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, function_symbols
 from vmlat_tui.probes import syscalls
 from vmlat_tui.probes.btf import Btf, BtfError
 
@@ -24,6 +24,7 @@ _kept: dict[str, int] = {}
 #: r0 = 0; exit
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")
 _HOOKS = tuple(hook for hook in HOOKS + JOINS if hook.kind == FUNCTION)
+_MODULES = frozenset(hook.module for hook in _HOOKS if hook.module)
 
 
 def keep_modules() -> None:
@@ -31,11 +32,7 @@ def keep_modules() -> None:
 
     A module that is loaded later has kprobes instead.
     """
-    _kept.update(syscalls.open_modules_btf(_modules(_HOOKS)))
-
-
-def _modules(hooks: Iterable[Hook]) -> set[str]:
-    return {hook.module for hook in hooks if hook.module}
+    _kept.update(syscalls.open_modules_btf(_MODULES))
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Fentry:
     """The functions of the running kernel that take fentry programs; owns the descriptors.
 
     What the kernel accepts is found by trying: a program that does nothing is loaded for each, and
-    the first is attached for a moment.
+    one is attached for a moment: the first that can be, for a module may have been loaded anew.
     """
 
     def __init__(self, kernel: Optional[Btf]) -> None:
@@ -63,14 +60,12 @@ class Fentry:
         attachable = False
         for symbol, target in targets.items():
             attachable = attachable or _accepts(target, attach=True)
-            if not attachable:
-                break
-            if _accepts(target):
+            if attachable and _accepts(target):
                 self._targets[symbol] = target
 
     def _find(self, kernel: Btf) -> dict[str, Target]:
         modules: dict[str, tuple[int, Btf]] = {}
-        opened = syscalls.open_modules_btf(_modules(_HOOKS))
+        opened = syscalls.open_modules_btf(_MODULES)
         opened = opened or {name: os.dup(descriptor) for name, descriptor in _kept.items()}
         for name, descriptor in opened.items():
             self._descriptors.append(descriptor)

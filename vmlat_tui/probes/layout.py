@@ -18,14 +18,17 @@ from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 
 RULES = 8
 DROP_FRAMES = 6
+#: Interfaces are found by the lower bits of their number.
 ROLE_SLOTS = 65536
+#: The slot of a packet whose vNIC is not known yet.
+NO_SLOT = 0xFFFF
 #: Packets of one worker that wait for their signal or its end, and the most of one signal: vhost
 #: signals at the latest after 64 (VHOST_NET_BATCH).
 TAKEN_ROOM, BATCH_ROOM = 256, 66
 #: Workers whose signals a vCPU can have open at the same time, and how many of each.
 LANES, LANE_ROOM = 4, 2
-#: vCPU numbers of one VM.
-VCPU_ROOM = 512
+#: vCPU numbers of one VM (KVM_MAX_VCPU_IDS of x86); of a higher one, each wake-up tells the thread.
+VCPU_ROOM = 4096
 #: Threads are looked for by the lower bits of their number first.
 WATCH_ROOM = 65536
 WATCH_VCPU = 2
@@ -44,9 +47,9 @@ KERNEL_BINS = tuple(b for b in Bin if b is not Bin.IN_FLIGHT)
 
 _FLOW = "16s16s2s2sBBH"
 _PACKET = struct.Struct(
-    f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sI7BxI3I2B2x2Q{DROP_FRAMES}Q"
+    f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sIH6BI3I2B2x2Q{DROP_FRAMES}Q"
 )
-_ROLE = struct.Struct("<IBBBxI")
+_ROLE = struct.Struct("<IHBBI")
 _RULE = struct.Struct(f"<{_FLOW}II")
 _CONTROL = struct.Struct("<8IQQ")
 _COUNTERS = (
@@ -60,27 +63,30 @@ _COUNTERS = (
     "disorder",
     "unlisted",
     "flows_full",
+    "drops_full",
+    "threads_full",
 )
 _STATS = struct.Struct(f"<{2 + 2 * len(KERNEL_BINS) + HOOK_ROOM + len(_COUNTERS)}Q")
 _LEG = struct.Struct(f"<4Q{BUCKETS}I")
 _WORK = struct.Struct("<3Q4I")
-_SIGNAL = struct.Struct("<8Q7IHBB")
-_WORKER = struct.Struct(f"<9QI4B6I{_SIGNAL.size}s")
+_SIGNAL = struct.Struct("<8Q6I4H")
+_WORKER = struct.Struct(f"<9QI3Bx6I{_SIGNAL.size}s")
 _LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
 _VCPU = struct.Struct(f"<3Q2I{LANES * _LANE.size}s")
 _AHEAD = struct.Struct("<QI4x16s")
-_HALTS = struct.Struct("<4Q4I")
+_HALTS = struct.Struct("<6Q2I")
 _WAKE = struct.Struct(
-    f"<QIII4x{_LEG.size}s{_LEG.size}s{IDLE_STATES}I{AHEAD * _AHEAD.size}s{_HALTS.size}s"
+    f"<2Q2I{_LEG.size}s{_LEG.size}s{IDLE_STATES}Q{AHEAD * _AHEAD.size}s{_HALTS.size}s"
 )
-_FLOW_KEY = struct.Struct(f"<{_FLOW}BB6x")
+_FLOW_KEY = struct.Struct(f"<{_FLOW}HB5x")
 _FLOW_VALUE = struct.Struct("<4Q")
-_DROP_KEY = struct.Struct("<QIBBBB")
+_DROP_KEY = struct.Struct("<QIHBBB7x")
 
 #: Sizes that the compiled program must agree with.
 SIZES: dict[str, int] = {
     "packets": _PACKET.size,
     "roles": _ROLE.size,
+    "roles_beside": _ROLE.size,
     "rulesets": 8 + RULES * _RULE.size,
     "controls": _CONTROL.size,
     "statistics": _STATS.size,
@@ -234,7 +240,7 @@ def packet(data: bytes) -> PacketRecord:
     times, processors, hooks = (v[at + i * STEP_ROOM : at + (i + 1) * STEP_ROOM] for i in range(3))
     at += 3 * STEP_ROOM
     seen, id1, id2, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
-    direction, slot, last, active, bin_, _, _, _ = v[at + 10 : at + 18]
+    slot, direction, last, active, bin_, _, _, _ = v[at + 10 : at + 18]
     kicker, worker, vcpu, *absent = v[at + 18 : at + 23]
     location, *stack = v[at + 24 : at + 25 + DROP_FRAMES]
     passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
@@ -273,13 +279,13 @@ def packet_state(data: bytes) -> tuple[bool, int, int]:
 
 
 _TIMES = 8 + struct.calcsize(f"<{_FLOW}")
-_DIRECTION = _TIMES + STEP_ROOM * 11 + 8 * 4 + 16 + 4
-_LAST, _ACTIVE = _DIRECTION + 2, _DIRECTION + 3
+_DIRECTION = _TIMES + STEP_ROOM * 11 + 8 * 4 + 16 + 4 + 2
+_LAST, _ACTIVE = _DIRECTION + 1, _DIRECTION + 2
 
 
 def role(ifindex: int, kind: int, slot: int, join_task: bool, netns: int) -> bytes:
     """``struct role``."""
-    return _ROLE.pack(ifindex, kind, slot, join_task, netns)
+    return _ROLE.pack(ifindex, slot, kind, join_task, netns)
 
 
 def control(
@@ -347,9 +353,9 @@ def rules(filters: list[Filter]) -> bytes:
             )
     if len(packed) > RULES:
         raise UsageError(
-            f"the filters need {len(packed)} rules; the kernel program holds {RULES}",
-            "",
-            "leave out alternatives",
+            f"the filters need {len(packed)} rules",
+            f"the kernel program holds {RULES}",
+            "give fewer",
         )
     return struct.pack("<II", len(packed), 0) + b"".join(packed).ljust(RULES * _RULE.size, b"\0")
 
@@ -379,7 +385,7 @@ def statistics(parts: list[bytes]) -> Statistics:
 def leg(part: bytes) -> Histogram:
     """``struct leg`` of one processor, cumulative since the program was loaded; count is first.
 
-    Bucket counts are 32 bits wide: read often enough that none wraps twice.
+    Bucket counts are 32 bits wide: see :class:`vmlat_tui.probes.widen.Widener`.
     """
     v = _LEG.unpack(part)
     buckets = {i: n for i, n in enumerate(v[4:]) if n}
@@ -387,8 +393,8 @@ def leg(part: bytes) -> Histogram:
 
 
 def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wakeups:
-    """``struct wake`` of a thread."""
-    _, _, migrations, _, idle, queued, *states, ahead, halted = _WAKE.unpack(value)
+    """``struct wake`` of a thread; its histograms are as those of :func:`leg`."""
+    _, migrations, _, _, idle, queued, *states, ahead, halted = _WAKE.unpack(value)
     left = {number: count for number, count in enumerate(states) if count}
     held_ns: dict[str, int] = {}
     for ns, _, comm in _AHEAD.iter_unpack(ahead):
@@ -416,7 +422,7 @@ def halts(value: bytes) -> Halts:
 
 def worker_slot(value: bytes) -> int:
     """The vNIC whose packets a ``struct worker`` took last."""
-    return int(_WORKER.unpack(value)[13])
+    return int(_WORKER.unpack(value)[18])
 
 
 def work_owner(value: bytes) -> int:
@@ -431,7 +437,12 @@ NEW_VCPU, NEW_WAKE = bytes(_VCPU.size), bytes(_WAKE.size)
 def flow_entry(key: bytes, value: bytes) -> tuple[Flow, int, int, tuple[int, int, int, int]]:
     """(flow, direction, slot, (packets, bytes, first_ns, last_ns))."""
     k = _FLOW_KEY.unpack(key)
-    return _flow((k[0], k[1], k[2], k[3], k[4], k[5])), k[7], k[8], _FLOW_VALUE.unpack(value)
+    return _flow((k[0], k[1], k[2], k[3], k[4], k[5])), k[8], k[7], _FLOW_VALUE.unpack(value)
+
+
+def flow_packets(value: bytes) -> int:
+    """How many packets a ``struct flow_value`` has counted."""
+    return int(_FLOW_VALUE.unpack(value)[0])
 
 
 def flow_last_ns(value: bytes) -> int:
@@ -441,5 +452,5 @@ def flow_last_ns(value: bytes) -> int:
 
 def drop_entry(key: bytes, value: bytes) -> tuple[int, int, int, int, int, int, int]:
     """(location, reason, direction, slot, last step, hook, count)."""
-    location, reason, direction, slot, last, hook = _DROP_KEY.unpack(key)
+    location, reason, slot, direction, last, hook = _DROP_KEY.unpack(key)
     return location, reason, direction, slot, last, hook, int.from_bytes(value, "little")

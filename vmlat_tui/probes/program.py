@@ -21,6 +21,14 @@ def possible_processors() -> int:
     return int(text.replace(",", "-").split("-")[-1]) + 1
 
 
+def available_bytes() -> int:
+    """How much memory can be had without swapping, as the kernel estimates."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 1 << 62  # no estimate
+
+
 class Program:
     """The maps of a compiled source, created, and its functions to load.  Owns the maps."""
 

@@ -14,11 +14,11 @@ from vmlat_tui.probes import layout
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.syscalls import Map
+from vmlat_tui.probes.widen import Widener
 
 #: The table that a packet on the way is in, its key and its state.
 _State = tuple[Map, bytes, bytes]
 
-_U32 = 1 << 32
 _ZERO = bytes(4)
 
 
@@ -86,12 +86,12 @@ class Reader:
         self._legs_of_processor = table.room * slots
         self._expired = dict.fromkeys(Direction, 0)
         self._sums: dict[int, Histogram] = {}
-        self._raw: dict[int, Histogram] = {}
+        self._widener = Widener()
         self._counts: list[int] = []
         self._flow_values: dict[bytes, bytes] = {}
         self._flow_room = flows * 3 // 4
-        #: Flows that were forgotten to make room for others.
-        self.flows_evicted = 0
+        #: Flows that were forgotten to make room for others, and their packets.
+        self.flows_evicted = self.flow_packets_evicted = 0
 
     def read(self, exact: bool) -> Reading:
         """One consistent-enough view: maps are read one after another while packets go on.
@@ -115,7 +115,12 @@ class Reader:
             rest = statistics.started[d] - sum(bins.values())
             bins[Bin.IN_FLIGHT] = max(rest, 0) if in_flight is None else in_flight[d]
             accounts[d] = Account(statistics.started[d], bins)
-        counters = {**statistics.counters, "flows_evicted": self.flows_evicted}
+        counters = {
+            **statistics.counters,
+            "flows_evicted": self.flows_evicted,
+            "flow_packets_evicted": self.flow_packets_evicted,
+            "unplaced": self._widener.unplaced,
+        }
         return Reading(
             accounts, legs, flows, drops, statistics.hits, counters, self._read_absences()
         )
@@ -136,7 +141,7 @@ class Reader:
     def _read_flows(self, everything: bool) -> list[FlowTotals]:
         now = dict(self._flows.items())
         before, self._flow_values = self._flow_values, now
-        if len(now) > self._flow_room:
+        if len(now) > self._flow_room and not everything:
             self._forget_flows(now)
         return [
             FlowTotals(flow, Direction(direction), slot, *totals)
@@ -151,8 +156,12 @@ class Reader:
         """Make room for new flows: a third of them goes, those without traffic for longest."""
         oldest = sorted(flows, key=lambda key: layout.flow_last_ns(flows[key]))
         for key in oldest[: len(oldest) // 3]:
-            if self._flows.delete(key):
-                self.flows_evicted += 1
+            last = self._flows.get(key)
+            if last is not None:
+                packets = layout.flow_packets(bytes(last))
+                if self._flows.delete(key):
+                    self.flows_evicted += 1
+                    self.flow_packets_evicted += packets
 
     def forget(self, slot: int) -> None:
         """Drop what was counted of a slot; the bins of all vNICs together stay."""
@@ -181,14 +190,8 @@ class Reader:
         }
 
     def _add(self, place: int, now: Histogram) -> None:
-        before = self._raw.get(place) or Histogram()
-        grown = {
-            bucket: (count - before.buckets.get(bucket, 0)) % _U32
-            for bucket, count in now.buckets.items()
-        }
-        change = Histogram(now.count - before.count, now.sum_ns - before.sum_ns, now.max_ns, grown)
+        change = self._widener.grown(place, now)
         self._sums.setdefault(place % self._legs_of_processor, Histogram()).merge(change)
-        self._raw[place] = now
 
     def _states(self) -> list[_State]:
         """Every packet on the way."""

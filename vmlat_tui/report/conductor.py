@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Optional
 
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.analysis.roll import Heard, Roll
@@ -15,12 +13,12 @@ from vmlat_tui.model.flows import Address, Filter, Protocol
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.ping_request import End, Request, addresses
 from vmlat_tui.report.post import GuestPost, HostPost, Post, Told
 from vmlat_tui.report.run import END_LIMIT_S, START_LIMIT_S
 from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.pinging import Pinging
 
 #: How long all may take to put their probes in place: in the lab four compile on two processors.
@@ -31,6 +29,8 @@ _ADDRESS_S = 10.0
 _LATE_S = 2.0
 #: The frames of the last ping are on their way for so long at least.
 _TRAVEL_S = 0.5
+#: And when everything is to end, until so long after its beginning: then come the last figures.
+_HASTE_S = 0.6
 #: While there is nobody to listen to.
 _IDLE_S = 0.01
 #: A ping that had no reply to some, or to all.
@@ -59,31 +59,13 @@ class Side:
         self.taps: list[str] = []
 
 
-@dataclass(frozen=True)
-class _Looking:
-    """What :func:`taps_of` wants to know."""
-
-    conductor: Conductor
-    host: HostPost
-
-    @property
-    def topology(self) -> Optional[Topology]:
-        return self.host.topology
-
-    @property
-    def stopped(self) -> bool:
-        return self.conductor.stopped
-
-
 class Conductor:
-    """One run.  For one thread; :meth:`interrupt` may be called from a signal handler."""
+    """One run.  For one thread."""
 
     def __init__(self, request: Request, audience: Audience) -> None:
         """Nothing is started yet."""
         self._request = request
         self._audience = audience
-        #: Somebody has interrupted it.
-        self.stopped = False
         self._patience_s = request.timeout_ns / 1e9 + _LATE_S
         self.roll = Roll(self._patience_s)
         self.collection = Collection()
@@ -92,10 +74,6 @@ class Conductor:
         self._sender = Side(request.sender, Observer.SENDER_HOST, sg, request.timeout_ns)
         #: All that were asked for, receivers first.
         self.posts = [*self._receiver.posts, *self._sender.posts]
-
-    def interrupt(self, *_: object) -> None:
-        """End it as soon as possible, with what is known."""
-        self.stopped = True
 
     def run(self) -> None:
         """From the agents' start to their end; raises :class:`VmlatError` if nobody is there."""
@@ -117,18 +95,12 @@ class Conductor:
             self.roll.accepts = True
             for post in self.posts:
                 post.begin()
-            argv = self._request.ping_argv(receiver)
-            if argv is None:
-                say(f"waiting for pings {sender} -> {receiver}")
-                self._watch(self._counted)
-                self.roll.accepts = False  # one that begins now is not seen by all
-            else:
-                say(f"{clean(self._request.sender.vm)} pings: {sender} -> {receiver}")
-                self._ping(argv)
-            for post in self.posts:
-                post.stop()
-            self._serve(END_LIMIT_S, lambda: [post for post in self.posts if post.serving])
-            self._settle(frozenset())
+            with ENDING.orderly():
+                self._join(sender, receiver)
+                for post in self.posts:
+                    post.stop()
+                self._serve(END_LIMIT_S, lambda: [post for post in self.posts if post.serving])
+                self._settle(frozenset())
 
     # ---- frames -------------------------------------------------------------------------------
 
@@ -191,13 +163,13 @@ class Conductor:
             place = host.host.name
             shown = f"vmlat topology{f' --host {place}' if host.host.far else ''}"
             return taps_of(
-                _Looking(self, host), step, [side.end.vm], START_LIMIT_S, place,
+                host, step, [side.end.vm], START_LIMIT_S, place,
                 f"correct --{side.end.word}; `{shown}` shows what is there",
             )  # fmt: skip
         except VmlatError as error:
             # A VM that is not there is the user's mistake, a host that is not is a hole.
             if host.error is None:
-                if self.stopped or isinstance(error, UsageError):
+                if isinstance(error, UsageError):
                     raise
                 host.fail(error)
             return []
@@ -223,7 +195,7 @@ class Conductor:
                 )
             except UsageError:
                 asking = sender.host.serving or receiver.host.serving
-                if self.stopped or time.monotonic() > deadline or not asking:
+                if time.monotonic() > deadline or not asking:
                     raise
             self._turn()
 
@@ -235,13 +207,22 @@ class Conductor:
             side.host.measure(wanted, side.taps, side.end.uplinks)
 
         def waiting() -> list[Post]:
-            if self.stopped:
-                raise VmlatError("nothing was measured", "stopped before all were ready")
             return [post for post in self.posts if post.serving and not post.ready]
 
         self._serve(_READY_S, waiting)
 
     # ---- the ping -----------------------------------------------------------------------------
+
+    def _join(self, sender: Address, receiver: Address) -> None:
+        """Until all pings are over."""
+        argv = self._request.ping_argv(receiver)
+        if argv is None:
+            say(f"waiting for pings {sender} -> {receiver}")
+            self._watch(self._counted)
+            self.roll.accepts = False  # one that begins now is not seen by all
+        else:
+            say(f"{clean(self._request.sender.vm)} pings: {sender} -> {receiver}")
+            self._ping(argv)
 
     def _counted(self) -> bool:
         return self._request.count is not None and self.roll.over >= self._request.count
@@ -250,7 +231,7 @@ class Conductor:
         """Until there is enough, the time is over, somebody interrupts, or nobody observes."""
         duration_s = self._request.duration_s
         deadline = None if duration_s is None else time.monotonic() + duration_s
-        while not self.stopped and not enough() and any(post.serving for post in self.posts):
+        while not ENDING.asked and not enough() and any(post.serving for post in self.posts):
             if deadline is not None and time.monotonic() > deadline:
                 return
             self._step()
@@ -268,8 +249,8 @@ class Conductor:
         finally:
             pinging.close()
         end = time.monotonic()
-        while time.monotonic() < end + _TRAVEL_S or (
-            self.roll.waiting and time.monotonic() < end + self._patience_s
+        while time.monotonic() < end + ENDING.left_s(_TRAVEL_S, _HASTE_S) or (
+            self.roll.waiting and not ENDING.asked and time.monotonic() < end + self._patience_s
         ):
             self._step()
         if early:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,15 @@ from vmlat_tui.report.request import Request
 from vmlat_tui.report.run import START_LIMIT_S, Run, watching
 from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
 #: How long packets wait until it is known which VMs there are.
 _LOOK_S = 6.0
 #: So many flows are remembered, and so many packets may wait for that.
 _MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
+#: So many vNICs are told apart in single packets; those of all others are of this one.
+_MOST_VNICS, OTHERS = 10_000, "others"
 
 
 class View:
@@ -94,10 +96,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Measure until told to stop; Ctrl-C ends it with the statistics."""
-        driver = Driver(self, request.parse(args))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, driver.interrupt)
-        return driver.run()
+        return Driver(self, request.parse(args)).run()
 
 
 class Driver(Run):
@@ -114,6 +113,7 @@ class Driver(Run):
         self._offset_ns = 0
         self._latest: Optional[Frame] = None
         self._flows: dict[tuple[str, str, Flow], dict[str, Any]] = {}
+        self._vnics: set[Optional[str]] = set()
         self._begin_ns = 0
         self._present: Optional[dict[str, int]] = None
         self._measuring: Optional[Frame] = None
@@ -127,9 +127,10 @@ class Driver(Run):
         with AgentProcess(self._request.host) as agent:
             self._begin(*self._start(agent))
             try:
-                self._look(agent)
-                self.watch(agent)
-                self.finish(agent)
+                with ENDING.orderly():
+                    self._look(agent)
+                    self.watch(agent)
+                    self.finish(agent)
             except AgentDied as death:
                 self._release()
                 self._summary(str(death))
@@ -197,7 +198,7 @@ class Driver(Run):
     def _look(self, agent: AgentProcess) -> None:
         """Let packets wait until it is known whose they are."""
         deadline = time.monotonic() + _LOOK_S
-        while self._held is not None and not self._stop and time.monotonic() < deadline:
+        while self._held is not None and not ENDING.asked and time.monotonic() < deadline:
             self.step(agent)
         self._release()
 
@@ -235,6 +236,7 @@ class Driver(Run):
         """Print it, keep it, or say it."""
         kind = frame["type"]
         if kind in ("packet", "drop"):
+            frame = self._of_known(frame)
             if self._held is not None:
                 self._held.append(frame)
                 if len(self._held) >= _MOST_HELD:
@@ -260,6 +262,13 @@ class Driver(Run):
             say(clean(frame["text"]))
         elif kind == "error":
             raise error_of(frame)
+
+    def _of_known(self, frame: Frame) -> Frame:
+        vnic = frame["vm_interface"]
+        if vnic in self._vnics or len(self._vnics) < _MOST_VNICS:
+            self._vnics.add(vnic)
+            return frame
+        return {**frame, "vm_interface": OTHERS}
 
     def _show(self, frame: Frame) -> None:
         if self._request.stats_only and not self._command.pings:

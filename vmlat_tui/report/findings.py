@@ -14,6 +14,7 @@ from vmlat_tui.model.points import BOTH
 from vmlat_tui.report.columns import PERCENT, TEXT, TIME, Column
 from vmlat_tui.report.evidence import evidence
 from vmlat_tui.report.words import clean
+from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 
@@ -43,7 +44,9 @@ def verdict(place: Place, tap: str, span: Span, mark_ns: Optional[int] = None) -
     most = max(packets.values())
     if most < PACKETS:
         count = "no packet" if not most else f"only {most} packet{'s' if most > 1 else ''}"
-        return Verdict((), packets, False, f"not judged: {count} {span.words}")
+        return Verdict(
+            (), packets, False, f"not judged: {count} {window.words(place, span, mark_ns)}"
+        )
     found = tuple(judge(given))
     reason = ""
     if not found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 from dataclasses import dataclass
 from typing import Optional
 
@@ -19,6 +18,7 @@ from vmlat_tui.report.guest_text import Figures, trip_json, trip_text
 from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentDied, AgentProcess
 
@@ -113,8 +113,9 @@ class _Watching(Run):
             if self._request.json:
                 print(json.dumps({**captures.head(), "host": hello.get("host")}), flush=True)
             try:
-                self.watch(agent)
-                self.finish(agent)
+                with ENDING.orderly():
+                    self.watch(agent)
+                    self.finish(agent)
             except AgentDied as death:
                 self._summary(str(death))
                 raise
@@ -162,7 +163,4 @@ class _Watching(Run):
 
 def run(args: argparse.Namespace) -> int:
     """Watch until told to stop; Ctrl-C ends it with the statistics."""
-    watching = _Watching(parse(args))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, watching.interrupt)
-    return watching.run()
+    return _Watching(parse(args)).run()

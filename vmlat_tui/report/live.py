@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.report import findings, selection
 from vmlat_tui.report.findings import Verdict
+from vmlat_tui.report.run import END_LIMIT_S
 from vmlat_tui.report.words import clean, say
 from vmlat_tui.session import hosts, window
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.history import History
 from vmlat_tui.session.hosts import Host
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.session.process import AgentDied, AgentProcess, AgentSilent
 from vmlat_tui.session.replay import Replay
 from vmlat_tui.session.snapshot import Moments, Place, Snapshot
 from vmlat_tui.session.source import Source
@@ -100,14 +101,25 @@ def parse(args: argparse.Namespace) -> Request:
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 0 if packets were measured, else 1."""
     request = parse(args)
+    death: Optional[AgentDied] = None
     if request.recording is not None:
         moments = drain(Replay(request.recording, speed=None))
     else:
         live = _Live(request)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, live.interrupt)
-        moments = live.run()
-    place = _latest(moments)
+        try:
+            live.run()
+        except AgentDied as error:
+            death = error
+        moments = live.moments
+        if death is not None and not any(moment.stats for moment in moments):
+            raise death
+    _print(request, _latest(moments))
+    if death is not None:
+        raise death
+    return 0
+
+
+def _print(request: Request, place: Place) -> None:
     vnics = window.vnics(place)
     missing = [tap for tap in request.taps if tap not in vnics]
     if missing:
@@ -119,7 +131,6 @@ def run(args: argparse.Namespace) -> int:
         raise VmlatError("no packet was measured", f"of {whose}")
     for line in _json(place, judged) if request.json else _text(place, judged):
         print(line)
-    return 0
 
 
 def _latest(moments: Moments) -> Place:
@@ -134,12 +145,14 @@ class _Live:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._history = History()
-        self._stop = self._ended = False
+        self._ended = False
 
-    def interrupt(self, *_: object) -> None:
-        self._stop = True
+    @property
+    def moments(self) -> Moments:
+        """What was measured."""
+        return self._history.moments()
 
-    def run(self) -> Moments:
+    def run(self) -> None:
         request = self._request
         with AgentProcess(request.host) as agent:
             connect = {"connect": request.uri} if request.uri else {}
@@ -154,10 +167,10 @@ class _Live:
             if now.measuring is None:
                 raise now.refusal.error if now.refusal else VmlatError("nothing was measured")
             say(f"measuring {', '.join(map(clean, taps))}")
-            self._read(agent, request.duration_s, lambda now: self._stop)
-            agent.send("stop")
-            self._read(agent, 30.0, lambda now: self._ended, "the agent did not end")
-        return self._history.moments()
+            with ENDING.orderly():
+                self._read(agent, request.duration_s, lambda now: ENDING.asked)
+                agent.send("stop")
+                self._read(agent, END_LIMIT_S, lambda now: self._ended, "the agent did not end")
 
     def _taps(self, source: Source) -> list[str]:
         self._read(source, _LOOK_S, lambda now: now.topology is not None,
@@ -180,10 +193,8 @@ class _Live:
                 self._ended = frame["type"] == "stats" and frame["final"]
             if enough(self._history.moments()[-1]):
                 return
-            if self._stop and failed and not self._ended:
-                break
         if failed:
-            raise VmlatError(failed, "interrupted" if self._stop else f"in {limit_s:.0f} s")
+            raise AgentSilent(failed, f"in {limit_s:.0f} s")
 
 
 def _answered(now: Snapshot) -> bool:

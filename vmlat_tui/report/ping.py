@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import signal
 import sys
 import time
-from pathlib import Path
-from typing import Optional, TextIO
+from typing import Optional
 
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.roll import Heard
-from vmlat_tui.errors import UsageError
 from vmlat_tui.model import captures
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.segments import QUANTITIES
@@ -22,8 +18,8 @@ from vmlat_tui.report import analysis, ping_request, ping_text, trust
 from vmlat_tui.report.analysis import Shown
 from vmlat_tui.report.conductor import Audience, Conductor
 from vmlat_tui.report.ping_request import Request
-from vmlat_tui.report.place import part_of
 from vmlat_tui.report.words import say
+from vmlat_tui.safe_files import NewFile, new_file
 
 #: Lines a second on a terminal.
 _LINES = 5
@@ -45,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 class _Printer(Audience):
     """Writes the capture, and a line for each ping; on a terminal only some lines a second."""
 
-    def __init__(self, request: Request, file: Optional[TextIO]) -> None:
+    def __init__(self, request: Request, file: Optional[NewFile]) -> None:
         self._request = request
         self._file = file
         self._asked = request.observers
@@ -59,8 +55,8 @@ class _Printer(Audience):
         if self._begun:
             return
         self._begun = True
-        if self._request.output is not None:
-            part_of(self._request.output).replace(self._request.output)
+        if self._file is not None:
+            self._file.take_place(self._request.force)
         self.write(captures.head(self._request.name))
         if not self._request.json:
             print(ping_text.HEADING, flush=True)
@@ -73,7 +69,8 @@ class _Printer(Audience):
             print(text, flush=True)
         if self._file is not None:
             try:
-                print(text, file=self._file, flush=True)
+                self._file.file.write(text.encode("ascii") + b"\n")
+                self._file.file.flush()
             except OSError as error:
                 say(f"{self._request.output} ends early: {error.strerror}")
                 self._file = None
@@ -100,22 +97,9 @@ class _Printer(Audience):
             self._left_out = 0
 
 
-def _opened(output: Path) -> TextIO:
-    """The capture's file: it holds names and addresses, so only its owner may read it."""
-    try:
-        descriptor = os.open(part_of(output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise UsageError(
-            f"{output} cannot be written", error.strerror or "", "choose another place"
-        ) from None
-    return open(descriptor, "w", encoding="ascii")
-
-
-def _watch(request: Request, file: Optional[TextIO]) -> int:
+def _watch(request: Request, file: Optional[NewFile]) -> int:
     printer = _Printer(request, file)
     conductor = Conductor(request, printer)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, conductor.interrupt)
     conductor.run()
     printer.begin()
     found = Decomposition(request.name, conductor.collection)
@@ -146,6 +130,5 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as ends:
         file = None
         if request.output is not None:
-            file = ends.enter_context(_opened(request.output))
-            ends.callback(part_of(request.output).unlink, missing_ok=True)
+            file = ends.enter_context(new_file(request.output))
         return _watch(request, file)

@@ -49,6 +49,7 @@ class Request:
     timeout_ns: int
     json: bool
     output: Optional[Path]
+    force: bool
 
     @property
     def name(self) -> str:
@@ -166,6 +167,7 @@ def parse(args: argparse.Namespace) -> Request:
         int(timeout or 0) * 1_000_000,
         args.format == "json",
         output,
+        args.force,
     )
 
 

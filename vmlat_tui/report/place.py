@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from vmlat_tui.errors import UsageError
-
-
-def part_of(path: Path) -> Path:
-    """Where a file is written until it holds something: then it takes its place, and not before."""
-    return path.with_name(f".part-{path.name}")
 
 
 def check_place(path: Path, force: bool) -> None:
@@ -18,9 +15,15 @@ def check_place(path: Path, force: bool) -> None:
         raise UsageError(
             f"{path} cannot be made", f"{path.parent} is no directory", "make it first"
         )
-    if path.exists() and not path.is_file():
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made", error.strerror or str(error)) from None
+    if not path.is_file() and not stat.S_ISLNK(mode):
         raise UsageError(
             f"{path} cannot be replaced", "it is no regular file", "choose another name"
         )
-    if path.exists() and not force:
+    if not force:
         raise UsageError(f"{path} exists", "", "choose another name, or replace it with --force")

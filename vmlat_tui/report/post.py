@@ -30,6 +30,8 @@ from vmlat_tui.session.process import AgentProcess
 
 #: How long one that has nothing to say is listened to in its turn.
 _TURN_S = 0.01
+#: So many frames are its turn: one that never rests does not keep the others from theirs.
+_MOST_FRAMES = 1000
 #: So many messages of an agent are shown.
 _MOST_NOTICES = 20
 #: So many ways of losing a ping are told apart: an agent's names are in some.
@@ -128,7 +130,9 @@ class Post:
         """What has come by now."""
         found: list[Told] = []
         wait_s = _TURN_S
-        while self._agent is not None and not self.over:
+        for _ in range(_MOST_FRAMES):
+            if self._agent is None or self.over:
+                break
             try:
                 frame = self._agent.next(wait_s)
                 if frame is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -14,13 +13,15 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report import selection
-from vmlat_tui.report.place import check_place, part_of
+from vmlat_tui.report.place import check_place
 from vmlat_tui.report.request import limits
 from vmlat_tui.report.run import START_LIMIT_S, Run
 from vmlat_tui.report.selection import Selection
 from vmlat_tui.report.vms import taps_of
 from vmlat_tui.report.words import clean, say
+from vmlat_tui.safe_files import new_file
 from vmlat_tui.session import hosts
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.recording import Tee
@@ -56,6 +57,7 @@ class Request:
 
     host: Host
     path: Path
+    force: bool
     packets: Selection
     threshold_ns: int
     max_rate: int
@@ -71,6 +73,7 @@ def parse(args: argparse.Namespace) -> Request:
     return Request(
         hosts.chosen(args),
         path,
+        args.force,
         packets,
         threshold_ns,
         max_rate,
@@ -95,19 +98,18 @@ class _Recorder(Run):
 
     def run(self) -> None:
         request = self._request
-        with AgentProcess(request.host) as agent:
+        with new_file(request.path) as made, AgentProcess(request.host) as agent:
             tee = Tee(agent)
-            part = part_of(request.path)
-            tee.record(part, overwrite=True)
+            tee.record(request.path, made.file)
             try:
                 self._start(tee)
-                tee.path = part.replace(request.path)
-                self.watch(tee)
-                self.finish(tee)
+                made.take_place(request.force)
+                with ENDING.orderly():
+                    self.watch(tee)
+                    self.finish(tee)
             finally:
                 self._end_line()
                 tee.stop()
-                part.unlink(missing_ok=True)
                 if self._begin_s is not None:
                     self._say(self._summary())
 
@@ -130,8 +132,6 @@ class _Recorder(Run):
         self._progress("attaching the probes")
         while self._begin_s is None:
             self.step(tee)
-            if self._stop:
-                raise VmlatError("nothing was recorded", "stopped before the probes were in place")
             if time.monotonic() > deadline:
                 raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
 
@@ -149,7 +149,7 @@ class _Recorder(Run):
             self._taps = tuple(str(v["name"]) for v in frame["vm_interfaces"])
         elif kind == "stats":
             self._stats, self._end_s = frame, time.monotonic()
-            if not self._stop and not frame["final"]:
+            if not ENDING.asked and not frame["final"]:
                 self._progress(self._figures())
         elif kind == "notice":
             self._say(clean(str(frame["text"])))
@@ -194,8 +194,5 @@ class _Recorder(Run):
 
 def run(args: argparse.Namespace) -> int:
     """Record until told to stop; the file is complete then."""
-    recorder = _Recorder(parse(args))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, recorder.interrupt)
-    recorder.run()
+    _Recorder(parse(args)).run()
     return 0

@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import listed
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.report.words import clean
+from vmlat_tui.session.ending import ENDING
+from vmlat_tui.session.process import AgentSilent
 
 #: The agent compiles, loads and attaches before it measures.
 START_LIMIT_S = 180.0
@@ -30,23 +32,13 @@ class Source(Protocol):
 class Run:
     """Subclasses start the agent, and say what becomes of a frame in :meth:`take`.
 
-    For one thread; :meth:`interrupt` may be called from a signal handler.
+    For one thread.
     """
 
     def __init__(self, duration_s: Optional[float]) -> None:
         """``duration_s`` is how long to watch; None: until interrupted."""
         self._duration_s = duration_s
-        self._stop = False
         self._final = False
-
-    def interrupt(self, *_: object) -> None:
-        """End it as soon as possible, with the final statistics."""
-        self._stop = True
-
-    @property
-    def stopped(self) -> bool:
-        """Somebody has interrupted it."""
-        return self._stop
 
     def take(self, frame: Frame) -> None:
         """Use a frame; override."""
@@ -69,7 +61,7 @@ class Run:
     def watch(self, source: Source) -> None:
         """Take frames until the time is over, there are enough, or somebody interrupts."""
         deadline = None if self._duration_s is None else time.monotonic() + self._duration_s
-        while not self._stop and not self.enough():
+        while not ENDING.asked and not self.enough():
             wait_s = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
             if wait_s <= 0:
                 return
@@ -82,16 +74,16 @@ class Run:
         while not self._final:
             self.step(source)
             if time.monotonic() > deadline:
-                raise VmlatError(
+                raise AgentSilent(
                     "the agent did not end", f"no final statistics in {END_LIMIT_S:.0f} s"
                 )
 
 
 def watching(links: Frame, points: Sequence[Frame], by_name: bool = False) -> str:
     """What an agent watches, by its first ``links``, and what of it cannot be observed."""
-    vnets = ", ".join(clean(v["name"]) for v in links["vm_interfaces"])
+    vnets = listed(clean(v["name"]) for v in links["vm_interfaces"])
     missing = [p for p in points if not p["hooks"]]
-    note = f"watching {vnets} -> {', '.join(map(clean, links['leaves'])) or 'no uplink'}"
+    note = f"watching {vnets} -> {listed(map(clean, links['leaves'])) or 'no uplink'}"
     if missing and by_name:
         names = ", ".join(p["point"] for p in missing)
         note += f"; not observed: {names} ({clean(missing[0]['reason'])})"

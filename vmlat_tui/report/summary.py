@@ -159,9 +159,16 @@ _REMARKS = {
     "lost": "packets were not printed: the event buffer was full",
     "fragments": "later fragments were seen; only first fragments are measured",
     "disorder": "steps carried an earlier time than the step before and were left out of the legs",
+    "rows_left_out": "rows of flows, threads or legs had no room in one report of the agent",
     "unlisted": "legs had no room in the leg table",
+    "unplaced": "values are in no distribution: the agent was kept from reading for too long",
     "flows_evicted": "flows were forgotten to make room for others",
+    "flow_packets_evicted": "packets were of flows that were forgotten",
     "flows_full": "packets belong to flows that had no room in the flow table",
+    "drops_full": "drops are in no row: the table of places and reasons was full",
+    "threads_full": "times a thread was not followed, and packets lack its points: no room for it",
+    "vcpus_left_out": "vCPU threads are not followed: there was no room for them",
+    "vnics_left_out": "VM interfaces appeared later and are not measured: there was no room",
 }
 
 

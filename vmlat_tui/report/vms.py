@@ -21,10 +21,6 @@ class Looking(Protocol):
     def topology(self) -> Optional[Topology]:
         """The latest."""
 
-    @property
-    def stopped(self) -> bool:
-        """Somebody wants it to end."""
-
 
 def taps_of(
     run: Looking,
@@ -49,8 +45,6 @@ def taps_of(
         missing = [name for name in names if name not in found]
         if run.topology is not None and not missing and taps:
             return taps
-        if run.stopped:
-            raise VmlatError("nothing was measured", "stopped before the VM was found")
         if time.monotonic() > deadline:
             break
     if run.topology is None:

@@ -1,7 +1,9 @@
 """The reader thread: drains a source, keeps the history, hands over what is known.
 
 The thread owns the source; everything else reaches it through a queue.  It posts at most
-every :data:`TICK_S`, however many frames come, and ends when told to or when the source does.
+every :data:`TICK_S`, what is urgent after :data:`_URGENT_S`, however many frames come, and ends
+when told to or when the source does.  Of a processor, which it shares with whoever draws, it takes
+no more than :data:`_SHARE`: a host that sends more waits.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from vmlat_tui.session.source import Source, StreamEnded
 
 #: Two paints a second.
 TICK_S = 0.5
-_POLL_S = 0.05
+_POLL_S, _URGENT_S = 0.05, 0.2
+#: Of the time, and so long a rest is at least.
+_SHARE, _REST_S = 0.5, 0.05
 #: These change what the user can do: they are shown at once.
 _URGENT = frozenset({"hello", "topology", "measuring", "released", "error", "lost"})
-#: How long leaving may take; the agent has its own, longer patience with itself.
-_JOIN_S = 12.0
+#: How long leaving may take: an agent that hangs is waited for, at its end and at ours.
+_JOIN_S = 4.0
 
 _Order = Callable[[Tee], None]
 
@@ -34,8 +38,18 @@ _Order = Callable[[Tee], None]
 class Feed:
     """Owns the reader thread.  Its methods may be called from any thread."""
 
-    def __init__(self, connect: Callable[[], Source], post: Callable[[Moments], None]) -> None:
-        """``connect`` makes the source and ``post`` takes what is known, both on the thread."""
+    def __init__(
+        self,
+        connect: Callable[[], Source],
+        post: Callable[[Moments], None],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """``connect`` makes the source and ``post`` takes what is known, both on the thread.
+
+        ``at_once``: the source is a file of ours, read as fast as can be.
+        """
+        self._all = at_once
         self._connect = connect
         self._post = post
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
@@ -47,9 +61,13 @@ class Feed:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the source and the thread; returns when both are gone."""
+    def end(self) -> None:
+        """Begin to end the source and the thread."""
         self._end.set()
+
+    def close(self) -> None:
+        """End both; returns when they are gone."""
+        self.end()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
@@ -104,23 +122,27 @@ class Feed:
 
     def _read(self, tee: Tee) -> None:
         next_post, dirty = time.monotonic(), True
+        soonest = next_post
+        pace = _Pace(self._end)
         while not self._end.is_set():
+            if not self._all:
+                pace.rest()
             try:
                 frame = tee.next(_POLL_S)
             except RecordingFailed as error:
                 self._recording_failed(error)
-                next_post, dirty, frame = 0.0, True, None
+                next_post, dirty, frame = soonest, True, None
             if frame is not None:
                 self._history.take(frame)
                 dirty = True
                 if frame["type"] in _URGENT:
-                    next_post = 0.0
+                    next_post = soonest
             if self._obey(tee):
-                dirty, next_post = True, 0.0
+                dirty, next_post = True, soonest
             now = time.monotonic()
             if dirty and now >= next_post:
                 self._post(self._history.moments())
-                next_post, dirty = now + TICK_S, False
+                next_post, soonest, dirty = now + TICK_S, now + _URGENT_S, False
 
     def _obey(self, tee: Tee) -> bool:
         done = False
@@ -134,6 +156,25 @@ class Feed:
                 order(tee)
             except VmlatError as error:
                 self._history.complain(error)
+
+
+class _Pace:
+    """How much of a processor the thread that makes it takes."""
+
+    def __init__(self, end: threading.Event) -> None:
+        """``end`` ends a rest."""
+        self._end = end
+        self._since_s, self._ran_s = time.monotonic(), time.thread_time()
+
+    def rest(self) -> None:
+        """Wait if it has run for too long."""
+        ran_s = time.thread_time() - self._ran_s
+        rest_s = self._since_s + ran_s / _SHARE - time.monotonic()
+        if rest_s > _REST_S:
+            self._end.wait(rest_s)
+        elif rest_s > 0:
+            return
+        self._since_s, self._ran_s = time.monotonic(), time.thread_time()
 
 
 def drain(source: Source) -> Moments:

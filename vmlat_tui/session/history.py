@@ -23,15 +23,23 @@ from vmlat_tui.session.snapshot import (
     Refusal,
     Snapshot,
 )
-from vmlat_tui.session.stats import StatsReader
+from vmlat_tui.session.stats import ROWS, StatsReader, past
+from vmlat_tui.session.weight import weight, weight_of_json
 
 #: Moments kept, at one or two a second.
 DEPTH = 200
 #: Rows of flows kept over all moments but the newest.
 _FLOW_ROWS = 10_000
-_SLOWEST = 30
+#: Bytes of all moments but the newest, by :mod:`.weight`; beyond that the oldest go.
+_BYTES = 64 << 20
+#: Slowest packets of a vNIC and direction, and of all; the more vNICs, the fewer of each.
+_SLOWEST, _ALL_SLOWEST = 30, 2000
 _DROPPED = 200
 _NOTICES = 50
+#: These are kept as they are, or nearly.
+_WHOLE = frozenset({"hello", "host", "links", "measuring", "topology"})
+#: Of a name in a packet; the kernel's are shorter.
+_NAME = 64
 
 
 class Slowest:
@@ -43,14 +51,23 @@ class Slowest:
         self._heaps: dict[tuple[object, object], list[tuple[int, int, Frame]]] = {}
         self._order = itertools.count()
 
-    def add(self, packet: Frame) -> None:
-        """Keep it if it is among the slowest."""
-        heap = self._heaps.setdefault((packet["vm_interface"], packet["direction"]), [])
+    def add(self, packet: Frame) -> bool:
+        """Keep it if it is among the slowest; tell whether it is."""
+        key = packet["vm_interface"], packet["direction"]
+        if key not in self._heaps:
+            if len(self._heaps) >= _ALL_SLOWEST:
+                return False
+            self._heaps[key] = []
+            self._room = max(1, min(self._room, _ALL_SLOWEST // len(self._heaps)))
+            for heap in self._heaps.values():
+                while len(heap) > self._room:
+                    heapq.heappop(heap)
+        heap = self._heaps[key]
         entry = (int(packet["total_ns"]), next(self._order), packet)
         if len(heap) < self._room:
             heapq.heappush(heap, entry)
-        else:
-            heapq.heappushpop(heap, entry)
+            return True
+        return heapq.heappushpop(heap, entry) is not entry
 
     def shift(self, later_ns: int) -> None:
         """Tell all of them by a clock that is so much ahead."""
@@ -85,6 +102,16 @@ def shifted(moment: Snapshot, later_ns: int) -> Snapshot:
     )
 
 
+def _named_shortly(packet: Frame) -> Frame:
+    """The packet, its names no longer than the kernel's."""
+    stages = packet["stages"]
+    named = (packet["process"], *stages)
+    if all(len(task.get("comm") or "") <= _NAME for task in named):
+        return packet
+    process, *stages = ({**task, "comm": (task.get("comm") or "")[:_NAME]} for task in named)
+    return {**packet, "process": process, "stages": stages}
+
+
 def _packet_shifted(packet: Frame, later_ns: int) -> Frame:
     stages = [{**stage, "t_ns": stage["t_ns"] + later_ns} for stage in packet["stages"]]
     return {**packet, "stages": stages}
@@ -95,7 +122,12 @@ class History:
 
     def __init__(self, depth: int = DEPTH) -> None:
         """``depth`` is the number of moments kept."""
-        self._past: deque[Snapshot] = deque(maxlen=depth)
+        self._depth = depth
+        self._past: deque[Snapshot] = deque()
+        #: What each of them weighs, all of them, and what only the newest moment keeps so far.
+        self._weights: deque[int] = deque()
+        self._weight = self._more = 0
+        self._told: set[str] = set()
         self._now = Snapshot()
         self._vitals: Optional[Vitals] = None
         self._reader = StatsReader()
@@ -111,9 +143,12 @@ class History:
 
     def take(self, frame: Frame) -> None:
         """Account for one frame that was decoded; raises :class:`VmlatError` for a wrong hello."""
-        handler = getattr(self, f"_take_{frame['type']}", None)
+        kind = frame["type"]
+        handler = getattr(self, f"_take_{kind}", None)
         if handler is not None:
             handler(frame)
+        if kind in _WHOLE:
+            self._more += weight_of_json(frame)
         t_ns = time_of(frame)
         if t_ns is not None and t_ns > self._now.t_ns:
             self._now = replace(self._now, t_ns=t_ns)
@@ -160,7 +195,7 @@ class History:
         if hello.get("boot") != self._now.boot:
             # The host's clock began anew as well: what is kept is told by the new one.
             later_ns = self._now.wall_offset_ns - wall_offset_ns
-            self._past = deque((shifted(m, later_ns) for m in self._past), self._past.maxlen)
+            self._past = deque(shifted(m, later_ns) for m in self._past)
             self._now = shifted(self._now, later_ns)
             self._slowest.shift(later_ns)
 
@@ -217,16 +252,26 @@ class History:
         self._now = replace(self._now, watched=names)
 
     def _take_packet(self, frame: Frame) -> None:
-        self._slowest.add(frame)
-        self._fresh_packets = True
+        frame = _named_shortly(frame)
+        if self._slowest.add(frame):
+            self._fresh_packets = True
+            self._more += weight_of_json(frame)
 
     def _take_drop(self, frame: Frame) -> None:
+        frame = _named_shortly(frame)
+        self._more += weight_of_json(frame)
         self._now = replace(self._now, dropped=(frame, *self._now.dropped[: _DROPPED - 1]))
 
     def _take_notice(self, frame: Frame) -> None:
-        self._now = replace(
-            self._now, notices=(*self._now.notices[1 - _NOTICES :], str(frame["text"]))
-        )
+        self._notice(str(frame["text"]))
+
+    def _notice(self, text: str) -> None:
+        self._now = replace(self._now, notices=(*self._now.notices[1 - _NOTICES :], text))
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notice(text)
 
     def _take_error(self, frame: Frame) -> None:
         self.complain(error_of(frame))
@@ -235,6 +280,8 @@ class History:
         stats = self._reader.read(frame)
         self._turn()
         self._now = replace(self._now, stats=stats)
+        if self._reader.left_out:
+            self._say_once(f"the host tells more than {ROWS} rows at once: the rest is left out")
 
     # ---- moments ------------------------------------------------------------------------------
 
@@ -244,10 +291,22 @@ class History:
         if last.stats is None and last.rates is None:
             return
         if last.stats is not None:
-            last = replace(last, stats=replace(last.stats, totals=None, since=None))
+            last = replace(last, stats=past(last.stats))
         self._past.append(last)
+        self._weights.append(weight(last) + self._more)
+        self._weight += self._weights[-1]
+        self._more = 0
+        self._forget()
         self._forget_flows()
         self._now = replace(self._now, number=self._now.number + 1)
+
+    def _forget(self) -> None:
+        """The oldest moments, when there are too many or they are too large."""
+        while len(self._past) > self._depth or self._weight > _BYTES:
+            if len(self._past) <= self._depth:
+                self._say_once("the host tells so much that less of the past than usual is kept")
+            self._past.popleft()
+            self._weight -= self._weights.popleft()
 
     def _forget_flows(self) -> None:
         rows = 0

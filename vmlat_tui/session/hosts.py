@@ -18,6 +18,7 @@ from typing import Optional
 
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.programs import AGENT
 from vmlat_tui.session.parcel import COMMAND, parcel
 
 #: A dead connection is known after so many silent intervals.
@@ -60,19 +61,21 @@ class Host:
     check: Callable[[], None] = _nothing
 
 
-def here(sudo: bool = False) -> Host:
-    """This host: the agent is this very program; with ``sudo``, root's.
+def here() -> Host:
+    """This host: the agent is this very program."""
+    return Host("this host", programs.isolated(AGENT), programs.environment())
+
+
+def raised_here() -> Host:
+    """This host, for who is not root: the agent is root's by sudo.
 
     sudo may ask for the password on the terminal, now: behind the screens nobody could answer.
     Raises :class:`UsageError` where it refuses.
     """
-    line = programs.isolated("vmlat_tui.agent.agent")
-    if not sudo:
-        return Host("this host", line, programs.environment())
     environment = programs.inherited()
     if sys.stdin.isatty() and subprocess.run(["sudo", "-v"], env=environment).returncode:
         raise UsageError("this host refuses sudo", "", "log in as root")
-    return Host("this host", ("sudo", "-n", "--", *line), environment)
+    return Host("this host", ("sudo", "-n", "--", *programs.isolated(AGENT)), environment)
 
 
 def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host") -> Host:
@@ -102,7 +105,7 @@ LOCAL = "localhost"
 def named(place: str, sudo: bool, option: str) -> Host:
     """This host or another one, by its name; raises :class:`UsageError`."""
     if place == LOCAL:
-        return here(sudo and os.geteuid() != 0)
+        return raised_here() if sudo and os.geteuid() != 0 else here()
     return reached_by_ssh(place, sudo, option)
 
 
@@ -138,7 +141,7 @@ def chosen(args: argparse.Namespace) -> Host:
         return reached_by_ssh(args.host, args.sudo)
     if args.sudo and os.geteuid() == 0:
         raise UsageError("--sudo is for who is not root", "", "leave it out, or give --host")
-    return here(args.sudo)
+    return raised_here() if args.sudo else here()
 
 
 # ---- why a connection ended ----------------------------------------------------------------------

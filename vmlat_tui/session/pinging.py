@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from typing import Optional
 
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError
+from vmlat_tui.session.ending import ENDING
 
 #: Of what it says, so much of the end is kept.
 _WORDS = 4096
 _PATIENCE_S = 2.0
+#: When everything is to end, until so long after its beginning.
+_HASTE_S = 0.3
 
 
 class Pinging:
@@ -67,12 +71,13 @@ class Pinging:
     def close(self) -> None:
         """End it; returns when it is gone.  What it said is kept."""
         assert self._process.stdin
-        self._process.stdin.close()
-        try:
-            self._process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with ENDING.held():
+            self._process.stdin.close()
+            try:
+                self._process.wait(ENDING.left_s(_PATIENCE_S, _HASTE_S))
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
         self._listen()
         self._closed = True
         assert self._process.stdout

@@ -14,12 +14,16 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.session import hosts, starter
+from vmlat_tui.session.ending import ANSWER_S, ENDING
 from vmlat_tui.session.hosts import Host
 
-#: How long an agent may take to end after being told to.
-_PATIENCE_S = 10.0
-#: One that is far away is left to itself earlier: it ends with the connection.
-_FAR_PATIENCE_S = 4.0
+#: How long an agent may take to end after its input has: one that is well takes a second
+#: (:mod:`vmlat_tui.agent.watchman`), also far away, where it ends with the connection.
+_PATIENCE_S = 1.5
+#: It is looked after so often meanwhile.
+_GLANCE_S = 0.05
+#: A killed one is gone at once, unless the kernel is still taking its probes apart.
+_KILLED_S = 0.3
 #: One that is far away hears of us this often; see :mod:`vmlat_tui.session.bootstrap`.
 _BEAT_S = 10.0
 #: So many lines the login there may print before the first frame: not every profile is silent.
@@ -32,10 +36,15 @@ class AgentDied(VmlatError):
     """The stream of frames ended without having been told to; another try may succeed."""
 
 
+class AgentSilent(AgentDied):
+    """It is there, and does not do what it was told to."""
+
+
 class AgentProcess:
     """Starts the agent, gives commands and frames.  For one thread.
 
-    Use as a context manager: leaving it ends the agent, by force if it does not obey.
+    Use as a context manager: leaving it ends the agent, by force if it does not obey.  How long
+    anything waits, :data:`.ending.ENDING` limits.
     """
 
     def __init__(self, host: Optional[Host] = None) -> None:
@@ -43,13 +52,14 @@ class AgentProcess:
         self._host = host or hosts.here()
         self._outgoing = bytearray(self._host.preamble())
         try:
-            self._process = starter.start(
-                self._host.argv,
-                dict(self._host.environment),
-                here=not self._host.far,
-                # The terminal's Ctrl-C is for us, who then tell the agent to stop.
-                session=self._host.far,
-            )
+            with ENDING.held():
+                self._process = starter.start(
+                    self._host.argv,
+                    dict(self._host.environment),
+                    here=not self._host.far,
+                    # The terminal's Ctrl-C is for us, who then tell the agent to stop.
+                    session=self._host.far,
+                )
         except OSError as error:
             remedy = "install openssh-client" if self._host.far else ""
             cause = error.strerror or str(error)
@@ -66,7 +76,7 @@ class AgentProcess:
         self._heard, self._speaks = False, True
         self._greeting = _GREETING if self._host.far else 0
         self._next_beat = time.monotonic() + _BEAT_S
-        self._closed = False
+        self._closed = self._woken = False
         #: Since its input has ended: until when it is waited for.
         self._patient_until: Optional[float] = None
 
@@ -90,13 +100,16 @@ class AgentProcess:
             raise self._death()
 
     def next(self, timeout_s: float) -> Optional[Frame]:
-        """The next frame, or None if none came in time.
+        """The next frame, or None if none came in time, or if everything is to end since then.
 
-        Raises :class:`AgentDied` at the end of the stream, :class:`frames.FrameError` for garbage,
-        and the agent's own error for a fatal ``error`` frame.
+        Raises :class:`AgentDied` at the end of the stream, :class:`AgentSilent` if the agent is
+        not listened to any more, :class:`frames.FrameError` for garbage, and the agent's own error
+        for a fatal ``error`` frame.
         """
         deadline = time.monotonic() + timeout_s
         while True:
+            if ENDING.over:
+                raise AgentSilent("the agent did not end in time", "interrupted")
             at = self._buffer.find(b"\n", self._searched)
             if at >= 0:
                 line = bytes(self._buffer[:at])
@@ -116,6 +129,8 @@ class AgentProcess:
             if now > deadline:
                 return None
             if not self._wait(min(deadline, self._next_beat) - now):
+                if self._woken:
+                    return None
                 continue
             chunk = os.read(self._output, 1 << 16)
             if not chunk:
@@ -136,7 +151,11 @@ class AgentProcess:
         """Move what can be moved; tell whether there is output to read."""
         writing = [self._input.fileno()] if self._outgoing else []
         reading = [self._output, self._errors] if self._speaks else [self._output]
-        ready, writable, _ = select.select(reading, writing, [], max(seconds, 0))
+        seconds = ENDING.left_s(seconds, ANSWER_S)
+        ready, writable, _ = select.select([*reading, ENDING], writing, [], max(seconds, 0))
+        self._woken = ENDING in ready
+        if self._woken:
+            ENDING.woken()
         if self._errors in ready:
             self._listen()
         if writable and not self._push():
@@ -176,7 +195,7 @@ class AgentProcess:
     def _death(self) -> VmlatError:
         """Why there will be no more frames."""
         try:
-            status: Optional[int] = self._process.wait(_PATIENCE_S)
+            status: Optional[int] = self._process.wait(ENDING.left_s(_PATIENCE_S))
         except subprocess.TimeoutExpired:
             status = None
         for _ in range(16):  # a pipe full
@@ -211,8 +230,7 @@ class AgentProcess:
         Of several agents none then waits for the end of another one.
         """
         if self._patient_until is None:
-            patience_s = _FAR_PATIENCE_S if self._host.far else _PATIENCE_S
-            self._patient_until = time.monotonic() + patience_s
+            self._patient_until = time.monotonic() + _PATIENCE_S
         with contextlib.suppress(OSError):
             self._input.close()
 
@@ -221,23 +239,27 @@ class AgentProcess:
         if self._closed:
             return
         self._closed = True
-        self.hang_up()
-        deadline = self._patient_until
-        assert deadline is not None
-        # It may be writing into a full pipe: read on until it ends.
-        output = [self._output, self._errors]
-        while output and self._process.poll() is None and time.monotonic() < deadline:
-            for descriptor in select.select(output, [], [], 0.05)[0]:
-                if not os.read(descriptor, 1 << 16):
-                    output.remove(descriptor)
-        try:
-            self._process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe
-            pipe.close()
+        with ENDING.held():
+            self.hang_up()
+            # It may be writing into a full pipe: read on until it ends.
+            output = [self._output, self._errors]
+            while self._process.poll() is None and self._patience_s > 0:
+                for descriptor in select.select(output, [], [], _GLANCE_S)[0]:
+                    if not os.read(descriptor, 1 << 16):
+                        output.remove(descriptor)
+            if self._process.poll() is None:
+                # The sudo of a user is root's: it ends with its input, or later.
+                with contextlib.suppress(subprocess.TimeoutExpired, PermissionError):
+                    self._process.kill()
+                    self._process.wait(_KILLED_S)
+            for pipe in (self._process.stdout, self._process.stderr):
+                assert pipe
+                pipe.close()
+
+    @property
+    def _patience_s(self) -> float:
+        assert self._patient_until is not None
+        return ENDING.left_s(self._patient_until - time.monotonic())
 
 
 def _cause(status: Optional[int]) -> str:

@@ -8,12 +8,13 @@ recording there; a recording of an older schema is migrated while it is read.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import Any, Optional
 
+from vmlat_tui import safe_files
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
@@ -25,16 +26,9 @@ _STATE = ("hello", "topology", "measuring", "links", "vitals", "stats")
 _MEASURED = ("measuring", "links", "stats")
 #: These come once a second: what a crash may lose is never more than that.
 READINGS = frozenset({"vitals", "stats"})
+#: So much memory the values of one frame may take, about: those of a host of 255 vNICs do.
+_HEAVIEST = 64 << 20
 CUT_OFF = "the recording is cut off here: what followed is lost"
-
-
-def _open(path: Path, mode: str) -> IO[bytes]:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, mode)  # type: ignore[return-value]
-        return open(path, mode)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be opened", error.strerror or str(error)) from None
 
 
 class NoRecording(frames.FrameError):
@@ -59,26 +53,28 @@ class Tee:
     def __init__(self, source: Source) -> None:
         """Owns ``source``."""
         self._source = source
-        self._state: dict[str, Frame] = {}
-        self._file: Optional[IO[bytes]] = None
+        #: As lines: objects take ten times the memory.
+        self._state: dict[str, bytes] = {}
+        self._file: Optional[BufferedIOBase] = None
         self._failure: Optional[RecordingFailed] = None
         #: Where it writes now.
         self.path: Optional[Path] = None
 
-    def record(self, path: Path, overwrite: bool = False) -> None:
-        """Begin to write; raises :class:`UsageError` if the file cannot be made."""
+    def record(self, path: Path, file: Optional[BufferedIOBase] = None) -> None:
+        """Begin to write: to a new file there, or to ``file``, which will be there.
+
+        It is the owner's alone, as it holds addresses and names of VMs.  Raises
+        :class:`UsageError` if it cannot be made.
+        """
         self.stop()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be made", error.strerror or str(error)) from None
-        self._file = _open(path, "wb" if overwrite else "xb")
-        # A recording holds addresses and names of VMs: for its owner only.
-        path.chmod(0o600)
+        if file is None:
+            safe_files.make_directory(path.parent)
+            file = safe_files.create(path)
+        self._file = safe_files.packed(file, path, "wb")
         self.path = path
         for kind in _STATE:
             if kind in self._state:
-                self._write(self._state[kind])
+                self._write(kind, self._state[kind])
 
     def stop(self) -> None:
         """End the recording, if there is one; raises :class:`RecordingFailed`."""
@@ -90,12 +86,12 @@ class Tee:
             except OSError as error:
                 raise RecordingFailed(path, error) from None
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, kind: str, line: bytes) -> None:
         if self._file is None or self.path is None:
             return
         try:
-            self._file.write(frames.encode(frame))
-            if frame["type"] in READINGS:
+            self._file.write(line)
+            if kind in READINGS:
                 self._file.flush()
         except OSError as error:
             self._failure = RecordingFailed(self.path, error)
@@ -118,14 +114,16 @@ class Tee:
             raise failure
         frame = self._source.next(timeout_s)
         if frame is not None:
-            if frame["type"] == "hello":
+            kind = frame["type"]
+            line = frames.encode(frame) if kind in _STATE or self._file is not None else b""
+            if kind == "hello":
                 self._state.clear()  # another agent, which has not said the rest yet
-            if frame["type"] in _STATE:
-                self._state[frame["type"]] = frame
-            elif frame["type"] == "released":
-                for kind in _MEASURED:
-                    self._state.pop(kind, None)
-            self._write(frame)
+            if kind in _STATE:
+                self._state[kind] = line
+            elif kind == "released":
+                for measured in _MEASURED:
+                    self._state.pop(measured, None)
+            self._write(kind, line)
         return frame
 
     def close(self) -> None:
@@ -149,11 +147,27 @@ class _Cut(Exception):
     """The file ends in the middle of a line, or of what was compressed."""
 
 
+def _weight(line: bytes) -> int:
+    """About what the values of a line take in memory, in bytes; of a long one 30 times its length.
+
+    A dictionary of one field has 232, an empty list 56; each is in a list that has 8 for it.
+    """
+    return 360 * line.count(b"{") + 64 * line.count(b"[") + 40 * line.count(b",")
+
+
 def _lines(path: Path) -> Iterator[bytes]:
     """Whole lines; raises :class:`_Cut` after the last one of a file that is cut off."""
-    with _open(path, "rb") as file:
+    with safe_files.open_regular(path) as file:
         try:
-            for line in file:
+            while True:
+                line = file.readline(frames.MAX_LINE + 1)
+                if not line:
+                    return
+                if len(line) > frames.MAX_LINE or _weight(line) > _HEAVIEST:
+                    raise NoRecording(
+                        f"{path.name} is no recording of vmlat",
+                        f"a line without end: {line[:60]!r}",
+                    )
                 if not line.endswith(b"\n"):
                     raise _Cut
                 yield line

@@ -39,21 +39,27 @@ def grown(before: Histogram, after: Histogram) -> bytes:
 
 
 class Samples(dict[LegKey, bytes]):
-    """What each leg grew by in one interval; equal to itself only, as caches go by it."""
+    """What each leg grew by in one interval.
 
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    ``pooled`` is what a pool that ends with this interval has added up: it goes when this does.
+    """
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def __init__(self) -> None:
+        """Of no leg yet."""
+        super().__init__()
+        self.pooled: dict[LegKey, Optional[bytes]] = {}
 
 
 class Pool:
-    """Some intervals in a row as if they were one; each leg is added up once, when asked for."""
+    """Some intervals in a row as if they were one; each leg is added up once, when asked for.
+
+    No other pool may end with the same interval.
+    """
 
     def __init__(self, intervals: Sequence[Samples]) -> None:
-        """Nothing is added up yet."""
+        """One at least."""
         self._intervals = intervals
-        self._together: dict[LegKey, Optional[bytes]] = {}
+        self._together = intervals[-1].pooled
 
     def get(self, key: LegKey) -> Optional[bytes]:
         """The sample of a leg; None where no packet came by."""

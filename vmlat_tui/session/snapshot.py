@@ -78,6 +78,7 @@ class Trust:
     """How far the figures can be relied on.
 
     ``matched`` is the share of ended packets whose end is known (not expired, not evicted);
+    ``left_out`` is how much the figures do not hold, as a table was full (packets, threads, …);
     ``own_cpu`` the agent's share of one CPU in the last interval.
     """
 
@@ -87,6 +88,7 @@ class Trust:
     late: int
     missed_runs: int
     flows_evicted: int
+    left_out: int
     balanced: bool
     own_cpu: Optional[float]
     memory_bytes: Optional[int]

@@ -26,8 +26,6 @@ from typing import IO, Optional, Protocol
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError
 
-#: The one program that the first process starts.
-AGENT = "vmlat_tui.agent.agent"
 _PR_SET_PDEATHSIG = 1
 #: A request: what is asked, and of which agent.  The answer: a number, and one more.
 _REQUEST, _ANSWER = struct.Struct("<cI"), struct.Struct("<ii")
@@ -127,7 +125,7 @@ class _Started:
             if status is not None:
                 return status
             if deadline is not None and time.monotonic() >= deadline:
-                raise subprocess.TimeoutExpired(AGENT, timeout or 0)
+                raise subprocess.TimeoutExpired(programs.AGENT, timeout or 0)
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
@@ -276,7 +274,7 @@ class _Root:
             return 0, errno.EAGAIN
         try:
             agent = subprocess.Popen(
-                programs.isolated(AGENT),
+                programs.isolated(programs.AGENT),
                 stdin=descriptors[0],
                 stdout=descriptors[1],
                 stderr=descriptors[2],

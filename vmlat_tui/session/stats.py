@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Optional, TypeVar
 
 from vmlat_tui.model.bins import Account, Bin
@@ -29,6 +30,12 @@ _FlowKey = tuple[str, str, Flow]
 _Key = TypeVar("_Key")
 #: Flows that are remembered; when there are more, the half that was idle for longest goes.
 _FLOWS = 40_000
+#: Rows of any other kind that are read in one frame.
+ROWS = 20_000
+#: Rows of drops that are told apart at a moment, and at one that is past.
+_DROPS, _PAST_DROPS = 2000, 200
+#: The point of all others.
+OTHER = "other"
 
 
 class StatsReader:
@@ -49,6 +56,8 @@ class StatsReader:
         self._absence_keys: dict[AbsenceKey, AbsenceKey] = {}
         self._wakeups: dict[int, Wakeups] = {}
         self._since = Since({}, {}, {}, began_ns)
+        #: Rows that were too many to read.
+        self.left_out = 0
 
     def rebase(self) -> None:
         """Other packets are counted from here on."""
@@ -62,11 +71,11 @@ class StatsReader:
         first = self._t_ns is None
         began = t_ns if self._t_ns is None else self._t_ns
         seconds = max((t_ns - began) / 1e9, 1e-9)
-        totals, samples = self._legs(frame["legs"], first)
+        totals, samples = self._legs(self._some(frame["legs"]), first)
         flows = self._flows(frame["flows"], seconds, first)
         drops = self._drops(frame["drops"], seconds, first)
-        absences = self._absent(frame.get("absences", ()), first)
-        woken = self._woken(frame.get("wakeups", ()), first)
+        absences = self._absent(self._some(frame.get("absences", ())), first)
+        woken = self._woken(self._some(frame.get("wakeups", ())), first)
         accounts = {d: Account.from_json(row) for d, row in frame["bins"].items()}
         trust = _trust(frame, self._cost, accounts, seconds)
         # Not the frame itself: thousands of small lists would live on for the collector to visit.
@@ -90,8 +99,12 @@ class StatsReader:
             since=self._counted(),
         )
 
+    def _some(self, rows: Sequence[Any]) -> Sequence[Any]:
+        self.left_out += max(0, len(rows) - ROWS)
+        return rows[:ROWS]
+
     def _legs(
-        self, rows: list[dict[str, Any]], first: bool
+        self, rows: Sequence[dict[str, Any]], first: bool
     ) -> tuple[dict[LegKey, Histogram], Samples]:
         """Totals, and what they grew by; the first reading is where counting begins.
 
@@ -111,6 +124,7 @@ class StatsReader:
             totals[key] = total
             if not first:
                 samples[key] = grown(before, total)
+        self._keys = _pruned(self._keys, totals)
         return totals, samples
 
     def _flows(
@@ -153,9 +167,8 @@ class StatsReader:
     def _drops(
         self, rows: list[dict[str, Any]], seconds: float, first: bool
     ) -> tuple[DropRow, ...]:
-        found = []
         counts: dict[DropKey, int] = {}
-        for row in rows:
+        for at, row in enumerate(rows):
             key: DropKey = (
                 str(row["direction"]),
                 str(row["vm_interface"] or ""),
@@ -163,23 +176,29 @@ class StatsReader:
                 row["reason"],
                 row["function"],
             )
-            packets = int(row["packets"])
-            before = self._drop_counts.get(key, packets if first else 0)
-            counts[key] = packets
-            found.append(DropRow(*key, packets, max(0, packets - before) / seconds))
-        self._drop_counts = counts
-        return tuple(found)
+            if at >= ROWS:
+                key = (key[0], "", OTHER, None, None)
+            counts[key] = counts.get(key, 0) + int(row["packets"])
+        before, self._drop_counts = self._drop_counts, counts
+        return _folded(
+            [
+                DropRow(*key, packets, max(0, packets - before.get(key, packets * first)) / seconds)
+                for key, packets in counts.items()
+            ],
+            _DROPS,
+        )
 
-    def _absent(self, rows: Iterable[Mapping[str, Any]], first: bool) -> dict[AbsenceKey, int]:
+    def _absent(self, rows: Sequence[Mapping[str, Any]], first: bool) -> dict[AbsenceKey, int]:
         """Packets of the interval that left out points, by the reason."""
         counts: dict[AbsenceKey, int] = {}
         for row in rows:
             key = (row["vm_interface"] or "", row["direction"], row["reason"])
             counts[self._absence_keys.setdefault(key, key)] = row["packets"]
+        self._absence_keys = _pruned(self._absence_keys, counts)
         before, self._absences = self._absences, counts
         return {} if first else _rises(before, counts)
 
-    def _woken(self, rows: Iterable[Mapping[str, Any]], first: bool) -> dict[int, Woken]:
+    def _woken(self, rows: Sequence[Mapping[str, Any]], first: bool) -> dict[int, Woken]:
         """Wake-ups of the interval, of the threads that had any."""
         before = self._wakeups
         self._wakeups = {row["tid"]: wakes.read(row, before.get(row["tid"])) for row in rows}
@@ -203,10 +222,45 @@ class StatsReader:
         )
 
 
+def past(stats: Stats) -> Stats:
+    """What of a moment is kept when it is not the newest any more."""
+    grew = [row for row in stats.drops if row.packets_per_second]
+    return replace(stats, totals=None, since=None, drops=_folded(grew, _PAST_DROPS))
+
+
+def _folded(rows: Sequence[DropRow], room: int) -> tuple[DropRow, ...]:
+    """As many rows as there is room for, those that grew most; the rest of a vNIC is one."""
+    if len(rows) <= room:
+        return tuple(rows)
+    ordered = sorted(rows, key=lambda row: (row.packets_per_second, row.packets), reverse=True)
+    rest: dict[tuple[str, str], DropRow] = {}
+    for row in ordered[room:]:
+        key = row.direction, row.vnic if len(rest) < room else ""
+        sum_ = rest.get(key) or DropRow(*key, OTHER, None, None, 0, 0.0)
+        rest[key] = sum_._replace(
+            packets=sum_.packets + row.packets,
+            packets_per_second=sum_.packets_per_second + row.packets_per_second,
+        )
+    return (*ordered[:room], *rest.values())
+
+
+def _pruned(names: dict[_Key, _Key], used: Iterable[_Key]) -> dict[_Key, _Key]:
+    """Names of which most are not used any more, without these."""
+    used = list(used)
+    return {key: key for key in used} if len(names) > 2 * len(used) + 1000 else names
+
+
 def _rises(before: Mapping[_Key, int], after: Mapping[_Key, int]) -> dict[_Key, int]:
     """What rose, and by how much."""
     rises = {key: count - before.get(key, 0) for key, count in after.items()}
     return {key: rise for key, rise in rises.items() if rise > 0}
+
+
+#: Counters of what found a table full.
+LEFT_OUT = (
+    *("unlisted", "unplaced", "flows_full", "drops_full", "threads_full"),
+    *("vcpus_left_out", "vnics_left_out", "rows_left_out"),
+)
 
 
 def _trust(
@@ -225,6 +279,7 @@ def _trust(
         late=int(counters.get("disorder", 0)),
         missed_runs=int(cost.get("missed_runs", 0)),
         flows_evicted=int(counters.get("flows_evicted", 0)),
+        left_out=sum(int(counters.get(name, 0)) for name in LEFT_OUT),
         balanced=all(a.balanced for a in accounts.values()),
         own_cpu=own_cpu,
         memory_bytes=cost.get("memory_bytes"),

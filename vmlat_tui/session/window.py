@@ -12,7 +12,6 @@ from typing import Optional, Union
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg, sort_key
 from vmlat_tui.model.points import Direction, step
-from vmlat_tui.session.history import DEPTH
 from vmlat_tui.session.sample import LegKey, Pool, Samples, median_ns, merged
 from vmlat_tui.session.snapshot import Moments, Place, Snapshot
 
@@ -38,6 +37,8 @@ _SECONDS = {Span.RECENT: 10, Span.MINUTE: 60}
 TREND = 40
 #: Moments that are added up once and for all.
 _POOLED = 16
+#: Readings come once or twice a second: a longer silence is said.
+_SILENCE_S = 3.0
 _Part = Union[Samples, Pool]
 
 
@@ -103,6 +104,20 @@ def stretch(place: Place, span: Span, mark_ns: Optional[int] = None) -> Moments:
     return tuple(_backwards(place, since))[::-1]
 
 
+def words(place: Place, span: Span, mark_ns: Optional[int] = None) -> str:
+    """The span for a title, as long as it really is.
+
+    An agent or a reader that was stopped (or starved) leaves one reading for all that time, which
+    no span can take in only a part of.
+    """
+    intervals_s = [m.stats.seconds for m in stretch(place, span, mark_ns) if m.stats]
+    silent_s = sum(seconds for seconds in intervals_s if seconds > _SILENCE_S)
+    if not silent_s:
+        return span.words
+    reach = f"last {sum(intervals_s):.0f} s" if span in _SECONDS else span.words
+    return f"{reach}, no reading for {silent_s:.0f} s"
+
+
 def _backwards(place: Place, since_ns: int) -> Iterator[Snapshot]:
     measuring = place.now.measuring
     for at in range(place.index, -1, -1):
@@ -133,13 +148,8 @@ def _parts(moments: Iterable[Snapshot]) -> list[_Part]:
     parts: list[_Part] = []
     for _, group in itertools.groupby(moments, lambda moment: moment.number // _POOLED):
         intervals = tuple(moment.stats.samples for moment in group if moment.stats)
-        parts += [_pool(intervals)] if len(intervals) == _POOLED else intervals
+        parts += [Pool(intervals)] if len(intervals) == _POOLED else intervals
     return parts
-
-
-@functools.lru_cache(DEPTH // _POOLED + 1)
-def _pool(intervals: tuple[Samples, ...]) -> Pool:
-    return Pool(intervals)
 
 
 def _since_start(place: Place, key: LegKey) -> Histogram:
@@ -182,7 +192,7 @@ def _latest(place: Place, count: int) -> list[Snapshot]:
     return list(itertools.islice(_backwards(place, 0), count))[::-1]
 
 
-@functools.lru_cache(256)
+@functools.lru_cache(64)
 def _legs_of(seen: frozenset[LegKey], vnic: str, direction: Direction) -> tuple[Leg, ...]:
     """The total, then the legs in path order.  ``seen`` is the same object until there are more."""
     found = (leg_of(leg_id) for name, leg_id in seen if name == vnic)

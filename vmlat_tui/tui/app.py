@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional, Union, cast
 
 from textual.app import App, SystemCommand
+from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
@@ -20,6 +21,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.report.words import clean
+from vmlat_tui.session import window
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.sample import LegKey
@@ -28,6 +30,7 @@ from vmlat_tui.session.source import Source
 from vmlat_tui.session.window import Span
 from vmlat_tui.tui import files, keys
 from vmlat_tui.tui.control import Control
+from vmlat_tui.tui.driver import TerminalDriver
 from vmlat_tui.tui.paint import DARK, LIGHT, AsciiScrollBar, Painter, ascii_only
 from vmlat_tui.tui.player import Player
 from vmlat_tui.tui.prompt import Prompt
@@ -45,6 +48,9 @@ from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.screens.sessions import SessionsScreen
 from vmlat_tui.tui.screens.thread import ThreadScreen
 from vmlat_tui.tui.table import Table
+
+#: Between two messages of the host.
+_PAUSE_S = 0.5
 
 
 class SnapshotTaken(Message):
@@ -131,6 +137,7 @@ class VmlatApp(App[None]):
         self.mark_ns: Optional[int] = None
         self.control = Control(self)
         self._refusals = 0
+        self._quiet_until_s: dict[str, float] = {}
         self._painter: Optional[Painter] = None
         ScrollBar.renderer = AsciiScrollBar if ascii else ScrollBarRender
         for theme in (DARK, LIGHT):
@@ -149,7 +156,6 @@ class VmlatApp(App[None]):
     def on_mount(self) -> None:
         """Begin."""
         self.theme_changed_signal.subscribe(self, lambda _: self._repainted())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
         self.push_screen(self._first())
         self._begin()
 
@@ -159,13 +165,18 @@ class VmlatApp(App[None]):
             self.run_worker(self.player.begin(), group="player", exclusive=True)
 
     def on_unmount(self) -> None:
-        """Nothing of the feed is left."""
+        """Begin to end the feed; the terminal need not wait for it."""
         if self.player is not None:
             self.player.close()
+        self.feed.end()
+
+    def close(self) -> None:
+        """After the screens: returns when nothing of the feed is left."""
         self.feed.close()
 
-    def _terminated(self) -> None:
-        self.exit(return_code=128 + signal.SIGTERM)
+    def get_driver_class(self) -> type[Driver]:
+        """Ours."""
+        return TerminalDriver
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with all variables over the restored terminal, and has no
@@ -181,7 +192,7 @@ class VmlatApp(App[None]):
         def arrived(moments: Moments) -> None:
             self.post_message(SnapshotTaken(number, moments))
 
-        return Feed(connect, arrived)
+        return Feed(connect, arrived, at_once=self.player is not None)
 
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """Show it, unless the figures are frozen, or another feed has taken over."""
@@ -200,13 +211,20 @@ class VmlatApp(App[None]):
             and now.notices
             and now.notices != before.notices
         ):
-            self.tell(clean(now.notices[-1]))
+            self._pass_on(clean(now.notices[-1]))
         refusal = now.refusal
         if refusal is not None and refusal.number > self._refusals:
             self._refusals = refusal.number
             self.control.refused()
-            self.tell(clean(str(refusal.error)), "warning")
+            self._pass_on(clean(str(refusal.error)), "warning")
         self.refill()
+
+    def _pass_on(self, text: str, severity: str = "information") -> None:
+        """Tell what the host says, unless it talks without end: each message stays for a while."""
+        now = time.monotonic()
+        if now >= self._quiet_until_s.get(severity, 0.0):
+            self._quiet_until_s[severity] = now + _PAUSE_S
+            self.tell(text, severity)
 
     @property
     def painter(self) -> Painter:
@@ -249,6 +267,11 @@ class VmlatApp(App[None]):
         """A short message; never markup."""
         text = ascii_only(text) if self._ascii else text
         self.notify(text, severity=cast(Any, severity), markup=False, timeout=6)
+
+    @property
+    def span_words(self) -> str:
+        """What the figures are of, for a title."""
+        return window.words(self.place, self.span, self.mark_ns)
 
     def next_span(self) -> None:
         """The next span; that of the mark only if there is one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmlat_tui.errors import UsageError
+from vmlat_tui import safe_files
 from vmlat_tui.report.columns import Column, markdown_lines, table_lines
 
 SUFFIXES = (".txt", ".md", ".json")
@@ -27,17 +27,15 @@ class Sheet:
 def write(base: Path, title: str, facts: Mapping[str, str], sheets: Sequence[Sheet]) -> list[Path]:
     """Write a file by its suffix, or one of each kind if it has none of ours.
 
-    Raises :class:`UsageError` if a file cannot be written.
+    A file of that name is replaced.  Raises :class:`.UsageError` if one cannot be written.
     """
     named = base.suffix in SUFFIXES
     paths = [base] if named else [base.with_name(base.name + suffix) for suffix in SUFFIXES]
     made = {".txt": text, ".md": markdown, ".json": as_json}
-    try:
-        base.parent.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            path.write_text(made[path.suffix](title, facts, sheets), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{base} cannot be written", error.strerror or str(error)) from None
+    safe_files.make_directory(base.parent)
+    for path in paths:
+        content = made[path.suffix](title, facts, sheets)
+        safe_files.write(path, content.encode(errors="backslashreplace"))
     return paths
 
 

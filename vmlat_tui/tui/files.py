@@ -68,7 +68,7 @@ def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
     facts = {
         "host": now.topology.host if now.topology else "",
         "time": wall_clock(now.wall_ns),
-        "figures": app.span.words,
+        "figures": app.span_words,
         "filter": app.control.wanted.filter_words or "all",
         **screen.facts(),
     }

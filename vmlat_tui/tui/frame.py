@@ -102,6 +102,8 @@ def trust_line(now: Snapshot) -> Line:
         say("missed", str(trust.missed_runs), True)
     if trust.flows_evicted:
         say("flows evicted", str(trust.flows_evicted), True)
+    if trust.left_out:
+        say("left out", str(trust.left_out), True)
     if trust.own_cpu is not None:
         say("own CPU", f"{100 * trust.own_cpu:.1f} %", trust.own_cpu > 0.05)
     if now.measuring is not None:

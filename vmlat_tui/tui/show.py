@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union
 
+from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.session.ending import ENDING
 from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.source import Source
 
@@ -49,7 +51,13 @@ def show(
     gc.enable()
     gc.set_threshold(100_000, 20, 100)
     sys.setswitchinterval(0.001)
-    app.run()
+    try:
+        app.run()
+    finally:
+        ENDING.begin()
+        # Textual's loop has taken the signals, and let go of them.
+        with ENDING.watching(), ENDING.held():
+            app.close()
     if app.fault is not None:
         raise VmlatError("the screens ended by a defect of vmlat", *_kept(app.fault, app.directory))
     return app.return_code or 0
@@ -68,10 +76,10 @@ def _kept(fault: str, directory: Path) -> tuple[str, str]:
     """Cause and remedy of a defect; its traceback goes into a file."""
     path = directory.parent / "defect.txt"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(fault, encoding="utf-8")
+        safe_files.make_directory(path.parent)
+        safe_files.write(path, fault.encode(errors="backslashreplace"))
         remedy = f"report it with {path}"
-    except OSError:
+    except VmlatError:
         remedy = "report it"
     return fault.strip().splitlines()[-1], remedy
 

@@ -39,14 +39,13 @@ struct packet {
 	u32 tid;
 	char comm[16];
 	u32 reason;	   /* of a drop: enum skb_drop_reason, 0 where the kernel has none */
+	u16 slot;	   /* of the vNIC */
 	u8 direction;
-	u8 slot;	   /* of the vNIC */
 	u8 last;	   /* last step passed */
 	u8 active;	   /* the packet is in flight */
 	u8 bin;		   /* where it ended */
 	u8 parked;	   /* waits for a new socket buffer (upcall, segmentation) */
 	u8 first;	   /* first step passed */
-	u8 pad[1];
 	u32 cursor;	   /* work of book_legs() */
 	u32 kicker;	   /* the thread that kicked the queue */
 	u32 worker;	   /* the vhost worker */
@@ -69,11 +68,10 @@ struct content {
 
 /* What an interface is to the measurement. */
 struct role {
-	u32 ifindex;	   /* the slot of the array holds this interface, or none (0) */
+	u32 ifindex;	   /* the place in the array holds this interface, or none (0) */
+	u16 slot;	   /* of the vNIC */
 	u8 kind;
-	u8 slot;	   /* of the vNIC */
 	u8 join_task;	   /* tun delivers in the sender's task (not IFF_NAPI) */
-	u8 pad;
 	u32 netns;	   /* inode of the namespace: interface numbers are unique in one only */
 };
 
@@ -129,11 +127,11 @@ struct signal {
 	u32 first;	   /* of the worker's packets */
 	u32 count;
 	u32 worker;
-	u32 absent;	   /* why points of it are absent (number + 1) */
 	u32 on_cpu;	   /* where the vCPU came on a processor */
 	u16 cpu;	   /* of the worker */
-	u8 slot;	   /* of the vNIC */
-	u8 eventfd_hook;
+	u16 slot;	   /* of the vNIC */
+	u16 absent;	   /* why points of it are absent (number + 1) */
+	u16 eventfd_hook;
 };
 
 /* A vhost worker: a thread that was seen to run vhost's works. */
@@ -151,13 +149,13 @@ struct worker {
 	u8 run_hook;
 	u8 run_first;	   /* its first packet has not come yet */
 	u8 run_absent;
-	u8 slot;	   /* of the vNIC whose packets it took last */
+	u8 pad;
 	u32 taken;	   /* packets put into the guest's ring */
 	u32 signalled;	   /* those of them that belong to a signal */
 	u32 stage;	   /* STAGE_*: how far the signal in `open` has come */
-	u32 vcpu;	   /* the thread that the signal was handed to */
+	u32 vcpu;	   /* what the signal is for: the vCPU's number, then its thread */
 	u32 kick_cpu;
-	u32 pad;
+	u32 slot;	   /* of the vNIC whose packets it took last */
 	struct signal open;
 };
 
@@ -228,7 +226,9 @@ struct stats {
 	u64 adopted;	   /* joined again by content */
 	u64 disorder;	   /* a step earlier than the one before it */
 	u64 unlisted;	   /* a leg with no room in the leg table */
-	u64 flows_full;
+	u64 flows_full;	   /* a packet whose flow had no room */
+	u64 drops_full;	   /* a dropped packet whose place and reason had no room */
+	u64 threads_full;  /* points left out because a thread or its work had no room */
 };
 
 struct leg {
@@ -253,8 +253,8 @@ struct halts {
 	u64 polled_ns;
 	u64 slept;
 	u64 slept_ns;	   /* the poll before included */
-	u32 grown;	   /* changes of the window */
-	u32 shrunk;
+	u64 grown;	   /* changes of the window */
+	u64 shrunk;
 	u32 window_ns;
 	u32 window_known;  /* it was seen to be set */
 };
@@ -262,22 +262,21 @@ struct halts {
 /* Wake-ups of one thread, from waking to running. */
 struct wake {
 	u64 woken_t;	   /* 0: it is not being woken */
+	u64 migrations;
 	u32 cpu;	   /* where it ran before */
-	u32 migrations;
 	u32 runs;	   /* it has a processor: waking it means nothing */
-	u32 pad;
 	struct leg idle;   /* most of the time the processor was idle */
 	struct leg queued; /* another task ran there */
-	u32 idle_states[IDLE_STATES];
+	u64 idle_states[IDLE_STATES];
 	struct ahead ahead[AHEAD];
 	struct halts halts; /* of a vCPU */
 };
 
 struct flow_key {
 	struct flow flow;
+	u16 slot;
 	u8 direction;
-	u8 slot;
-	u8 pad[6];
+	u8 pad[5];
 };
 
 struct flow_value {
@@ -291,10 +290,11 @@ struct flow_value {
 struct drop_key {
 	u64 location;
 	u32 reason;
+	u16 slot;
 	u8 direction;
-	u8 slot;
 	u8 last;
 	u8 hook;
+	u8 pad[7];
 };
 
 /* Numbers of the legs of one vNIC, made by user space for the steps that can occur. */

@@ -59,7 +59,7 @@ class CompareScreen(VmlatScreen):
         small = self.size.height < _HIGH
         self.set_class(small, "-small")
         rows = self.kept(compare.rows(found), compare.COLUMNS)
-        title = ((" whole way and slowest leg", "title"), (f"   {app.span.words}", "dim"))
+        title = ((" whole way and slowest leg", "title"), (f"   {app.span_words}", "dim"))
         self._ways.show(rows, title, _EMPTY)
         height = "1fr" if small else min(self._ways.height_wanted, self.size.height // 2 - 2)
         self._ways.styles.height = height
@@ -76,7 +76,7 @@ class CompareScreen(VmlatScreen):
         count = len(shown.columns) - matrix.FIXED
         words = f"{self._figure.value} {shown.unit}".rstrip()
         part = f"   VMs {first + 1} to {last} of {count}" if last - first < count else ""
-        span = f"   {self.vmlat.span.words}"
+        span = f"   {self.vmlat.span_words}"
         return ((f" {words} of every leg", "title"), (span, "dim"), (part, "accent"))
 
     # ---- keys ---------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class VerdictScreen(VmlatScreen):
         packets = " · ".join(f"{count} {name.upper()}" for name, count in judged.packets.items())
         title: Line = (
             (" what explains the time", "title"),
-            (f"   {app.span.words}   {packets} packets" if packets else "", "dim"),
+            (f"   {app.span_words}   {packets} packets" if packets else "", "dim"),
         )
         kept = self.kept(judged.findings, findings.COLUMNS)
         empty = judged.reason or "no finding has these words"

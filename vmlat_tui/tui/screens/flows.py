@@ -55,7 +55,7 @@ class FlowsScreen(VmlatScreen):
         if self._picked:
             title.append((f"   ◆ {len(self._picked)} picked (a measures them)", "accent"))
         if evicted:
-            title.append((f"   ▲ packets of evicted flows: {evicted}", "warn"))
+            title.append((f"   ▲ {evicted} forgotten to make room", "warn"))
         self._table.show(rows, tuple(title), self._why_empty(place, bool(every)))
 
     def _why_empty(self, place: Place, filtered: bool) -> str:

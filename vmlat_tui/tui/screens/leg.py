@@ -79,7 +79,7 @@ class LegScreen(VmlatScreen):
         title: Line = (
             (self._title, "strong"),
             (f"   until: {point.title}" if point else "", "dim"),
-            (f"   {self.vmlat.span.words}", "dim"),
+            (f"   {self.vmlat.span_words}", "dim"),
         )
         if row is None or not row.count:
             return [title, (("no packet in this span", "dim"),)]

@@ -140,7 +140,7 @@ class PathScreen(VmlatScreen):
         return (
             (f" {direction.name} ", "title"),
             (f"{way}   ", "dim"),
-            (self.vmlat.span.words, "dim"),
+            (self.vmlat.span_words, "dim"),
         )
 
     def _why_empty(self, place: Place, direction: Direction) -> str:
@@ -161,7 +161,7 @@ class PathScreen(VmlatScreen):
 
     def _fill_threads(self, place: Place, seen: Optional[Look]) -> None:
         unknown = "no VM is known to own this device"
-        span = (f"   {self.vmlat.span.words}", "dim")
+        span = (f"   {self.vmlat.span_words}", "dim")
         for name, title, rows in (
             ("workers", " vhost workers", threads.worker_rows(seen) if seen else []),
             ("vcpus", " vCPUs", seen.vcpus if seen else []),
@@ -173,7 +173,7 @@ class PathScreen(VmlatScreen):
 
     def _fill_halt(self, place: Place, seen: Optional[Look]) -> None:
         rows = halting.halt_rows(place, seen) if seen else []
-        span = (f"   {self.vmlat.span.words}", "dim")
+        span = (f"   {self.vmlat.span_words}", "dim")
         empty = "KVM's counters are not visible (debugfs needs root)"
         self.query_one("#halt", Table).show(rows, ((" halt polling", "title"), span), empty)
         lines = halting.halt_lines(place, seen) if seen else []

@@ -62,7 +62,7 @@ class ThreadScreen(VmlatScreen):
         self.set_class(self.size.width < _WIDE, "-small")
         rows = self._rows(place)
         words = waited.thread_lines(rows) if rows else ["this thread is gone"]
-        head = ((self._title, "strong"), (f"   {self.vmlat.span.words}", "dim"))
+        head = ((self._title, "strong"), (f"   {self.vmlat.span_words}", "dim"))
         self.query_one("#figures", Lines).show([head, *(((text, ""),) for text in words)])
         woken = threads.together(rows)
         for name, title in _CHARTS:
