@@ -1,6 +1,7 @@
 # make run     set up, boot the lab and watch packets of its guest go through the host
 # make test    set up, then all checks and tests (STEPS="unit native" for some of them)
 # make check   set up, then lint, types, import contract, unit and TUI tests
+# make fuzz    set up, then new inputs for every parser (MINUTES=60, TARGETS="frame logs" for some)
 # make bench   set up, then the benchmarks
 # make bench-lab  set up, then those that need a guest: they run in the lab, for some ten minutes
 # make setup   only the set-up
@@ -11,12 +12,15 @@ export PYTHONNOUSERSITE := 1
 BUDGET ?= 80
 # Steps to run instead of all; see tools/run_tests.py.
 STEPS ?=
+# Minutes that `make fuzz` takes, and the targets that it has instead of all.
+MINUTES ?= 10
+TARGETS ?=
 # What `make format` lays out.
 FILES ?= .
 
 python := .venv/bin/python
 
-.PHONY: run test check bench bench-lab setup format clean
+.PHONY: run test check fuzz bench bench-lab setup format clean
 
 run: setup
 	.venv/bin/vmlat --or-lab
@@ -26,6 +30,9 @@ test: setup
 
 check: setup
 	@$(python) tools/run_tests.py check $(STEPS)
+
+fuzz: setup
+	$(python) -m tests.fuzz --minutes $(MINUTES) $(TARGETS)
 
 bench: setup
 	$(python) -m tests.bench

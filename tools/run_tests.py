@@ -34,6 +34,8 @@ BLAME_KERNELS = ("6.1",)
 #: Two hypervisors and their guests take some minutes: two kernels show what they are for.
 PAIR_KERNELS = ("6.1", "6.12")
 
+#: New inputs for every parser; `make fuzz` takes longer.
+FUZZ_MINUTES = 3
 #: The whole of `make test` ends within this, whatever its steps do.
 BUDGET_MINUTES = 80.0
 #: After this long without any output, a line says that the step is alive.
@@ -184,8 +186,11 @@ def steps() -> tuple[list[Step], list[Step]]:
         # They mostly wait: for other processes, and for the clock.
         Step("unit", (*pytest, "-n", "3", "--timeout=60", "tests/unit"), 180, "tests/unit"),
         Step("tui", (*pytest, "-n", "4", "--timeout=120", "tests/tui"), 300, "tests/tui"),
+        # A few inputs of each parser, always the same ones; what comes new is fuzzed below.
+        Step("inputs", (*pytest, "-n", "2", "--timeout=120", "tests/fuzz"), 180, "tests/fuzz"),
     ]
     full = [
+        Step("fuzz", (python, "-m", "tests.fuzz", "--minutes", str(FUZZ_MINUTES)), 360),
         Step("native", (*pytest, "--timeout=300", "tests/native"), 600, "tests/native"),
         Step(
             "lab_host",

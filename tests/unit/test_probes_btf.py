@@ -59,8 +59,7 @@ def _bits(offset: int, size: int) -> int:
     return size << 24 | offset
 
 
-@pytest.fixture
-def blob() -> Blob:
+def whole() -> Blob:
     """Every kind of record once, in between what is looked for."""
     made = Blob()
     number = made.add(INT, "int", 4, struct.pack("<I", 32))
@@ -115,6 +114,11 @@ NAMES = [
     *("thing", "packed", "declared", "color", "wide", "named", "later"),
     *("btf_trace_event", "btf_trace_odd"),
 ]
+
+
+@pytest.fixture
+def blob() -> Blob:
+    return whole()
 
 
 @pytest.fixture

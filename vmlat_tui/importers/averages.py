@@ -17,6 +17,7 @@ ms or ns; ``count`` (optional) is the number of packets, or an object with one f
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,8 +46,11 @@ def read(intake: Intake) -> dict[str, float]:
     Raises :class:`UsageError`: somebody wrote this file by hand, for us.
     """
     path = intake.source.text.path
-    with open_regular(path) as file:
-        raw = file.read(_LARGEST + 1)
+    try:
+        with open_regular(path) as file:
+            raw = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path.name} is no file of averages", str(error)) from None
     if len(raw) > _LARGEST:
         raise UsageError(f"{path.name} is no file of averages", "it has more than 1 MiB")
     intake.source.text.size, intake.source.text.lines = len(raw), raw.count(b"\n")

@@ -6,19 +6,23 @@ to Linux 6.18 (ENUM64 came in 6.0); a newer kind ends the walk with :class:`BtfE
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Optional, TypeVar, cast
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
+_Look = TypeVar("_Look", bound=Callable[..., Any])
 
 _STRUCT, _UNION, _ENUM = 4, 5, 6
 _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC_PROTO, _TYPE_TAG, _ENUM64 = 8, 9, 10, 11, 13, 18, 19
 _FUNC = 12
 _WITH_MEMBERS = (_STRUCT, _UNION, _ENUM, _ENUM64)
 _MODIFIERS = (_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG)
+#: In a row; the kernel refuses more.
+_MOST_MODIFIERS = 32
 
 # Words of a record: fixed, and per member (vlen).
 _FIXED = (3, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3)
@@ -27,6 +31,19 @@ _PER_MEMBER = (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3)
 
 class BtfError(Exception):
     """There is no BTF, or not the wanted thing in it."""
+
+
+def _whole(look: _Look) -> _Look:
+    """What leads out of the BTF while it is looked at is damage."""
+
+    @functools.wraps(look)
+    def looked(*arguments: Any) -> Any:
+        try:
+            return look(*arguments)
+        except (IndexError, ValueError, RecursionError):
+            raise BtfError("the BTF is damaged") from None
+
+    return cast(_Look, looked)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ class Btf:
         except OSError as error:
             raise BtfError(f"{path}: {error.strerror}") from None
 
+    @_whole
     def _walk(self, wanted: set[int]) -> tuple[list[int], dict[str, list[int]]]:
         words, offsets = self._words, [0]
         named: dict[str, list[int]] = {}
@@ -127,9 +145,11 @@ class Btf:
         raise BtfError(f"the BTF has no {name}")
 
     def _resolve(self, type_id: int) -> int:
-        while self._kind(type_id) in _MODIFIERS:
+        for _ in range(_MOST_MODIFIERS):
+            if self._kind(type_id) not in _MODIFIERS:
+                return type_id
             type_id = self._words[self._offsets[type_id] + 2]
-        return type_id
+        raise BtfError("the BTF has a type of itself")
 
     def _members(self, type_id: int) -> list[tuple[str, int, Member]]:
         at = self._offsets[type_id]
@@ -148,6 +168,7 @@ class Btf:
             )
         return found
 
+    @_whole
     def member(self, structure: str, name: str) -> Member:
         """Place of ``name`` in ``struct structure``, looking into anonymous members."""
         found = self._search(self._find(structure, (_STRUCT,)), name)
@@ -167,6 +188,7 @@ class Btf:
                         return Member(place.bit_offset + inner.bit_offset, inner.bits)
         return None
 
+    @_whole
     def enumerators(self, name: str) -> dict[int, str]:
         """Value -> name of an enumeration; raises :class:`BtfError` if the kernel has none."""
         type_id = self._find(name, (_ENUM, _ENUM64))
@@ -177,10 +199,12 @@ class Btf:
             for i in range(self._words[at + 1] & 0xFFFF)
         }
 
+    @_whole
     def function(self, name: str) -> int:
         """Type id of a kernel function; raises :class:`BtfError` if it is not there."""
         return self._first_type + self._find(name, (_FUNC,))
 
+    @_whole
     def tracepoint(self, name: str) -> tuple[int, int]:
         """(type id, number of arguments) of a tracepoint that BTF-typed programs can attach to."""
         type_id = self._find(f"btf_trace_{name}", (_TYPEDEF,))

@@ -1,0 +1,120 @@
+"""Recorded sessions: everything that is done with one without the screens."""
+
+from __future__ import annotations
+
+import atexit
+import gzip
+import json
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from random import Random
+
+from tests.fuzz.support import Target, command, made, mutated, shaken, to_line
+from tests.tui import host
+from tests.tui.wakeful import Wakeful
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.frames import Frame
+from vmlat_tui.session.outline import outline
+from vmlat_tui.session.shipped import SHIPPED, shipped
+
+#: What comes first, and tells of the host.
+_HEAD = ("hello", "topology", "vitals", "measuring", "links", "ack")
+#: Of each that were recorded.
+_PACKETS = 30
+_LOST: Frame = {"type": "lost", "title": "t", "cause": "c", "attempt": 1, "wait_s": 1}
+
+
+@cache
+def directory() -> Path:
+    """Of this process, until it ends."""
+    made_one = Path(tempfile.mkdtemp(prefix="vmlat-fuzz-"))
+    atexit.register(shutil.rmtree, made_one, ignore_errors=True)
+    return made_one
+
+
+@cache
+def sessions() -> tuple[tuple[Frame, ...], ...]:
+    """Two recorded ones, and one made up that has what those have not."""
+    found = []
+    for name in SHIPPED:
+        with shipped(name) as path, gzip.open(path) as file:
+            whole = list(map(json.loads, file))
+        packets = [frame for frame in whole if frame["type"] == "packet"]
+        few = {id(frame) for frame in packets[:: len(packets) // _PACKETS]}
+        found.append(tuple(f for f in whole if f["type"] != "packet" or id(f) in few))
+    found.append(tuple(Wakeful(host.NAMES[:2], ahead="x", flows=3).whole(6)))
+    return tuple(found)
+
+
+def session(random: Random) -> list[Frame]:
+    """A short one: the head, and what came at some time later."""
+    whole = random.choice(sessions())
+    head = [next((f for f in whole if f["type"] == kind), None) for kind in _HEAD]
+    readings = [f for f in whole if f["type"] in ("stats", "vitals")]
+    packets = [f for f in whole if f["type"] in ("packet", "drop")]
+    begin = random.randrange(len(readings))
+    tail = readings[begin : begin + random.choice((3, 5, 9))]
+    for _ in range(random.randrange(6)):
+        tail.insert(random.randrange(len(tail) + 1), random.choice(packets))
+    return [*(frame for frame in head if frame is not None), *tail]
+
+
+def recording(random: Random) -> bytes:
+    """One in which a few frames are wrong, twice there, or elsewhere."""
+    found = session(random)
+    for _ in range(random.choice((1, 1, 2, 5))):
+        at = random.randrange(len(found))
+        how = random.randrange(12)
+        if how == 0:
+            found.insert(random.randrange(len(found)), found[at])
+        elif how == 1:
+            del found[at]
+        elif how == 2:
+            found.insert(at, {"type": "released", "t_ns": random.choice((0, 10**12))})
+        elif how == 3:
+            found.insert(
+                at, {"type": "lost", "title": "t", "cause": "c", "attempt": 1, "wait_s": 1}
+            )
+        elif found[at].get("type") != "hello" or random.randrange(4) == 0:
+            found[at] = mutated(random, found[at])
+        if not found:
+            break
+    return b"".join(to_line(random, frame) + b"\n" for frame in found)
+
+
+def _packed(random: Random) -> bytes:
+    """The bytes of a file, as gzip has them or not."""
+    data = recording(random)
+    if random.randrange(2):
+        data = gzip.compress(data, 1, mtime=0)
+    return shaken(random, data)
+
+
+def _replay(data: bytes) -> None:
+    """Each reader meets the same fault, or none does."""
+    name = "x.vmlat.gz" if data[:2] == b"\x1f\x8b" else "x.vmlat"
+    path = directory() / name
+    path.write_bytes(data)
+    refused = None
+    for arguments in (
+        ("replay", str(path)),
+        ("replay", str(path), "--at", "-1"),
+        ("doctor", "--live", "--replay", str(path)),
+        ("doctor", "--live", "--json", "--replay", str(path)),
+        ("analyze", str(path)),
+    ):
+        try:
+            command(*arguments)
+        except VmlatError as error:
+            refused = error
+    outline(path)
+    if refused is not None:
+        raise refused
+
+
+TARGETS = (
+    Target("recording", made(recording), _replay, 25),
+    Target("recording-bytes", made(_packed), _replay, 25),
+)
