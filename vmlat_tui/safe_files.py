@@ -14,7 +14,7 @@ import errno
 import gzip
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedIOBase, BufferedWriter, BytesIO
 from pathlib import Path
 from typing import Optional
@@ -319,7 +319,7 @@ def _reached(path: Path, below: Optional[Path]) -> int:
         os.close(here)
 
 
-def reached_directory(top: Path, names: list[str], flags: int = _REACH) -> int:
+def reached_directory(top: Path, names: Sequence[str], flags: int = _REACH) -> int:
     """A descriptor of a directory below ``top``, by way of no link; raises ``OSError``."""
     here = os.open(top, flags | os.O_DIRECTORY)
     for name in names:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from vmlat_tui.model.frames import Frame
 from vmlat_tui.probes import compiler
 from vmlat_tui.probes.guest import GuestEngine
 from vmlat_tui.probes.ladder import Kernel
@@ -117,7 +118,7 @@ def test_an_agent_says_once_that_it_does_without_a_cache(entry: Path) -> None:
     with AgentProcess() as agent:
         agent.send("configure", guest=True, timeout_ns=10**9, measure=True)
         agent.send("stop")
-        said = []
+        said: list[Frame] = []
         while not said or not (said[-1]["type"] == "stats" and said[-1]["final"]):
             frame = agent.next(60)
             assert frame is not None

@@ -22,7 +22,6 @@ from typing import Any
 
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers.intake import Intake
-from vmlat_tui.importers.lines import open_regular
 from vmlat_tui.model.readings import Average
 from vmlat_tui.model.segments import QUANTITIES
 
@@ -42,7 +41,7 @@ def read(intake: Intake) -> dict[str, float]:
     Raises :class:`UsageError`: somebody wrote this file by hand, for us.
     """
     path = intake.source.text.path
-    with open_regular(path) as file:
+    with intake.source.text.open() as file:
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise UsageError(f"{path.name} is no file of averages", "it has more than 1 MiB")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmlat_tui.importers.intake import Intake, Trouble
-from vmlat_tui.importers.lines import LONGEST, decoded, open_regular
+from vmlat_tui.importers.lines import LONGEST, decoded
 from vmlat_tui.importers.parser import ECHO, packet_of
 from vmlat_tui.importers.tun_irq import Chain, TunIrq
 
@@ -66,7 +66,7 @@ def _chain(event: dict[str, Any], line: str) -> Chain:
 def _objects(intake: Intake) -> Iterator[dict[str, Any]]:
     decoder = json.JSONDecoder()
     buffer = ""
-    with open_regular(intake.source.text.path) as file:
+    with intake.source.text.open() as file:
         for piece in decoded(intake.source.text, file, None):
             buffer += piece
             position = 0

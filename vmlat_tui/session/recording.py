@@ -152,9 +152,9 @@ def _weight(line: bytes) -> int:
     return 360 * line.count(b"{") + 64 * line.count(b"[") + 40 * line.count(b",")
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, below: Optional[Path]) -> Iterator[bytes]:
     """Whole lines; raises :class:`_Cut` after the last one of a file that is cut off."""
-    with safe_files.open_regular(path) as file:
+    with safe_files.open_regular(path, below) as file:
         try:
             while True:
                 line = file.readline(frames.MAX_LINE + 1)
@@ -163,7 +163,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 if len(line) > frames.MAX_LINE or _weight(line) > _HEAVIEST:
                     raise NoRecording(
                         f"{path.name} is no recording of vmlat",
-                        f"a line without end: {line[:60]!r}",
+                        f"a line is too large: {line[:60]!r}",
                     )
                 if not line.endswith(b"\n"):
                     raise _Cut
@@ -174,16 +174,18 @@ def _lines(path: Path) -> Iterator[bytes]:
             raise UsageError(f"{path.name} cannot be read", str(error)) from None
 
 
-def read(path: Path) -> Iterator[Frame]:
+def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
     """The frames of a file, as far as it is whole; where it is cut off, a last notice says so.
 
+    No link is followed on the way from ``below``, a directory above it, if that is given.
+
     Raises :class:`UsageError` if it cannot be opened and :class:`NoRecording` if it does not
-    begin with a ``hello`` of a schema that can be read.
+    begin with a ``hello`` of a schema that can be read, or goes on with what is no frame.
     """
     migrate: Optional[frames.Migration] = None
     first = True
     try:
-        for line in _lines(path):
+        for line in _lines(path, below):
             try:
                 frame = frames.decode(line, migrate)
             except frames.FrameError as error:
@@ -193,9 +195,13 @@ def read(path: Path) -> Iterator[Frame]:
                 migrate = _migration(path, frame)
                 frame = migrate(frame) if migrate else frame
             yield frame
+        cut = False
     except _Cut:
-        if not first:
-            yield {"type": "notice", "text": CUT_OFF}
+        cut = True
+    if first:
+        raise NoRecording(f"{path.name} is no recording of vmlat", "it is empty")
+    if cut:
+        yield {"type": "notice", "text": CUT_OFF}
 
 
 def _migration(path: Path, hello: Frame) -> Optional[frames.Migration]:
