@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+
+from vmlat_tui.session import recording
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a terminal would obey.
@@ -195,6 +198,43 @@ def test_a_bomb_ends_in_a_line(bomb: str, command: str, tmp_path: Path) -> None:
         assert words in done.stdout, "it is read as far as it goes"
     elif words is not None and command != "analyze":
         assert done.returncode == 2 and len(said) == 1 and words in said[0], said
+
+
+def heavy(parts: Callable[[int], bytes], begin: bytes, end: bytes) -> bytes:
+    """A notice with as much in it as is taken."""
+    each = [parts(n) for n in range(1_000_000)]
+    weights = itertools.accumulate(recording._weight(part) for part in each)
+    count = sum(1 for weight in weights if weight < recording._HEAVIEST - 10_000)
+    return b'%s{"type":"notice","text":%s%s%s}\n' % (
+        recorded()[0], begin, b"".join(each[:count]), end
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: heavy(lambda n: b"[],", b"[", b"0]"),
+        lambda: heavy(lambda n: b'{"%x":0},' % n, b"[", b"0]"),
+        lambda: heavy(lambda n: b"%d.5," % n, b"[", b"0]"),
+        lambda: heavy(lambda n: b'"%x",' % n, b"[", b"0]"),
+        lambda: heavy(lambda n: b'"%x":0,' % n, b"{", b'"a":0}'),
+        lambda: b'%s{"type":"notice","text":"\xf0\x9f\x98\x80%s"}\n' % (recorded()[0], A * 15),
+    ],
+    ids=["lists", "objects", "numbers", "texts", "fields", "wide characters"],
+)
+def test_the_largest_frame_that_is_taken_is_no_bomb(
+    content: Callable[[], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.vmlat"
+    path.write_bytes(content())
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "outline", str(path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S,
+    )  # fmt: skip
+    said, used = done.stderr.splitlines()
+    peak_mb, took_s = used.split()
+    assert "too large" not in said and "text: " in said, "it was decoded, and is no text"
+    assert int(peak_mb) < MOST_MB and float(took_s) < 4, used
 
 
 def test_what_is_no_bomb_is_shown(tmp_path: Path) -> None:
