@@ -189,6 +189,21 @@ def make_directory(path: Path) -> None:
             raise UsageError(f"{place} cannot be made", _words(error)) from None
 
 
+def make_own_directory(path: Path) -> None:
+    """As :func:`make_directory`; raises :class:`Untrusted` if it is another user's, or anybody's.
+
+    Less than :class:`TrustedDirectory` asks for: a home may be writable for the user's own group.
+    """
+    make_directory(path)
+    try:
+        info = path.stat()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be used", _words(error)) from None
+    _require_ours(path, info)
+    if info.st_mode & stat.S_IWOTH:
+        raise Untrusted(f"{path} is not trusted", "others can write it")
+
+
 # ---- what nobody else can have written -----------------------------------------------------------
 
 
