@@ -14,7 +14,7 @@ import errno
 import gzip
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedIOBase, BufferedWriter, BytesIO
 from pathlib import Path
 from typing import Optional
@@ -189,6 +189,21 @@ def make_directory(path: Path) -> None:
             raise UsageError(f"{place} cannot be made", _words(error)) from None
 
 
+def make_own_directory(path: Path) -> None:
+    """As :func:`make_directory`; raises :class:`Untrusted` if it is another user's, or anybody's.
+
+    Less than :class:`TrustedDirectory` asks for: a home may be writable for the user's own group.
+    """
+    make_directory(path)
+    try:
+        info = path.stat()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be used", _words(error)) from None
+    _require_ours(path, info)
+    if info.st_mode & stat.S_IWOTH:
+        raise Untrusted(f"{path} is not trusted", "others can write it")
+
+
 # ---- what nobody else can have written -----------------------------------------------------------
 
 
@@ -319,7 +334,7 @@ def _reached(path: Path, below: Optional[Path]) -> int:
         os.close(here)
 
 
-def reached_directory(top: Path, names: list[str], flags: int = _REACH) -> int:
+def reached_directory(top: Path, names: Sequence[str], flags: int = _REACH) -> int:
     """A descriptor of a directory below ``top``, by way of no link; raises ``OSError``."""
     here = os.open(top, flags | os.O_DIRECTORY)
     for name in names:

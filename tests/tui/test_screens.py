@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
@@ -25,6 +26,7 @@ from vmlat_tui.tui.screen import VmlatScreen, matches
 from vmlat_tui.tui.screens import pings  # noqa: F401 (its keys are in the table)
 from vmlat_tui.tui.screens.flows import FlowsScreen
 from vmlat_tui.tui.screens.path import PathScreen
+from vmlat_tui.tui.screens.sessions import recordings
 from vmlat_tui.tui.table import Table
 
 
@@ -556,3 +558,29 @@ def test_a_recording_that_is_broken_is_said_to_be(tmp_path: Path) -> None:
         return len(rows.rows), app.screen is not None and app.moments[-1].stats is not None
 
     assert drive(recorded(), act, directory=tmp_path) == (2, True)
+
+
+def test_what_is_no_recording_in_the_directory_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.vmlat").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "b.vmlat")
+    (tmp_path / "c.vmlat").mkdir()
+    (tmp_path / "d.vmlat").touch()
+    (tmp_path / "e.vmlat").symlink_to("d.vmlat")
+    paths = [row.path for row in recordings(tmp_path)]
+    assert {path.name for path in paths if path} == {"d.vmlat", "e.vmlat"}
+
+
+def test_a_pipe_in_the_place_of_a_recording_is_an_error_and_no_wait(tmp_path: Path) -> None:
+    (tmp_path / "a.vmlat").touch()
+
+    async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
+        await press(pilot, "s", "j")
+        (tmp_path / "a.vmlat").unlink()
+        os.mkfifo(tmp_path / "a.vmlat")
+        await press(pilot, "enter")
+        await until(pilot, lambda: app._notifications)
+        return " ".join(str(n.message) for n in app._notifications)
+
+    source = live(recorded())
+    text = drive((), act, source=source, live=True, directory=tmp_path)
+    assert "a.vmlat is no regular file" in text

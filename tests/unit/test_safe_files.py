@@ -6,7 +6,6 @@ import contextlib
 import errno
 import gzip
 import os
-import signal
 import stat
 import threading
 import time
@@ -20,26 +19,14 @@ from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from tests.unit import test_report_ping, test_report_record
 from vmlat_tui import safe_files
-from vmlat_tui.errors import UsageError
+from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.lab import releases, store
+from vmlat_tui.lab.instances import Instances
 from vmlat_tui.safe_files import TrustedDirectory, Untrusted, make_directory, new_file, open_regular
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.tui import export, show
 
 PRECIOUS = "nobody but its owner changes this\n"
-
-
-@pytest.fixture(autouse=True)
-def in_time() -> Iterator[None]:
-    """Whatever waits for a pipe fails instead."""
-
-    def late(*_: object) -> None:
-        raise AssertionError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(50)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
@@ -358,6 +345,30 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
     with open_regular(tmp_path / "x.gz") as file:
         assert file.read() == b"abc"
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("which", ["cache", "state"])
+@pytest.mark.parametrize("spoil", [of_another, writable])
+def test_the_lab_runs_nothing_from_a_directory_of_others(
+    spoil: Callable[[Path], None], which: str, tmp_path: Path
+) -> None:
+    release, path = releases.release(releases.DEFAULT_KERNEL), tmp_path / "made" / which
+    lab_store, instances = store.Store(path, print), Instances(path)
+
+    def use() -> None:
+        if which == "cache":
+            lab_store.find(release, "0")
+        else:
+            with instances.temporary():
+                pass
+
+    with umask(0), lab_store.lock(release):
+        (path / f"{release.suite}-0").mkdir(0o700)
+    assert {p.stat().st_mode & 0o777 for p in (path, path.parent)} == {0o700}
+    use()
+    spoil(path)
+    with pytest.raises(VmlatError, match=rf"{which} directory cannot be used: {path} is not"):
+        use()
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ from typing import Any
 
 from vmlat_tui.errors import UsageError, quoted
 from vmlat_tui.importers.intake import Intake
-from vmlat_tui.importers.lines import open_regular
 from vmlat_tui.model import checks
 from vmlat_tui.model.readings import Average
 from vmlat_tui.model.segments import QUANTITIES
@@ -47,7 +46,7 @@ def read(intake: Intake) -> dict[str, float]:
     """
     path = intake.source.text.path
     try:
-        with open_regular(path) as file:
+        with intake.source.text.open() as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path.name} is no file of averages", str(error)) from None

@@ -5,6 +5,7 @@ The lines of a capture are those of :mod:`vmlat_tui.model.captures`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any, Optional
@@ -75,7 +76,8 @@ def read_recording(intake: Intake) -> None:
     Of pings without a reply it does not say why: it may hold only slow packets, or some of them.
     """
     source = intake.source
-    source.text.size = source.text.path.stat().st_size
+    with contextlib.suppress(OSError):  # it may be gone, which is said below
+        source.text.size = source.text.path.lstat().st_size
     joiner, initiators = Joiner(_WAIT_NS), _Initiators(source.side)
     for frame in _frames(intake):
         source.text.lines += 1
@@ -129,6 +131,6 @@ class _Initiators:
 
 def _frames(intake: Intake) -> Iterator[Frame]:
     try:
-        yield from recording.read(intake.source.text.path)
+        yield from recording.read(intake.source.text.path, intake.source.text.below)
     except VmlatError as error:
         intake.source.note(f"ends early: {error}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.errors import UsageError
-from vmlat_tui.importers import averages, capture, lines, logs, tun_json
+from vmlat_tui.importers import averages, capture, lines, logs, tree, tun_json
 from vmlat_tui.importers.drop_detector import DropDetector
 from vmlat_tui.importers.intake import Ignored, Intake, Side, Source
 from vmlat_tui.importers.kick import Kick
@@ -19,8 +19,8 @@ from vmlat_tui.importers.lines import Text
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
 
-#: Files below the given directories; more is a mistake, such as `/`.
-_MOST_FILES = 1000
+#: Of entries that are left out, so many are named.
+_MOST_COMPLAINTS = 20
 #: So much of a file tells what it is.
 _GLANCE = 1 << 19
 _WORDS = {
@@ -52,45 +52,46 @@ class Intaken:
     sources: list[Source] = field(default_factory=list)
     #: Derived figures that a file of averages states, in nanoseconds.
     published_ns: dict[str, float] = field(default_factory=dict)
-    #: Files that could not be opened.
+    #: What was left out, and why.
     unreadable: list[str] = field(default_factory=list)
 
 
-def files(paths: Iterable[Path]) -> list[Path]:
-    """The regular files of these paths, directories with all below them, in order of name.
+def files(paths: Iterable[Path], complain: Callable[[str], None]) -> dict[Path, Optional[Path]]:
+    """The files of these paths, those of directories with the directory, in order of name.
 
     Raises :class:`UsageError` for a path that does not exist, and for too many files.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Optional[Path]] = {}
     for path in paths:
-        if path.is_dir():
-            for directory, below, names in os.walk(path):
-                below[:] = sorted(name for name in below if not name.startswith("."))
-                for name in sorted(names):
-                    file = Path(directory, name)
-                    if not name.startswith(".") and file.is_file():
-                        found[file] = None
-                if len(found) > _MOST_FILES:
-                    raise UsageError(f"{path} has more than {_MOST_FILES} files")
-        elif path.exists():
-            found[path] = None
+        try:
+            kind = path.stat().st_mode
+        except OSError as error:
+            raise UsageError(f"there is no {path}", error.strerror or str(error)) from None
+        if stat.S_ISDIR(kind):
+            found.update(dict.fromkeys(tree.below(path, complain), path))
         else:
-            raise UsageError(f"there is no {path}")
-    return list(found)
+            found[path] = None
+    return found
 
 
 def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
     """Read all files into ``sink``."""
     found = Intaken()
     looked: list[tuple[Source, str]] = []
-    for path in files(paths):
+    complaints: list[str] = []
+    named = files(paths, complaints.append)
+    found.unreadable += complaints[:_MOST_COMPLAINTS]
+    if len(complaints) > _MOST_COMPLAINTS:
+        found.unreadable.append(f"{len(complaints) - _MOST_COMPLAINTS} more were left out")
+    for path, below in named.items():
         try:
-            looked.append(_look(path))
+            looked.append(_look(path, below))
         except UsageError as error:
             found.unreadable.append(str(error))
     _decide([source for source, _ in looked], ends)
     for first, kind in looked:
-        source = Source(Text(first.text.path), side=first.side, side_reason=first.side_reason)
+        text = Text(first.text.path, below=first.text.below)
+        source = Source(text, side=first.side, side_reason=first.side_reason)
         intake = Intake(source, sink)
         if kind == "averages":
             found.published_ns.update(averages.read(intake))
@@ -106,10 +107,10 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
     return found
 
 
-def _look(path: Path) -> tuple[Source, str]:
+def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
     """What a file seems to be, from its beginning."""
-    source = Source(Text(path))
-    with lines.open_regular(path) as file:
+    source = Source(Text(path, below=below))
+    with source.text.open() as file:
         head = "".join(lines.decoded(Text(path), file, 1))
     for kind, module in (("averages", averages), ("tun_json", tun_json)):
         if module.recognised(head):

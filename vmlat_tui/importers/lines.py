@@ -7,9 +7,7 @@ is cut off there.  A ``.gz`` is decompressed.
 
 from __future__ import annotations
 
-import gzip
 import re
-import stat
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.errors import UsageError
+from vmlat_tui.safe_files import open_regular
 
 #: Characters of a line; the longest that a tool prints has less than 500.
 LONGEST = 16_384
@@ -39,18 +37,12 @@ class Text:
     undecodable: bool = False
     #: Why it ended before its end.
     broken: str = ""
+    #: The directory that it was found below: no link leads out of that.
+    below: Optional[Path] = None
 
-
-def open_regular(path: Path) -> BufferedIOBase:
-    """Open a file for reading bytes; :class:`UsageError` for what is none (a pipe would block)."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is no regular file")
-        if path.suffix == ".gz":
-            return gzip.GzipFile(path, "rb")
-        return open(path, "rb")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be opened", error.strerror or str(error)) from None
+    def open(self) -> BufferedIOBase:
+        """Open it for reading bytes; raises :class:`.UsageError` for what is no regular file."""
+        return open_regular(self.path, self.below)
 
 
 def encoding_of(head: bytes) -> str:
@@ -71,9 +63,9 @@ def encoding_of(head: bytes) -> str:
 def read(text: Text, limit: Optional[int] = None) -> Iterator[str]:
     """The lines without their ends; at most about ``limit`` bytes.  Notes in ``text`` what it met.
 
-    Raises :class:`UsageError` if the file cannot be opened.
+    Raises :class:`.UsageError` if the file cannot be opened.
     """
-    with open_regular(text.path) as file:
+    with text.open() as file:
         tail, cut = "", False
         for piece in decoded(text, file, limit):
             parts = (tail + piece).split("\n")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from vmlat_tui.importers.intake import Intake, Trouble
-from vmlat_tui.importers.lines import LONGEST, decoded, open_regular
+from vmlat_tui.importers.lines import LONGEST, decoded
 from vmlat_tui.importers.parser import ECHO, packet_of
 from vmlat_tui.importers.tun_irq import Chain, TunIrq
 
@@ -70,7 +70,7 @@ def _chain(event: dict[str, Any], line: str) -> Chain:
 
 def _objects(intake: Intake) -> Iterator[dict[str, Any]]:
     source, rest = intake.source, ""
-    with open_regular(source.text.path) as file:
+    with source.text.open() as file:
         for piece in decoded(source.text, file, None):
             rest += piece
             position = 0

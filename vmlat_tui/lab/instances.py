@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Optional
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab import process
+from vmlat_tui.safe_files import make_own_directory
 
 _RUN = "run-"
 _BACKGROUND = "up"
@@ -133,10 +134,10 @@ class Instances:
 
     def _make(self) -> None:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
+            make_own_directory(self.directory)
+        except UsageError as error:
             raise VmlatError(
-                "cannot make the lab's state directory",
+                "the lab's state directory cannot be used",
                 str(error),
                 "set VMLAT_LAB_STATE to a directory you may write to",
             ) from error

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab.releases import Release
+from vmlat_tui.safe_files import make_own_directory
 
 #: Free space that a build needs at its start, and must never fall below while it runs.
 NEEDED_BYTES = 3 << 30
@@ -100,6 +101,7 @@ class Store:
         directory = self._place(release, digest)
         if not directory.is_dir():
             return None
+        self._make_directory()  # or what runs there would be whatever somebody else has put there
         fault = _fault(directory)
         if fault is None:
             return Image(directory)
@@ -169,10 +171,10 @@ class Store:
 
     def _make_directory(self) -> None:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+            make_own_directory(self.directory)
+        except UsageError as error:
             raise VmlatError(
-                "cannot make the lab's cache directory",
+                "the lab's cache directory cannot be used",
                 str(error),
                 "set VMLAT_LAB_CACHE to a directory you may write to",
             ) from error

@@ -127,9 +127,10 @@ def check_hello(frame: Frame) -> None:
     """Raise :class:`FrameError` unless this is a ``hello`` of a schema that can be read."""
     if frame["type"] != "hello":
         raise FrameError("the stream does not begin with hello", f"but with {frame['type']}")
-    if frame.get("schema") != SCHEMA:
+    schema = frame.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
         raise FrameError(
-            f"the stream has schema {quoted(frame.get('schema'))}, this program reads {SCHEMA}",
+            f"the stream has schema {quoted(schema)}, this program reads {SCHEMA}",
             "",
             _SAME_VERSION,
         )
@@ -141,18 +142,21 @@ def migration(hello: Frame) -> Optional[Migration]:
     Raises :class:`FrameError` for a schema that is newer, or that nothing leads on from.
     """
     schema = hello.get("schema")
-    if schema == SCHEMA:
-        return None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is not int:
+        raise FrameError(f"schema {schema!r:.20} is no number", f"this program reads {_readable()}")
+    if schema > SCHEMA:
         raise FrameError(
             "a newer version of vmlat wrote this",
-            f"schema {schema}, this program reads up to {SCHEMA}",
+            f"schema {schema!s:.20}, this program reads up to {SCHEMA}",
             f"use vmlat {str(hello.get('version'))[:20]} or later",
         )
-    steps = [MIGRATIONS.get(old) for old in range(schema, SCHEMA)] if type(schema) is int else []
-    chain = [step for step in steps if step is not None]
-    if not chain or len(chain) < len(steps):
-        raise FrameError(f"schema {schema!r} cannot be read", f"this program reads {_readable()}")
+    if schema < _oldest():
+        raise FrameError(
+            f"schema {schema!s:.20} cannot be read", f"this program reads {_readable()}"
+        )
+    if schema == SCHEMA:
+        return None
+    chain = [MIGRATIONS[old] for old in range(schema, SCHEMA)]
 
     def migrate(frame: Frame) -> Frame:
         for step in chain:
@@ -164,10 +168,15 @@ def migration(hello: Frame) -> Optional[Migration]:
     return migrate
 
 
-def _readable() -> str:
+def _oldest() -> int:
     oldest = SCHEMA
     while oldest - 1 in MIGRATIONS:
         oldest -= 1
+    return oldest
+
+
+def _readable() -> str:
+    oldest = _oldest()
     return str(SCHEMA) if oldest == SCHEMA else f"{oldest} to {SCHEMA}"
 
 

@@ -26,7 +26,7 @@ _STATE = ("hello", "topology", "measuring", "links", "vitals", "stats")
 _MEASURED = ("measuring", "links", "stats")
 #: These come once a second: what a crash may lose is never more than that.
 READINGS = frozenset({"vitals", "stats"})
-#: So much memory the values of one frame may take, about: those of a host of 255 vNICs do.
+#: So much memory the values of one frame may take, about; all flows of a large host take it.
 _HEAVIEST = 64 << 20
 CUT_OFF = "the recording is cut off here: what followed is lost"
 
@@ -147,17 +147,18 @@ class _Cut(Exception):
     """The file ends in the middle of a line, or of what was compressed."""
 
 
+#: About what each of these brings along in memory, in bytes: an object, a list, a value, a field.
+_WEIGHTS = ((b"{", 232), (b"[", 64), (b",", 64), (b":", 80))
+
+
 def _weight(line: bytes) -> int:
-    """About what the values of a line take in memory, in bytes; of a long one 30 times its length.
-
-    A dictionary of one field has 232, an empty list 56; each is in a list that has 8 for it.
-    """
-    return 360 * line.count(b"{") + 64 * line.count(b"[") + 40 * line.count(b",")
+    """About what the values of a line will take in memory, which may be 30 times its length."""
+    return sum(weight * line.count(sign) for sign, weight in _WEIGHTS)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, below: Optional[Path]) -> Iterator[bytes]:
     """Whole lines; raises :class:`_Cut` after the last one of a file that is cut off."""
-    with safe_files.open_regular(path) as file:
+    with safe_files.open_regular(path, below) as file:
         try:
             while True:
                 line = file.readline(frames.MAX_LINE + 1)
@@ -166,7 +167,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 if len(line) > frames.MAX_LINE or _weight(line) > _HEAVIEST:
                     raise NoRecording(
                         f"{path.name} is no recording of vmlat",
-                        f"a line without end: {line[:60]!r}",
+                        f"a line is too large: {line[:60]!r}",
                     )
                 if not line.endswith(b"\n"):
                     raise _Cut
@@ -177,16 +178,18 @@ def _lines(path: Path) -> Iterator[bytes]:
             raise UsageError(f"{path.name} cannot be read", str(error)) from None
 
 
-def read(path: Path) -> Iterator[Frame]:
+def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
     """The frames of a file, as far as it is whole; where it is cut off, a last notice says so.
 
+    No link is followed on the way from ``below``, a directory above it, if that is given.
+
     Raises :class:`UsageError` if it cannot be opened and :class:`NoRecording` if it does not
-    begin with a ``hello`` of a schema that can be read.
+    begin with a ``hello`` of a schema that can be read, or goes on with what is no frame.
     """
     migrate: Optional[frames.Migration] = None
     first = True
     try:
-        for line in _lines(path):
+        for line in _lines(path, below):
             try:
                 frame = frames.decode(line, migrate)
             except frames.FrameError as error:
@@ -196,9 +199,13 @@ def read(path: Path) -> Iterator[Frame]:
                 migrate = _migration(path, frame)
                 frame = migrate(frame) if migrate else frame
             yield frame
+        cut = False
     except _Cut:
-        if not first:
-            yield {"type": "notice", "text": CUT_OFF}
+        cut = True
+    if first:
+        raise NoRecording(f"{path.name} is no recording of vmlat", "it is empty")
+    if cut:
+        yield {"type": "notice", "text": CUT_OFF}
 
 
 def _migration(path: Path, hello: Frame) -> Optional[frames.Migration]:

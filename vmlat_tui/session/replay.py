@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from vmlat_tui.model.frames import Frame
-from vmlat_tui.session.recording import NoRecording, read, time_of
+from vmlat_tui.session.recording import read, time_of
 from vmlat_tui.session.source import StreamEnded
 
 #: Frames that came when they say.
@@ -71,9 +71,7 @@ class Replay:
     def peek(self) -> Frame:
         """The first frame, without taking it; raises :class:`VmlatError` if there is none."""
         if self._waiting is None:
-            self._waiting = next(self._frames, None)
-        if self._waiting is None:
-            raise NoRecording("the recording is empty")
+            self._waiting = next(self._frames)
         return self._waiting
 
     def send(self, command: str, **fields: Any) -> None:

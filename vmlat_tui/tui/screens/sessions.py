@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,9 @@ from vmlat_tui.tui import keys
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.table import Table
 
+#: A directory with more is none of recordings.
+_MOST_ENTRIES = 5000
+
 
 @dataclass(frozen=True)
 class SessionRow:
@@ -28,13 +35,18 @@ class SessionRow:
 
 
 def recordings(directory: Path) -> list[SessionRow]:
-    """The recordings in a directory, newest first."""
+    """The recordings among the first entries of a directory, newest first."""
     found = []
     try:
-        for path in directory.iterdir():
-            if path.name.endswith((".vmlat", ".vmlat.gz", ".jsonl", ".jsonl.gz")):
-                status = path.stat()
-                found.append(SessionRow(path, status.st_mtime, status.st_size))
+        with os.scandir(directory) as entries:
+            for entry in itertools.islice(entries, _MOST_ENTRIES):
+                if not entry.name.endswith((".vmlat", ".vmlat.gz", ".jsonl", ".jsonl.gz")):
+                    continue
+                with contextlib.suppress(OSError):  # it is gone, or a link to nothing
+                    status = entry.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        row = SessionRow(Path(entry.path), status.st_mtime, status.st_size)
+                        found.append(row)
     except OSError:
         pass
     return sorted(found, key=lambda row: -row.changed_s)
