@@ -15,7 +15,6 @@ from typing import Any, NoReturn, Optional
 
 from vmlat_tui import __version__
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.session.ending import ENDING
 
 #: command -> (module that implements it, one line of help).  Each module offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
@@ -83,12 +82,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if args.command != chosen:
         parser.error(f"{args.command} goes before its options")
     assert module is not None
+    from vmlat_tui.session.ending import ENDING
+
     ENDING.forget()
     with ENDING.watching() if chosen not in _OWN_SIGNALS else contextlib.nullcontext():
         return _run(module, args)
 
 
 def _run(module: Any, args: argparse.Namespace) -> int:
+    from vmlat_tui.session.ending import ENDING
+
     try:
         from vmlat_tui.session import starter
 

@@ -80,7 +80,7 @@ MEASURES = frozenset(
     {"trace", "icmp", "irq", "kick", "guest", "record", "live", "glance", "screens"}
 )
 #: How much of what they say is too much for a command to wait.
-_SAID = {"topology": 1}
+_SAID = {"topology": 1, "ping": 1}
 COMMANDS: dict[str, tuple[str, ...]] = {
     "trace": ("trace", "--format", "json"),
     "icmp": ("icmp",),

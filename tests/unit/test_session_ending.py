@@ -131,10 +131,10 @@ def test_a_command_under_nohup_stays(tmp_path: Path) -> None:
 
 @pytest.fixture
 def watched() -> Iterator[Ending]:
-    one = Ending()
+    one, before = Ending(), [signal.getsignal(number) for number in _SIGNALS]
     with one.watching():
         yield one
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert [signal.getsignal(number) for number in _SIGNALS] == before
 
 
 def told(number: signal.Signals = signal.SIGTERM) -> None:
