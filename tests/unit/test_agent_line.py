@@ -12,7 +12,7 @@ from vmlat_tui.model.bins import Account
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 
-FLOW = {"src": "192.0.2.1", "dst": "192.0.2.2", "src_port": 1, "dst_port": 2, "protocol": "UDP"}
+FLOW = {"src": "192.0.2.1", "dst": "192.0.2.2", "src_port": 1, "dst_port": 2, "protocol": "udp"}
 LIMIT = 200_000
 
 

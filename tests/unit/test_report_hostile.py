@@ -103,8 +103,10 @@ class Far:
         )
         ssh.chmod(0o755)
         program = (
-            "import resource, sys\nfrom vmlat_tui.cli import main\nstatus = main(sys.argv[1:])\n"
-            "used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+            "import re, sys\nfrom vmlat_tui.cli import main\nstatus = main(sys.argv[1:])\n"
+            # Its own: what getrusage says began as that of whoever started it.
+            "status_of = open('/proc/self/status').read()\n"
+            "used = int(re.search(r'VmHWM:\\s+(\\d+)', status_of)[1]) // 1024\n"
             "print(f'MB {used}', file=sys.stderr)\nsys.exit(status)"
         )
         done = subprocess.run(
