@@ -103,6 +103,8 @@ def run(names: list[str], minutes: float) -> int:
     while (left := end - time.monotonic()) > 1:
         for place, name in enumerate(names):
             left = end - time.monotonic()
+            if left < 1 and rows[name].turns:
+                break
             _turn_of(name, rows[name], min(_TURN_S, left / (len(names) - place)) - _START_S)
         print(f"{(time.monotonic() - begin) / 60:.1f} of {minutes:g} minutes", flush=True)
     print(f"\n{'target':<16}{'inputs':>10}{'refused':>10}{'slowest s':>11}{'peak MB':>9}  failures")

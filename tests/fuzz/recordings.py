@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import gzip
 import json
+import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -15,14 +17,13 @@ from tests.fuzz.support import Target, command, made, mutated, shaken, to_line
 from tests.tui import host
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.session.outline import outline
 from vmlat_tui.session.shipped import SHIPPED, shipped
 
 #: What comes first, and tells of the host.
 _HEAD = ("hello", "topology", "vitals", "measuring", "links", "ack")
-#: Of each that were recorded.
-_PACKETS = 30
 _LOST: Frame = {"type": "lost", "title": "t", "cause": "c", "attempt": 1, "wait_s": 1}
 
 
@@ -34,31 +35,41 @@ def directory() -> Path:
     return made_one
 
 
+_Session = dict[str, list[bytes]]
+
+
 @cache
-def sessions() -> tuple[tuple[Frame, ...], ...]:
-    """Two recorded ones, and one made up that has what those have not."""
+def sessions() -> tuple[_Session, ...]:
+    """The lines of two recorded ones, and of one made up that has what those have not, by type."""
     found = []
     for name in SHIPPED:
         with shipped(name) as path, gzip.open(path) as file:
-            whole = list(map(json.loads, file))
-        packets = [frame for frame in whole if frame["type"] == "packet"]
-        few = {id(frame) for frame in packets[:: len(packets) // _PACKETS]}
-        found.append(tuple(f for f in whole if f["type"] != "packet" or id(f) in few))
-    found.append(tuple(Wakeful(host.NAMES[:2], ahead="x", flows=3).whole(6)))
-    return tuple(found)
+            found.append(_by_type(file))
+    made_up = Wakeful(host.NAMES[:2], ahead="x", flows=3).whole(6)
+    return (*found, _by_type(map(frames.encode, made_up)))
+
+
+def _by_type(lines: Iterable[bytes]) -> _Session:
+    found: _Session = {}
+    for line in lines:
+        kind = re.match(rb'{"type":"(\w+)"', line)
+        assert kind
+        found.setdefault(kind[1].decode(), []).append(line)
+    return found
 
 
 def session(random: Random) -> list[Frame]:
     """A short one: the head, and what came at some time later."""
     whole = random.choice(sessions())
-    head = [next((f for f in whole if f["type"] == kind), None) for kind in _HEAD]
-    readings = [f for f in whole if f["type"] in ("stats", "vitals")]
-    packets = [f for f in whole if f["type"] in ("packet", "drop")]
-    begin = random.randrange(len(readings))
-    tail = readings[begin : begin + random.choice((3, 5, 9))]
+    chosen = [whole[kind][0] for kind in _HEAD if kind in whole]
+    stats, vitals = whole["stats"], whole["vitals"]
+    begin = random.randrange(len(stats))
+    for at in range(begin, begin + random.choice((2, 3, 5))):
+        chosen += [lines[at] for lines in (vitals, stats) if at < len(lines)]
     for _ in range(random.randrange(6)):
-        tail.insert(random.randrange(len(tail) + 1), random.choice(packets))
-    return [*(frame for frame in head if frame is not None), *tail]
+        packets = whole[random.choice([k for k in ("packet", "drop") if k in whole])]
+        chosen.insert(random.randrange(len(_HEAD), len(chosen) + 1), random.choice(packets))
+    return [json.loads(line) for line in chosen]
 
 
 def recording(random: Random) -> bytes:
