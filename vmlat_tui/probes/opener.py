@@ -104,8 +104,11 @@ def _alone(kept: int, parent: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    # Not up to the limit: that may be a thousand million.
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor > 2 and descriptor != kept:
+            with contextlib.suppress(OSError):  # that of the directory
+                os.close(descriptor)
 
 
 def _serve(other: socket.socket) -> None:
