@@ -51,6 +51,10 @@ class Row:
     failures: list[str] = dataclasses.field(default_factory=list)
 
 
+class _Over(BaseException):
+    """The turn is over: Hypothesis makes no more inputs, which also takes time and memory."""
+
+
 def turn(target: Target, number: int, seconds: float) -> dict[str, object]:
     """One target in this process; what became of it."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
@@ -70,7 +74,7 @@ def turn(target: Target, number: int, seconds: float) -> dict[str, object]:
     def every(data: bytes) -> None:
         nonlocal last
         if time.monotonic() > end and not failed:
-            return
+            raise _Over
         last = data
         try:
             target.attempt(data)
@@ -82,6 +86,8 @@ def turn(target: Target, number: int, seconds: float) -> dict[str, object]:
     failure = ""
     try:
         every()
+    except _Over:
+        pass
     except Exception:
         failure = f"{_keep(target, last)}\n{traceback.format_exc(limit=-6)}"
     found = dataclasses.asdict(target.figures)

@@ -185,7 +185,8 @@ def _change(random: Random, holder: Any, key: Any) -> None:
     old = holder[key]
     many = isinstance(holder, list)
     number = isinstance(old, int) and not isinstance(old, bool)
-    how = random.randrange(8)
+    # Another number comes further than what is none.
+    how = random.choice((2, 3)) if number and random.randrange(2) else random.randrange(8)
     if how == 0:
         del holder[key]
     elif how == 1 and many:
