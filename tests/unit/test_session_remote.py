@@ -168,11 +168,11 @@ def test_a_signal_there_leaves_nothing(far: FarHost, number: signal.Signals) -> 
 
 
 def test_an_agent_that_hears_of_nobody_ends(far: FarHost) -> None:
-    impatient = parcel.parcel().replace(b"SILENCE_S = 60.0", b"SILENCE_S = 1.5")
+    impatient = parcel.parcel().replace(b"SILENCE_S = 60.0", b"SILENCE_S = 3.0")
     child = configured(far, impatient)
     assert child.stdin
     for _ in range(4):
-        time.sleep(0.7)
+        time.sleep(1.0)
         child.stdin.write(b"\n")
     assert child.poll() is None, "an empty line says that somebody is there"
     assert child.wait(20) != 0
