@@ -255,6 +255,8 @@ def traffic(lab: Lab) -> Iterator[None]:
 def caches() -> Iterator[dict[bool, str]]:
     """Compiled programs of the user (true) and of root."""
     directories = {user: tempfile.mkdtemp(prefix="caps-") for user in (False, True)}
+    # What other tests had compiled.
+    shutil.copytree(os.environ["VMLAT_CACHE"], directories[False], dirs_exist_ok=True)
     os.chown(directories[True], deprived.USER, deprived.USER)
     yield directories
     for directory in directories.values():
