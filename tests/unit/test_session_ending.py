@@ -19,8 +19,8 @@ from tests.unit.stubborn import COMMANDS, Stuck, left
 from vmlat_tui.session import ending
 from vmlat_tui.session.ending import Ending, Interrupted
 
-#: Two seconds for the user, the rest for a machine that runs several at once.
-SOON_S = 2.0 + 1.0
+#: So long for the user, the rest for a machine that runs several at once.
+SOON_S = ending.GONE_S + ending.FINISH_S + 1.4
 WAYS = ("silent", "frozen", "goes on", "floods")
 #: Any frame is an answer to ``describe``, and a wrong one ends it; ``trace`` stands for its kind.
 FEWER = {"doctor": WAYS[:2], "icmp": WAYS[1:2], "irq": WAYS[2:3], "kick": WAYS[3:]}
@@ -170,6 +170,15 @@ def test_what_is_held_is_not_torn_apart_and_ends_then(watched: Ending) -> None:
         told()
         done.append("all of it")
     assert done
+
+
+def test_agents_that_have_something_to_finish_have_more_time(watched: Ending) -> None:
+    with watched.orderly():
+        told()
+        assert ending.GONE_S < watched.left_s(30.0) <= ending.GONE_S + ending.FINISH_S
+        with pytest.raises(Interrupted):
+            told()
+        assert watched.left_s(30.0) == 0.0
 
 
 def test_the_time_that_is_left_shrinks_from_the_beginning_on(

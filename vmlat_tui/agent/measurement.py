@@ -277,8 +277,11 @@ class Measurement:
         self._send(self._encoder.stats_frame(reading, wakeups, time.monotonic_ns(), cost, final))
 
     def finish(self) -> None:
-        """Stop counting and send what is left, last the final statistics."""
-        self.engine.stop()
+        """Stop counting and send what is left, last the final statistics.
+
+        Detaching takes seconds where there are many probes, and nobody waits for that.
+        """
+        self.engine.settle()
         while self.send_packets():
             pass
         self.send_stats(final=True)

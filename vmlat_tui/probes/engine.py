@@ -352,12 +352,16 @@ class PathEngine:
             self._apply()  # which also ends the crowded mode of the program
         return expired
 
-    def stop(self, patience_s: float = 0.2) -> None:
-        """Start no more packets, let those on the way arrive, then detach every probe."""
+    def settle(self, patience_s: float = 0.2) -> None:
+        """Start no more packets, and let those on the way arrive."""
         self.configure(replace(self._settings, directions=()))
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline and self._reader.waiting():
             time.sleep(0.01)
+
+    def stop(self, patience_s: float = 0.2) -> None:
+        """Settle, then detach every probe; what was counted can still be read."""
+        self.settle(patience_s)
         self.attached.close()
 
     def close(self) -> None:

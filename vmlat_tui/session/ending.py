@@ -3,7 +3,7 @@
 The first SIGINT, SIGTERM or SIGHUP ends a command at once, as an exception that lets go of all
 that is open.  Where there is something to finish (:meth:`Ending.orderly`) it is a wish: whoever
 waits for an agent is woken, the agents are listened to for another :data:`ANSWER_S`, and after
-:data:`GONE_S` the last of them is killed.  A second signal ends that too.
+:data:`GONE_S` the last of them is killed (:data:`FINISH_S` later, both).  A second signal ends that too.
 
 Who leaves the screens begins the same without a signal.
 """
@@ -22,6 +22,8 @@ from typing import Any, Optional
 #: After the beginning of the end agents are listened to for so long, and are gone after so long:
 #: one that is well leaves a second after its input (:mod:`vmlat_tui.agent.watchman`).
 ANSWER_S, GONE_S = 1.0, 1.6
+#: So much longer where they have something to finish: final statistics of a host that is slow.
+FINISH_S = 1.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,7 +38,7 @@ class Ending:
         """Nobody has asked yet."""
         self._since_s: Optional[float] = None
         self._number = 0
-        self._hurried = self._due = False
+        self._hurried = self._due = self._finishes = False
         self._orderly = self._held = 0
         self._told, self._tell = os.pipe()
         for descriptor in (self._told, self._tell):
@@ -63,6 +65,7 @@ class Ending:
 
     def _signalled(self, number: int, frame: Optional[FrameType]) -> None:
         first = self._since_s is None
+        self._finishes = first and self._orderly > 0
         self.begin(number)
         if first and self._orderly:
             return
@@ -84,7 +87,7 @@ class Ending:
         """Nobody has asked: another command runs in this process."""
         self.woken()
         self._since_s, self._number = None, 0
-        self._hurried = self._due = False
+        self._hurried = self._due = self._finishes = False
 
     # ---- who is asked -------------------------------------------------------------------------
 
@@ -133,6 +136,7 @@ class Ending:
             return wanted_s
         if self._hurried:
             return 0.0
+        limit_s += FINISH_S if self._finishes else 0.0
         return max(0.0, min(wanted_s, self._since_s + limit_s - time.monotonic()))
 
     # ---- who waits ----------------------------------------------------------------------------
