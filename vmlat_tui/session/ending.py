@@ -3,7 +3,8 @@
 The first SIGINT, SIGTERM or SIGHUP ends a command at once, as an exception that lets go of all
 that is open.  Where there is something to finish (:meth:`Ending.orderly`) it is a wish: whoever
 waits for an agent is woken, the agents are listened to for another :data:`ANSWER_S`, and after
-:data:`GONE_S` the last of them is killed (:data:`FINISH_S` later, both).  A second signal ends that too.
+:data:`GONE_S` the last of them is killed (:data:`FINISH_S` later, both).  A second signal ends
+that too.
 
 Who leaves the screens begins the same without a signal.
 """
