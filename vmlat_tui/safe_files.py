@@ -282,7 +282,9 @@ class TrustedDirectory(Directory):
                 raise ValueError("no regular file of its own")
             if not _ours(info) or info.st_mode & _OF_OTHERS:
                 raise ValueError("others can write it")
-            return os.read(descriptor, info.st_size)
+            # Not by one read(2): that of a network's file system may be short.
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(info.st_size)
         finally:
             os.close(descriptor)
 

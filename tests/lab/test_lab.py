@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from vmlat_tui.lab import inside, scenarios
+from vmlat_tui.probes import cache
 
 ALL = scenarios.ALONE
 
@@ -279,3 +280,13 @@ def test_uplink_has_napi(scenario: Any, guest: Any) -> None:
     finally:
         trace.rmdir()
     assert hits > 50
+
+
+def test_what_was_compiled_is_found_again_although_reads_are_short_here() -> None:
+    """The checkout comes over 9p, which gives at most 252 KiB a read."""
+    key, content = "f" * 64, os.urandom(1 << 20)
+    cache.store(key, content)
+    try:
+        assert cache.load(key) == content
+    finally:
+        Path(os.environ["VMLAT_CACHE"], "bpf", f"{key[:32]}.json").unlink()
