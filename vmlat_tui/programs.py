@@ -37,10 +37,12 @@ def isolated(module: str) -> tuple[str, ...]:
     """The command line that runs ``main()`` of a module of this package with this interpreter.
 
     Isolated (-I): neither the current directory nor the environment nor the user's site-packages
-    take the place of a module.  Where this interpreter writes no bytecode, nor does that one.
+    take the place of a module.  Bytecode is where this interpreter has it, if it has any.
     """
-    flags = "-IB" if sys.dont_write_bytecode else "-I"
-    return (sys.executable, flags, "-c", _START.format(module), str(PACKAGE.parent))
+    flags = ["-IB" if sys.dont_write_bytecode else "-I"]
+    if sys.pycache_prefix is not None:
+        flags += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
+    return (sys.executable, *flags, "-c", _START.format(module), str(PACKAGE.parent))
 
 
 def environment() -> dict[str, str]:
