@@ -184,14 +184,14 @@ def steps() -> tuple[list[Step], list[Step]]:
         Step("types", (python, "-m", "mypy"), 180),
         Step("imports", (str(ROOT / ".venv" / "bin" / "lint-imports"), "--no-logo"), 60),
         # They mostly wait: for other processes, and for the clock.
-        Step("unit", (*pytest, "-n", "3", "--timeout=60", "tests/unit"), 180, "tests/unit"),
-        Step("tui", (*pytest, "-n", "4", "--timeout=120", "tests/tui"), 300, "tests/tui"),
+        Step("unit", (*pytest, "-n", "3", "--timeout=60", "tests/unit"), 300, "tests/unit"),
+        Step("tui", (*pytest, "-n", "4", "--timeout=120", "tests/tui"), 400, "tests/tui"),
         # A few inputs of each parser, always the same ones; what comes new is fuzzed below.
         Step("inputs", (*pytest, "-n", "2", "--timeout=120", "tests/fuzz"), 180, "tests/fuzz"),
     ]
     full = [
         Step("fuzz", (python, "-m", "tests.fuzz", "--minutes", str(FUZZ_MINUTES)), 360),
-        Step("native", (*pytest, "--timeout=300", "tests/native"), 600, "tests/native"),
+        Step("native", (*pytest, "--timeout=300", "tests/native"), 900, "tests/native"),
         Step(
             "lab_host",
             (*pytest, "--timeout=900", "-v", "tests/lab_host"),
