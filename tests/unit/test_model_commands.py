@@ -39,7 +39,6 @@ def test_what_the_screens_say_is_understood() -> None:
         ("measure", {"offsets": "guess"}, "offsets"),
         ("measure", {"directions": "tx"}, "directions"),
         ("measure", {"directions": [["tx"]]}, "directions"),
-        ("measure", {"directions": []}, "directions"),
         ("filter", {"filters": {"src_ip": 1}}, "filters"),
         ("filter", {"filters": [[]]}, "filters"),
         ("filter", {"filters": ["x"]}, "filters"),
@@ -86,3 +85,7 @@ def test_what_is_no_command_is_refused_without_a_number(odd: bytes) -> None:
     with pytest.raises(Refused) as caught:
         commands.decode(odd)
     assert caught.value.number is None and len(str(caught.value)) < 400
+
+
+def test_a_measurement_may_begin_without_a_direction_and_be_given_one_later() -> None:
+    assert commands.decode(line("measure", directions=[]))["directions"] == []

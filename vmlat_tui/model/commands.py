@@ -47,7 +47,7 @@ _INTERFACES = {
 }
 _FILTERS = {"filters": or_none(each(Filter.from_json, most=4096))}
 _SETTINGS = {
-    "directions": each(direction, 1, 2),
+    "directions": each(direction, most=2),
     "detail": flag,
     "emit": flag,
     "sample": number(0, 1 << 31),
