@@ -24,6 +24,7 @@ from tests.unit.far import FarHost
 from tests.unit.observers import ENDS, ID, ping_of, send, sent
 from vmlat_tui.errors import UsageError
 from vmlat_tui.report import ping, ping_request
+from vmlat_tui.session import ending
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The command with other agents; argv: their directory, and the arguments.
@@ -32,7 +33,6 @@ import os, sys
 from vmlat_tui.cli import main
 from vmlat_tui.model import pings
 from vmlat_tui.report import conductor
-from vmlat_tui.session import ending
 from vmlat_tui.session import hosts
 from vmlat_tui.session.hosts import Host
 directory, *arguments = sys.argv[1:]
