@@ -34,6 +34,8 @@ BLAME_KERNELS = ("6.1",)
 #: Two hypervisors and their guests take some minutes: two kernels show what they are for.
 PAIR_KERNELS = ("6.1", "6.12")
 
+#: Seven minutes there, with hooks as on 6.1: by hand, before docs/privileges.md is changed.
+LEFT_OUT = {"6.12": ("tests/lab/test_privileges.py",)}
 #: New inputs for every parser; `make fuzz` takes longer.
 FUZZ_MINUTES = 3
 #: The whole of `make test` ends within this, whatever its steps do.
@@ -206,7 +208,8 @@ def steps() -> tuple[list[Step], list[Step]]:
         kind: str, kernel: str, scenario: str, limit_s: float, tests: str, cpus: int = 2
     ) -> None:
         options = ("--color=no", "-v", "--durations=10", "-p", "no:cacheprovider")
-        inside = ("python3", "-m", "pytest", *options, tests)
+        left_out = [f"--ignore={path}" for path in LEFT_OUT.get(kernel, ())]
+        inside = ("python3", "-m", "pytest", *options, *left_out, tests)
         machine = ("--kernel", kernel, "--scenario", scenario, "--cpus", str(cpus))
         line = (vmlat, "lab", "run", *machine, "--", *inside)
         full.append(Step(f"{kind}-{kernel}", line, limit_s, tests, crash=_CRASH))
