@@ -40,8 +40,8 @@ COMMANDS = {
 }
 
 
-#: They take signals in their own way.
-_OWN_SIGNALS = ("agent", "lab")
+#: They stay the user that they are, and take signals in their own way.
+_APART = ("agent", "lab")
 #: What runs without a command.
 SCREENS = "vmlat_tui.tui.command"
 
@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
 def _needs_root(args: argparse.Namespace) -> bool:
     """What is not made of an agent and a user who looks at it."""
     in_lab = getattr(args, "lab", False) or getattr(args, "or_lab", False)
-    return in_lab or args.command in ("lab", "agent")
+    return in_lab or args.command in _APART
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -85,7 +85,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from vmlat_tui.session.ending import ENDING
 
     ENDING.forget()
-    with ENDING.watching() if chosen not in _OWN_SIGNALS else contextlib.nullcontext():
+    with ENDING.watching() if chosen not in _APART else contextlib.nullcontext():
         return _run(module, args)
 
 
