@@ -11,8 +11,10 @@ Standard library only; importable from every layer, and it travels to other host
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
+import signal
 import stat
 import sys
 from typing import Optional
@@ -27,6 +29,10 @@ AGENT = "vmlat_tui.agent.agent"
 _KEPT = ("VMLAT_CACHE",)
 #: What only they need who are not root: libvirt's session is found by it.
 _OWN = ("HOME", "XDG_RUNTIME_DIR")
+
+_PR_SET_PDEATHSIG = 1
+#: Loaded now: a child may not be able to, between fork and its program.
+_libc = ctypes.CDLL(None)
 
 _START = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from {} import main; raise SystemExit(main())"
@@ -43,6 +49,16 @@ def isolated(module: str) -> tuple[str, ...]:
     if sys.pycache_prefix is not None:
         flags += ["-X", f"pycache_prefix={sys.pycache_prefix}"]
     return (sys.executable, *flags, "-c", _START.format(module), str(PACKAGE.parent))
+
+
+def end_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Tie this process to the one that forked it: it gets a signal when ``parent`` ends.
+
+    Also if that has ended already.  Between fork and exec it may be called, too.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shlex
 import subprocess
@@ -19,7 +20,7 @@ from vmlat_tui.lab.machine import Boot
 from vmlat_tui.lab.machines import PROGRAMS, Machines
 from vmlat_tui.lab.releases import DEFAULT_KERNEL, RELEASES, Release, release
 from vmlat_tui.lab.visit import is_inside, obtain_image, refuse_inside, remote_line, visit
-from vmlat_tui.programs import inherited
+from vmlat_tui.programs import end_with, inherited
 
 _say = store.stderr_say
 
@@ -161,7 +162,7 @@ class _Remote:
 
     def __init__(self, line: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            list(line), env=inherited(), preexec_fn=process.tied(os.getpid())
+            list(line), env=inherited(), preexec_fn=functools.partial(end_with, os.getpid())
         )
 
     def __enter__(self) -> _Remote:

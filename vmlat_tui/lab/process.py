@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from vmlat_tui.errors import UsageError
-from vmlat_tui.programs import inherited
+from vmlat_tui.programs import end_with, inherited
 from vmlat_tui.programs import path as safe_path
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 #: program -> Debian package, for the one-line remedy.
 PACKAGES = {
@@ -51,21 +48,10 @@ def require(*programs: str) -> None:
         )
 
 
-def tied(parent: int) -> Callable[[], None]:
-    """Return what a child runs before its program, so that it dies when this process does."""
-
-    def prepare() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return prepare
-
-
 def start(command: Sequence[str], lasting: bool = False, **options: Any) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; unless ``lasting``, it ends with this process."""
     if not lasting:
-        options["preexec_fn"] = tied(os.getpid())
+        options["preexec_fn"] = functools.partial(end_with, os.getpid())
     return subprocess.Popen(list(command), start_new_session=True, env=inherited(), **options)
 
 

@@ -17,13 +17,13 @@ import hashlib
 import importlib.util
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
+from vmlat_tui import programs
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.probes import cache
 from vmlat_tui.probes.compilers import compile_all
@@ -233,11 +233,8 @@ def _lengths(text: str) -> dict[str, int]:
 
 def main() -> int:
     """Read a request on standard input, write the object on standard output."""
-    # Whoever asked may end meanwhile, and then nobody reads the answer (PR_SET_PDEATHSIG).
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     request = json.load(sys.stdin)
-    if os.getppid() != request["parent"]:
-        return 1  # it had ended before that
+    programs.end_with(request["parent"])  # then nobody reads the answer
     output = os.dup(1)
     os.dup2(2, 1)
     if "text" in request:

@@ -9,7 +9,6 @@ descriptors, and ends with the agent.  Where none was started, the caller opens 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
@@ -18,11 +17,11 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Optional
 
+from vmlat_tui import programs
 from vmlat_tui.probes import syscalls
 
 _BYTES, _DESCRIPTORS = 4096, 64
 _BTF, _KPROBE = "btf", "kprobe"
-_PR_SET_PDEATHSIG = 1
 
 
 class _Opener:
@@ -98,9 +97,7 @@ def _alone(kept: int, parent: int) -> None:
     """Nothing of the agent's but the socket; its end, by whatever, is also ours."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it had ended before that
+    programs.end_with(parent)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)

@@ -9,7 +9,6 @@ host or a file says, and all files that are written are that user's.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import pwd
@@ -26,7 +25,6 @@ from typing import IO, Optional, Protocol
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError
 
-_PR_SET_PDEATHSIG = 1
 #: A request: what is asked, and of which agent.  The answer: a number, and one more.
 _REQUEST, _ANSWER = struct.Struct("<cI"), struct.Struct("<ii")
 _START, _POLL, _KILL = b"s", b"p", b"k"
@@ -200,9 +198,7 @@ def _become(user: pwd.struct_passwd, first: int) -> None:
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != first:
-        os.kill(os.getpid(), signal.SIGTERM)
+    programs.end_with(first, signal.SIGTERM)
 
 
 # ---- the first process: root's ------------------------------------------------------------------
