@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,22 @@ class Run:
     def user_and_agent(self) -> tuple[int, int]:
         """The process of the user, and the agent; root's first one is neither."""
 
-        def pids() -> dict[bool, int]:
-            return {
-                b"vmlat_tui.agent" in Path(f"/proc/{pid}/cmdline").read_bytes(): pid
-                for pid in self.family()[1:]
-            }
+        def first(is_it: Callable[[int], bool]) -> int:
+            for pid in self.family()[1:]:
+                with contextlib.suppress(OSError):  # it has ended
+                    if is_it(pid):
+                        return pid
+            return 0
 
-        assert wait_until(lambda: len(pids()) == 2, 20), self.child.poll()
-        return pids()[False], pids()[True]
+        def find() -> tuple[int, int]:
+            user = first(lambda pid: status(pid, "Uid").split()[0] == str(USER))
+            return user, first(lambda pid: b"vmlat_tui.agent" in command(pid))
+
+        def command(pid: int) -> bytes:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+        assert wait_until(lambda: all(find()), 20), self.child.poll()
+        return find()
 
 
 def status(pid: int, key: str) -> str:
