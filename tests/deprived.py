@@ -22,11 +22,12 @@ libc = ctypes.CDLL(None, use_errno=True)
 for number in range(64):
     if number in wish["without"] if wish["only"] is None else number not in wish["only"]:
         libc.prctl(24, number, 0, 0, 0)
+try:
+    locked = 65536 if wish["only"] is None else resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, [locked] * 2)
+except (OSError, ValueError):
+    pass
 if wish["only"] is not None:
-    try:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, [resource.RLIM_INFINITY] * 2)
-    except (OSError, ValueError):
-        pass
     libc.prctl(8, 1, 0, 0, 0)
     os.setgroups([]), os.setresgid(*[wish["user"]] * 3), os.setresuid(*[wish["user"]] * 3)
     word = sum(1 << number for number in wish["only"])
@@ -41,7 +42,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 def without(capabilities: Collection[Capability], command: Sequence[str]) -> tuple[str, ...]:
-    """The command, run as root without these capabilities."""
+    """The command, run as root without these capabilities.
+
+    Its limit of locked memory is that of a shell, whatever this process has made of its own.
+    """
     return _start({"without": [one.number for one in capabilities], "only": None}, command)
 
 
