@@ -50,6 +50,6 @@ format: setup
 	$(python) -m ruff format $(FILES)
 
 clean:
-	rm -rf .venv .vmlat/setup.* .vmlat/test-logs .vmlat/lab-cache .ruff_cache .mypy_cache .pytest_cache \
+	rm -rf .venv .vmlat/setup.* .vmlat/test-logs .ruff_cache .mypy_cache .pytest_cache \
 		.import_linter_cache build dist *.egg-info
 	find vmlat_tui tests tools stubs -name __pycache__ -type d -prune -exec rm -rf {} +

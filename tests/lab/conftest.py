@@ -19,6 +19,9 @@ from vmlat_tui.lab import inside, scenarios
 from vmlat_tui.lab.hypervisor import boot
 from vmlat_tui.lab.releases import DEFAULT_KERNEL
 
+#: Kernel -> scenarios that its predecessor has as well, with the same hooks.
+_AS_BEFORE = {"6.12": ("qinq", "bond")}
+
 _keeper = Keeper()
 
 
@@ -44,10 +47,14 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 def leave_out(config: Any, items: Any) -> None:
     """Take out what runs on another kernel."""
-    if boot.kernel() != DEFAULT_KERNEL:
-        elsewhere = [item for item in items if item.get_closest_marker("once")]
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in elsewhere]
+    elsewhere = [item for item in items if _is_elsewhere(item)]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+
+
+def _is_elsewhere(item: Any) -> bool:
+    once = boot.kernel() != DEFAULT_KERNEL and item.get_closest_marker("once")
+    return bool(once) or _scenario_of(item) in _AS_BEFORE.get(boot.kernel(), ())
 
 
 def pytest_collection_modifyitems(config: Any, items: Any) -> None:

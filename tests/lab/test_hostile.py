@@ -38,6 +38,7 @@ def echoes(session: Session, sent: Range, before: dict[str, int]) -> dict[str, i
     return now
 
 
+@pytest.mark.once
 @pytest.mark.scenario("ovs")
 def test_the_figures_of_a_guest_are_what_they_are_without_a_hostile_crowd(
     lab: Lab, remote: Remote

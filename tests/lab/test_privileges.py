@@ -254,14 +254,11 @@ def traffic(lab: Lab) -> Iterator[None]:
 
 @pytest.fixture
 def caches() -> Iterator[dict[bool, str]]:
-    """Compiled programs of the user (true) and of root."""
-    directories = {user: tempfile.mkdtemp(prefix="caps-") for user in (False, True)}
-    # What other tests had compiled.
-    shutil.copytree(os.environ["VMLAT_CACHE"], directories[False], dirs_exist_ok=True)
-    os.chown(directories[True], deprived.USER, deprived.USER)
-    yield directories
-    for directory in directories.values():
-        shutil.rmtree(directory)
+    """Compiled programs of the user (true) and of root, whose are kept for the next lab."""
+    of_user = tempfile.mkdtemp(prefix="caps-")
+    os.chown(of_user, deprived.USER, deprived.USER)
+    yield {False: "/var/cache/vmlat", True: of_user}
+    shutil.rmtree(of_user)
 
 
 def share(caches: dict[bool, str]) -> None:

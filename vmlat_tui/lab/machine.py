@@ -19,6 +19,7 @@ from vmlat_tui.lab import executed, monitor, process
 from vmlat_tui.lab.cpio import CpioWriter
 from vmlat_tui.lab.scenarios import Scenario
 from vmlat_tui.lab.store import Image
+from vmlat_tui.safe_files import make_own_directory
 
 DEFAULT_MEMORY_MB = 2560
 DEFAULT_CPUS = 2
@@ -70,6 +71,11 @@ class Boot:
     counting: bool = False
     cpus: int = DEFAULT_CPUS
 
+    @property
+    def compiled(self) -> Path:
+        """What outlives the machine: BPF programs that were compiled on this kernel."""
+        return self.image.directory.parent / "compiled" / self.kernel
+
 
 class Machine:
     """A hypervisor whose files live in one directory.
@@ -104,9 +110,11 @@ class Machine:
 
     def start(self, boot: Boot, program: Sequence[str], cables: Sequence[int] = ()) -> None:
         """Start QEMU, the ``program``, with a socket for each of the ``cables`` to another one."""
-        if "," in str(CHECKOUT) or "," in str(self.directory):
-            raise UsageError("the path of the checkout has a comma", str(CHECKOUT), "move it")
+        for shown in (CHECKOUT, self.directory, boot.compiled):
+            if "," in str(shown):
+                raise UsageError("the lab cannot use a path with a comma", str(shown), "rename it")
         self.directory.mkdir(exist_ok=True)
+        make_own_directory(boot.compiled)
         self._write_initramfs(boot)
         more = _wires(cables) + (executed.options(self.directory) if boot.counting else [])
         ends = socket.socketpair() if cables else ()
@@ -189,6 +197,9 @@ class Machine:
             "-device", "virtio-blk-pci,drive=root",
             "-fsdev", f"local,id=checkout,path={CHECKOUT},security_model=none,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=checkout,mount_tag=checkout",
+            # Who owns a file there is noted beside it: root, whoever started this.
+            "-fsdev", f"local,id=compiled,path={boot.compiled},security_model=mapped-file",
+            "-device", "virtio-9p-pci,fsdev=compiled,mount_tag=compiled",
             "-netdev", f"user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-10.0.2.15:22",
             "-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:4c:00:01,romfile=",
         ]  # fmt: skip

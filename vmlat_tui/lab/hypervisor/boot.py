@@ -31,6 +31,8 @@ ENVIRONMENT = RUN / "environment"
 _READY = RUN / "ready"
 _CURRENT = RUN / "scenario"
 _HANDED_OVER = Path("/lab")
+#: Where vmlat keeps what it has compiled.
+_COMPILED = Path("/var/cache/vmlat")
 
 _GUEST_SECONDS = 180.0
 _GUEST_RESTARTS = 2
@@ -47,6 +49,7 @@ def main() -> int:
     system.report_to_console()
     try:
         wanted = scenario((_HANDED_OVER / "scenario").read_text())
+        _keep_compiled()
         network.prepare(wanted)
         if wanted.paired:
             pair.prepare(wanted, hypervisor())
@@ -64,6 +67,15 @@ def main() -> int:
         print("@lab failed", " ".join(str(error).split()) or repr(error), flush=True)
         return 1
     return 0
+
+
+def _keep_compiled() -> None:
+    """The next lab finds the programs that this one compiles: its own disk does not outlive it."""
+    system.run(["mkdir", "-p", str(_COMPILED)])
+    options = "trans=virtio,version=9p2000.L,msize=262144,access=any"
+    system.run(["mount", "-t", "9p", "-o", options, "compiled", str(_COMPILED)])
+    system.run(["chown", "root:root", str(_COMPILED)])
+    system.run(["chmod", "755", str(_COMPILED)])
 
 
 def change(connection: Any, wanted: Scenario) -> None:
@@ -216,8 +228,6 @@ def _write_environment(connection: Any, here: Scenario) -> None:
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PYTHONPYCACHEPREFIX": "/tmp/pycache",
-        # The next lab finds what this one has compiled: its own disk lasts only as long as it does.
-        "VMLAT_CACHE": f"{(_HANDED_OVER / 'checkout').read_text()}/.vmlat/lab-cache/{kernel()}",
         "VMLAT_LAB": "1",
         "VMLAT_LAB_KERNEL": kernel(),
         "VMLAT_LAB_SCENARIO": here.name,
