@@ -245,9 +245,9 @@ class History:
         )
 
     def _take_ack(self, frame: Frame) -> None:
-        self._answer(frame)
         if "requested" not in frame or self._now.measuring is None:
             return
+        self._answer(frame)
         before, requested = self._now.acknowledged, Requested.from_json(frame["requested"])
         if before is not None and not requested.same_packets(before):
             # Other packets are counted from here on: nothing reaches back beyond this.

@@ -1,4 +1,4 @@
-"""The application: one feed, one moment that is shown, one wish what to measure."""
+"""The application: one feed, one moment that is shown, one state that is requested."""
 
 from __future__ import annotations
 
