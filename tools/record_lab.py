@@ -15,6 +15,7 @@ from pathlib import Path
 from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.session.hosts import Host
 from vmlat_tui.session.process import AgentProcess
@@ -68,8 +69,9 @@ def main(name: str) -> None:
         try:
             tee.send("configure", discover=True, measure=False)
             topology = Topology.from_json(until(tee, "topology", _START_S))
-            taps = [vnic.tap for domain in topology.domains for vnic in domain.vnics if vnic.tap]
-            tee.send("measure", vm_interfaces=taps, uplinks=[], filters=[], max_rate=20)
+            vnics = [vnic for domain in topology.domains for vnic in domain.vnics]
+            taps = tuple(vnic.tap for vnic in vnics if vnic.tap)
+            tee.send("measure", **Requested(taps, max_rate=20).to_json())
             until(tee, "measuring", _START_S)
             path.unlink(missing_ok=True)
             tee.record(path)

@@ -15,6 +15,7 @@ from vmlat_tui.lab import inside
 from vmlat_tui.lab.inside import Lab, Vm
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.points import BOTH
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.wakeups import Role
 
 
@@ -39,8 +40,8 @@ class Vmlat(Mode):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        command = {"vm_interfaces": [self._vm.vnet], "emit": False, "detail": False}
-        measurement = Measurement(command, lambda frame: None)
+        requested = Requested((str(self._vm.vnet),), emit=False, detail=False)
+        measurement = Measurement(requested, lambda frame: None)
         try:
             measurement.start()
             engine = measurement.engine

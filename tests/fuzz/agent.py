@@ -10,8 +10,8 @@ from vmlat_tui.agent import measurement
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import commands, filters
 from vmlat_tui.model.flows import Filter
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import layout
-from vmlat_tui.probes.engine import Settings
 
 _FILTER = Filter(src_port=5, either=True).to_json()
 _MEASURE = {
@@ -23,7 +23,6 @@ _COMMANDS = (
     {"command": "configure", "interval_s": 1.0, "discover": True, "connect": "qemu:///system",
      "measure": True, "guest": False, "timeout_ns": 5, **_MEASURE},
     {"command": "measure", **_MEASURE},
-    {"command": "filter", "id": 3, "filters": [_FILTER]},
     {"command": "stop", "id": 4},
 )  # fmt: skip
 _WORDS = (
@@ -54,9 +53,10 @@ def _odd_command(random: Random) -> bytes:
 
 
 def _obey(line: bytes) -> None:
-    command = commands.decode(line)
-    measurement._settings(command, Settings())
-    layout.rules(measurement._filters(command))
+    requested = Requested.from_json(commands.decode(line))
+    measurement._settings(requested)
+    assert Requested.from_json(json.loads(json.dumps(requested.to_json()))) == requested
+    layout.rules(list(requested.filters))
 
 
 def _odd_line(random: Random) -> bytes:

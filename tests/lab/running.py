@@ -11,11 +11,13 @@ import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Callable, Optional
 
 from tests.lab.measure import Frame, Result, Session
 from tests.lab.tables import on_the_way
 from vmlat_tui.lab import inside
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.session import wakes
 
@@ -102,18 +104,21 @@ class Running(Session):
     def __init__(self) -> None:
         super().__init__(directions=[])
         self.result = Anew()
+        self._requested = Requested(directions=())
 
     def begin(self, **wanted: Any) -> None:
         """Measure what the filters and settings say, and nothing that was before."""
         taps = {vm.vnet for vm in inside.lab().vms.values()}
         self.wait(lambda result: taps <= _present(result), 30, "the taps of this scenario")
-        self._order("filter", filters=wanted.pop("filters", []))
+        asked = Requested.from_json(wanted)
+        self._request(replace(asked, directions=()))
+        self._order("read")
         self.result = Anew(self.result)
-        self._order("settings", **{"directions": ["tx", "rx"], "max_rate": 0, **wanted})
+        self._request(asked)
 
     def finish(self) -> Result:
         """Measure nothing any more, and return the result when everything has come to its end."""
-        self._order("settings", directions=[])
+        self._request(replace(self._requested, directions=()))
         self.wait(lambda _: not on_the_way(self.agent.pid), _REST_S, "the packets on the way")
         # The reading that runs now may miss some.
         enough = self.result.readings + 2
@@ -121,6 +126,10 @@ class Running(Session):
         for direction in ("tx", "rx"):
             assert self.result.bins(direction)["in_flight"] == 0, self.result.stats
         return self.result
+
+    def _request(self, requested: Requested) -> None:
+        self._requested = requested
+        self._order("measure", **requested.to_json())
 
     def _order(self, command: str, **fields: Any) -> None:
         done = len(self.result.acks) + 1

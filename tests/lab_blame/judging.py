@@ -1,7 +1,7 @@
 """A running agent whose measurement is judged, as ``vmlat doctor --live`` and the screens do it.
 
-Its start takes longer than a measurement: one agent serves many of them, each begun anew by the
-filter, as on the screen.
+Its start takes longer than a measurement: one agent serves many of them, each begun anew by a
+change of what is requested, as on the screen.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from vmlat_tui.analysis.findings.evidence import Evidence
 from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.lab import inside
 from vmlat_tui.model.points import Direction
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.report.evidence import evidence
 from vmlat_tui.report.findings import verdict
 from vmlat_tui.session.history import History
@@ -72,10 +74,8 @@ class Watch:
         self._history = History()
         agent.send("configure", discover=True, measure=False)
         self.wait(lambda now: now.topology is not None, "the topology", START_S)
-        agent.send(
-            "measure", vm_interfaces=[vm.vnet for vm in lab.vms.values()], uplinks=[], filters=[],
-            directions=["tx", "rx"], emit=False,
-        )  # fmt: skip
+        self._requested = Requested(tuple(str(vm.vnet) for vm in lab.vms.values()), emit=False)
+        agent.send("measure", **self._requested.to_json())
         self.wait(lambda now: now.stats and now.rates, "the first figures", START_S)
         #: What is found about a VM to which nothing was done; measured when asked for.
         self.calm: Callable[[str], Judged] = functools.lru_cache(None)(self.measure)
@@ -107,7 +107,10 @@ class Watch:
         """Measure a VM while it is pinged, and judge its vNIC."""
         with self._pinging(name, gap_s):
             before = self.now.measuring
-            self._agent.send("filter", filters=[])
+            # No single packet is told of: another threshold is no more than a new beginning.
+            after = self._requested.threshold_ns + 1
+            self._requested = replace(self._requested, threshold_ns=after)
+            self._agent.send("measure", **self._requested.to_json())
             self.wait(lambda now: now.measuring is not before and now.stats, "a new beginning")
             self._pump(seconds)
         moments = self._history.moments()

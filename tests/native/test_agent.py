@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from tests.native.net import Bed
-from tests.native.wire import V4
+from tests.native.wire import TCP, V4
+from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Way
 from vmlat_tui.session.process import AgentProcess
 
@@ -88,7 +91,7 @@ def test_a_measurement_begins_later_and_discovery_goes_on(watcher: Watcher, bed:
     late = bed.add_tap()
     assert watcher.way(late.name)
     watcher.agent.send("measure", id=3)
-    assert "measures already" in watcher.frame("error")["title"]
+    assert "stay what they are" in watcher.frame("error")["title"], "of another rung"
     watcher.agent.send("stop")
     final = watcher.wait(lambda f: f if f["type"] == "stats" and f["final"] else None)
     assert final["bins"]["tx"]["completed"] >= 1
@@ -130,6 +133,53 @@ def test_released_probes_detach_and_a_measurement_may_follow(watcher: Watcher, b
     assert "nothing is measured" in watcher.frame("error")["title"]
 
 
+def test_what_is_requested_while_probes_are_attached_is_carried_out_after_that(
+    watcher: Watcher, bed: Bed
+) -> None:
+    watcher.way(bed.tap.name)
+    first = Requested((bed.tap.name,), (bed.uplink,), directions=("tx",), rung="tracepoints")
+    wanted = replace(first, filters=(Filter(protocol=Protocol.TCP),), threshold_ns=1)
+    for number, requested in ((1, first), (2, replace(first, rung="full")), (3, wanted)):
+        watcher.agent.send("measure", id=number, **requested.to_json())
+    watcher.frame("attaching")
+    watcher.frame("measuring")
+    ack = watcher.frame("ack")
+    assert (ack["id"], Requested.from_json(ack["requested"])) == (1, first)
+    assert watcher.frame("error")["id"] == 2, "these would be other probes"
+    ack = watcher.frame("ack")
+    assert (ack["id"], Requested.from_json(ack["requested"])) == (3, wanted)
+    attached = programs()
+    bed.tap.send(V4.frame())
+    bed.tap.send(V4.with_(protocol=TCP).frame())
+    assert watcher.frame("packet")["flow"]["protocol"] == "tcp"
+    watcher.agent.send("measure", id=4, **first.to_json())
+
+    def answer(frame: Frame) -> Any:
+        assert frame["type"] not in ("attaching", "measuring")
+        return frame if frame["type"] == "ack" else None
+
+    assert watcher.wait(answer)["id"] == 4
+    assert programs() == attached, "no probe was attached again"
+    bed.tap.send(V4.frame())
+    assert watcher.frame("packet")["flow"]["protocol"] == "udp"
+
+
+def test_a_release_ends_what_was_requested_while_probes_are_attached(
+    watcher: Watcher, bed: Bed
+) -> None:
+    watcher.way(bed.tap.name)
+    for number in (1, 2):
+        watcher.agent.send("measure", id=number, vm_interfaces=[bed.tap.name])
+    watcher.agent.send("release", id=3)
+    watcher.frame("released")
+    assert watcher.frame("ack")["id"] == 3
+    watcher.agent.send("read", id=4)
+    assert watcher.frame("error")["id"] == 4, "nothing is measured, nor will be"
+    watcher.agent.send("measure", id=5, directions=["tx"], rung="tracepoints",
+                       vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+    assert watcher.frame("ack")["id"] == 5
+
+
 def test_it_says_what_could_be_measured_while_it_discovers(watcher: Watcher) -> None:
     watcher.frame("topology")
     watcher.agent.send("describe")
@@ -142,14 +192,21 @@ def test_it_says_what_could_be_measured_while_it_discovers(watcher: Watcher) -> 
 def test_what_was_counted_before_a_new_filter_is_told_before_it_is_acknowledged(bed: Bed) -> None:
     with AgentProcess() as agent:
         # Nobody would hear of it for as long as the test lasts.
-        agent.send("configure", rung="tracepoints", directions=["tx"], interval_s=3600,
-                   vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+        requested = Requested(
+            (bed.tap.name,), (bed.uplink,), directions=("tx",), rung="tracepoints"
+        )
+        agent.send("configure", interval_s=3600, **requested.to_json())
         while (agent.next(_LIMIT_S) or {})["type"] != "stats":
             pass
         bed.tap.send(V4.frame())
         while (agent.next(_LIMIT_S) or {})["type"] != "packet":
             pass
-        agent.send("filter", id=5, filters=[{"protocol": "tcp"}])
+        requested = replace(requested, filters=(Filter(protocol=Protocol.TCP),))
+        agent.send("measure", id=5, **requested.to_json())
         told, ack = agent.next(_LIMIT_S), agent.next(_LIMIT_S)
         assert told and told["type"] == "stats" and told["bins"]["tx"]["completed"] == 1
         assert ack and (ack["type"], ack["id"]) == ("ack", 5)
+        assert Requested.from_json(ack["requested"]) == requested
+        agent.send("measure", id=6, **requested.to_json())
+        ack = agent.next(_LIMIT_S)
+        assert ack and (ack["type"], ack["id"]) == ("ack", 6), "nothing changed"

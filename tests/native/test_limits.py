@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -128,6 +128,11 @@ def _agent(**fields: object) -> AgentProcess:
     return made
 
 
+def _how(bed: Bed) -> dict[str, Any]:
+    """What :func:`_agent` measures, beside the taps."""
+    return {"rung": "tracepoints", "directions": ["tx"], "uplinks": [bed.uplink]}
+
+
 def next_of(
     agent: AgentProcess, kind: str, wanted: Callable[[Frame], bool] = lambda _: True
 ) -> Frame:
@@ -208,7 +213,7 @@ def test_an_interface_watched_instead_does_not_inherit_the_figures(bed: Bed) -> 
             for i in range(20):
                 bed.tap.send(V4.frame(i))
             next_of(agent, "stats", lambda f: _packets(f) == {bed.tap.name: 20})
-            agent.send("watch", id=1, vm_interfaces=[other.name], uplinks=[bed.uplink])
+            agent.send("measure", id=1, vm_interfaces=[other.name], **_how(bed))
             next_of(agent, "ack")
             for i in range(3):
                 other.send(V4.frame(i))
@@ -227,7 +232,10 @@ def test_more_interfaces_to_watch_than_there_is_room_for_are_refused(bed: Bed) -
     agent = _agent(vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])
     with closing(agent):
         next_of(agent, "links")
-        agent.send("watch", id=4, vm_interfaces=[f"none{i}" for i in range(5)])
+        agent.send(
+            "measure", id=4, vm_interfaces=[f"none{i}" for i in range(5)],
+            **{**_how(bed), "filters": [{"protocol": "tcp"}]},
+        )  # fmt: skip
         error = next_of(agent, "error")
         assert error["id"] == 4 and error["title"] == "5 VM interfaces are too many"
         bed.tap.send(V4.frame(1))
@@ -240,9 +248,16 @@ def test_more_filters_than_there_are_rules_are_refused_in_a_line(bed: Bed) -> No
     agent = _agent(vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])
     with closing(agent):
         next_of(agent, "links")
-        agent.send("filter", id=9, filters=[{"src_port": p} for p in range(1, layout.RULES + 2)])
+        filters = [{"src_port": p} for p in range(1, layout.RULES + 2)]
+        agent.send(
+            "measure", id=9, vm_interfaces=[f"none{i}" for i in range(2)], filters=filters,
+            **_how(bed),
+        )  # fmt: skip
         error = next_of(agent, "error")
         assert error["id"] == 9 and f"holds {layout.RULES}" in error["cause"]
+        bed.tap.send(V4.frame(1))
+        agent.send("stop")
+        assert _packets(_final(agent)) == {bed.tap.name: 1}, "the interfaces stayed too"
 
 
 # ---- tables that fill up ---------------------------------------------------------------------

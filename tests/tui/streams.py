@@ -19,11 +19,12 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model import frames
 from vmlat_tui.model.absences import ABSENCE
 from vmlat_tui.model.bins import Account, Bin
-from vmlat_tui.model.flows import Flow
+from vmlat_tui.model.flows import Filter, Flow, Protocol
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import BOTH, Direction, step
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 
 #: Point -> function, and the typical time from the point before, in ns.
@@ -154,6 +155,22 @@ class Stream:
             "offsets": "btf",
             "points": list(points.values()),
         }
+
+    @staticmethod
+    def acknowledged(requested: Requested, number: Optional[int] = None) -> Frame:
+        """This is measured from now on."""
+        return {
+            "type": "ack",
+            "id": number,
+            "command": "measure",
+            "took_ns": 1,
+            "requested": requested.to_json(),
+        }
+
+    def refiltered(self) -> Iterator[Frame]:
+        """Every packet is measured, and then only those of UDP."""
+        udp = Requested(filters=(Filter(protocol=Protocol.UDP),))
+        yield from map(self.acknowledged, (Requested(), udp))
 
     def released(self) -> Frame:
         """The probes are gone."""

@@ -19,6 +19,7 @@ from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, State
 from vmlat_tui.model.frames import Frame, error_frame
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.session.recording import read
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
@@ -44,6 +45,17 @@ async def until(pilot: Pilot[None], condition: Any) -> None:
     raise AssertionError("it did not come true")
 
 
+async def measuring(app: VmlatApp, pilot: Pilot[None], source: Frames) -> Requested:
+    """What is shown was asked for: the agent acknowledges it."""
+    await until(pilot, lambda: app.moments[-1].stats)
+    app.control.measure(app.moments[-1].watched)
+    await until(pilot, lambda: source.sent)
+    requested = Requested.from_json(source.sent.pop())
+    source.give([Stream.acknowledged(requested, 1)])
+    await until(pilot, lambda: app.moments[-1].acknowledged == requested)
+    return requested
+
+
 def table(app: VmlatApp, selector: str = "Table") -> Table[Any]:
     """A table of the screen in front."""
     found: Table[Any] = app.screen.query(selector).first(Table)
@@ -66,16 +78,18 @@ def test_choosing_a_vm_measures_it_and_another_one_is_added_to_the_watch() -> No
         await press(pilot, "j", "j", "enter")
         await until(pilot, lambda: source.sent)
         stream = Stream(watched=["vnet0"])
-        source.give([stream.measuring(), stream.links(), stream.stats()])
+        asked = Requested.from_json(source.sent[0])
+        source.give([stream.measuring(), stream.links(), stream.acknowledged(asked, 1)])
+        source.give([stream.stats()])
         await until(pilot, lambda: app.moments[-1].stats)
         await press(pilot, "escape", "k", "enter")
         await until(pilot, lambda: len(source.sent) > 1)
         return source.sent
 
-    measure, watch = drive((), act, source=source, live=True)
+    measure, other = drive((), act, source=source, live=True)
     assert measure["command"] == "measure" and measure["vm_interfaces"] == ["vnet0"]
     assert measure["uplinks"] == ["ens1f0"] and measure["directions"] == ["tx", "rx"]
-    assert (watch["command"], watch["vm_interfaces"]) == ("watch", ["vnet1"])
+    assert other == {**measure, "id": 2, "vm_interfaces": ["vnet1"]}
 
 
 def test_marked_vms_are_measured_together_and_compared() -> None:
@@ -214,17 +228,20 @@ def test_a_filter_in_words_is_sent_and_a_wrong_one_is_explained() -> None:
     source = live(recorded())
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        await until(pilot, lambda: app.moments[-1].stats)
+        await measuring(app, pilot, source)
         await press(pilot, "enter", "F", *"port x", "enter")
         text = screen_text(app)
         assert not source.sent and app.screen.query_one(Input).has_focus
         await press(pilot, "backspace", *"443 tcp", "enter")
         await until(pilot, lambda: source.sent)
-        assert "port 443 tcp" in screen_text(app), "the top line says what is measured"
+        assert "pending: tcp and port 443" in screen_text(app)
+        source.give([Stream.acknowledged(Requested.from_json(source.sent[0]), 2)])
+        await until(pilot, lambda: "tcp and port 443" in screen_text(app).splitlines()[0])
+        await until(pilot, lambda: "pending" not in screen_text(app))
         return text
 
     assert "▲ port 'x' is wrong; give a number" in drive((), act, source=source, live=True)
-    assert source.sent[0]["command"] == "filter"
+    assert source.sent[0]["command"] == "measure"
     assert source.sent[0]["filters"][0]["src_port"] == 443
 
 
@@ -232,12 +249,12 @@ def test_a_refused_filter_leaves_what_was_before() -> None:
     source = live(recorded())
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        await until(pilot, lambda: app.moments[-1].stats)
+        before = await measuring(app, pilot, source)
         await press(pilot, "enter", "F", *"udp", "enter")
         error = UsageError("the filters need more than 8 rules")
-        source.give([{**error_frame(error), "id": 1}, {"type": "notice", "text": "[red]x[/red]"}])
+        source.give([{**error_frame(error), "id": 2}, {"type": "notice", "text": "[red]x[/red]"}])
         await until(pilot, lambda: app.moments[-1].refusal and app.moments[-1].notices)
-        assert app.control.wanted.filters == ()
+        assert app.control.requested == before and "udp" not in screen_text(app)
         return " ".join(str(n.message) for n in app._notifications)
 
     told = drive((), act, source=source, live=True)
@@ -248,7 +265,7 @@ def test_picked_flows_are_measured_once_for_both_directions() -> None:
     source = live(recorded())
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: app.moments[-1].stats)
+        await measuring(app, pilot, source)
         await press(pilot, "enter", "f", "m", "m", "m")
         assert "◆ 3 picked" in screen_text(app)
         await press(pilot, "a")
@@ -263,13 +280,15 @@ def test_direction_and_threshold_change_while_it_runs() -> None:
     source = live(recorded())
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: app.moments[-1].stats)
+        await measuring(app, pilot, source)
         await press(pilot, "enter", "D", "L", "backspace", *"50", "enter")
         await until(pilot, lambda: len(source.sent) == 2)
         assert "TX only, packets from 50 µs" in screen_text(app)
 
     drive((), act, source=source, live=True)
-    assert source.sent[0]["directions"] == ["tx"] and source.sent[1]["threshold_ns"] == 50_000
+    first, second = source.sent
+    assert first["directions"] == ["tx"]
+    assert second == {**first, "id": 3, "threshold_ns": 50_000}, "the whole of it"
 
 
 def test_measuring_stops_and_begins_again_from_the_path_and_the_list_of_vms() -> None:

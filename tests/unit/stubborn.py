@@ -102,7 +102,7 @@ def prepare(directory: Path, command: str) -> None:
     stream = Stream(("web-1",), flows=1)
     points = stream.measuring()["points"]
     given = {
-        "ack": [{"type": "ack", "id": 0, "command": "watch", "took_ns": 1}],
+        "ack": [{"type": "ack", "id": 0, "command": "measure", "took_ns": 1}],
         "looking": [stream.hello(), stream.topology(), stream.vitals()][: _SAID.get(command)],
         "measuring": [{**stream.hello(), "points": points}, stream.links(), stream.topology()],
         "begun": [stream.measuring(), stream.links()],

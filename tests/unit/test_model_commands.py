@@ -9,7 +9,7 @@ import pytest
 
 from vmlat_tui.model import commands
 from vmlat_tui.model.commands import Refused
-from vmlat_tui.tui.control import Wanted
+from vmlat_tui.model.requested import Requested
 
 
 def line(command: str, **fields: Any) -> bytes:
@@ -17,14 +17,7 @@ def line(command: str, **fields: Any) -> bytes:
 
 
 def test_what_the_screens_say_is_understood() -> None:
-    wanted = Wanted()
-    for name, fields in (
-        ("measure", wanted.everything()),
-        ("watch", wanted.interfaces()),
-        ("filter", wanted.packets()),
-        ("settings", wanted.settings()),
-        ("stop", {}),
-    ):
+    for name, fields in (("measure", Requested().to_json()), ("stop", {})):
         found = commands.decode(line(name, **fields))
         assert found == {"command": name, "id": 7, **json.loads(json.dumps(fields))}
 
@@ -39,19 +32,19 @@ def test_what_the_screens_say_is_understood() -> None:
         ("measure", {"offsets": "guess"}, "offsets"),
         ("measure", {"directions": "tx"}, "directions"),
         ("measure", {"directions": [["tx"]]}, "directions"),
-        ("filter", {"filters": {"src_ip": 1}}, "filters"),
-        ("filter", {"filters": [[]]}, "filters"),
-        ("filter", {"filters": ["x"]}, "filters"),
-        ("filter", {"filters": [{"src_ip": "1:2:3"}]}, "no address"),
-        ("filter", {"filters": [{"src_ip": "10.0.0.1", "dst_ip": "::1"}]}, "one IP version"),
-        ("filter", {"filters": [{"src_port": True}]}, "src_port"),
-        ("filter", {"filters": [{"either": "no"}]}, "either"),
-        ("filter", {"filters": [{"x" * 9999: 1}]}, "a filter has no 'xxx"),
-        ("settings", {"sample": "10"}, "sample"),
-        ("settings", {"sample": 1.5}, "sample"),
-        ("settings", {"max_rate": 1 << 70}, "max_rate"),
-        ("settings", {"threshold_ns": -1}, "threshold_ns"),
-        ("settings", {"detail": []}, "detail"),
+        ("measure", {"filters": {"src_ip": 1}}, "filters"),
+        ("measure", {"filters": [[]]}, "filters"),
+        ("measure", {"filters": ["x"]}, "filters"),
+        ("measure", {"filters": [{"src_ip": "1:2:3"}]}, "no address"),
+        ("measure", {"filters": [{"src_ip": "10.0.0.1", "dst_ip": "::1"}]}, "one IP version"),
+        ("measure", {"filters": [{"src_port": True}]}, "src_port"),
+        ("measure", {"filters": [{"either": "no"}]}, "either"),
+        ("measure", {"filters": [{"x" * 9999: 1}]}, "a filter has no 'xxx"),
+        ("measure", {"sample": "10"}, "sample"),
+        ("measure", {"sample": 1.5}, "sample"),
+        ("measure", {"max_rate": 1 << 70}, "max_rate"),
+        ("measure", {"threshold_ns": -1}, "threshold_ns"),
+        ("measure", {"detail": []}, "detail"),
         ("configure", {"interval_s": "1"}, "interval_s"),
         ("configure", {"interval_s": -1}, "interval_s"),
         ("configure", {"connect": ["qemu:///system"]}, "connect"),
@@ -77,7 +70,7 @@ def test_a_wrong_command_is_refused_by_its_number(
         b'{"command":["stop"]}',
         b'{"command":"configure","interval_s":NaN}', b'{"command":"configure","interval_s":1e999}',
         b'{"command":"measure","vm_interfaces":' + b"[" * 100_000, b"[" * 900 + b"]" * 900,
-        b'{"command":"settings","sample":' + b"9" * 5000 + b"}",
+        b'{"command":"measure","sample":' + b"9" * 5000 + b"}",
         b'{"command":"stop","id":[1]}', b'{"command":"stop","id":"\\ud800"}',
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from vmlat_tui.model.frames import Frame, FrameError
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.model.pings import Outcome, Ping, unseen
 from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Halts
@@ -51,7 +52,16 @@ HOST: Frame = {
 def good() -> list[Frame]:
     """One of every type."""
     stream = Stream(host.NAMES[:1], flows=2)
-    every = [*stream.whole(2, 1), {"type": "ack", "id": 1, "command": "filter", "took_ns": 3}]
+    every = [
+        *stream.whole(2, 1),
+        {
+            "type": "ack",
+            "id": 1,
+            "command": "measure",
+            "took_ns": 3,
+            "requested": Requested().to_json(),
+        },
+    ]
     every += [{"type": "notice", "text": "x"}, {"type": "attaching", "t_ns": 4}, HOST]
     every += [frames.error_frame(VmlatError("a", "b", "c"))]
     times = {"send": 5, "request_xmit": 7, "reply_receive": 9, "read": 12}

@@ -88,7 +88,8 @@ def test_the_seconds_of_a_span_are_those_in_which_it_was_counted() -> None:
     assert counted.seconds(here(history), Span.START) == 30.0
     assert counted.seconds(here(history, 5), Span.START) == 25.0
     assert counted.seconds(here(history), Span.RECENT) == 10.0
-    history.take({"type": "ack", "id": 1, "command": "filter"})
+    for frame in Stream().refiltered():
+        history.take(frame)
     assert counted.seconds(here(history), Span.START) == 0.0
 
 
@@ -136,9 +137,8 @@ def test_an_earlier_moment_knows_nothing_of_later_ones() -> None:
 def test_a_new_filter_begins_to_count_anew() -> None:
     stream = Wakeful(host.NAMES[:1])
     history = fed(stream.whole(3))
-    history.take({"type": "ack", "id": 1, "command": "filter"})
-    for _ in range(2):
-        history.take(stream.stats())
+    for frame in (*stream.refiltered(), stream.stats(), stream.stats()):
+        history.take(frame)
     assert counted.wakeups(here(history), TIDS, Span.START)[WORKER].count == 2 * 2 * 900
     assert counted.absences(here(history), TAP, "rx", Span.START)["vcpu_polling"] == 34
     assert sum(counted.drops(here(history), TAP, Span.START).values()) == 4

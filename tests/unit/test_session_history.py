@@ -200,7 +200,8 @@ def test_after_the_probes_are_gone_nothing_is_measured_and_the_past_stays() -> N
 def test_another_filter_begins_at_zero_too() -> None:
     stream = Stream(host.NAMES[:1])
     history = fed(stream, 3)
-    history.take({"type": "ack", "id": 1, "command": "filter", "took_ns": 1})
+    for frame in stream.refiltered():
+        history.take(frame)
     assert window.legs(here(history), "vnet0", Direction.TX) == ()
     before = here(history, back=1)
     assert window.legs(before, "vnet0", Direction.TX)[0].count == 2 * 900

@@ -197,6 +197,28 @@ def test_commands_reach_the_source_and_a_failed_recording_is_a_refusal(tmp_path:
     assert source.closed
 
 
+def test_a_recording_begun_late_says_what_is_measured(tmp_path: Path) -> None:
+    stream = Stream()
+    first, other = stream.refiltered()
+    read_ack: Frame = {"type": "ack", "id": None, "command": "read", "took_ns": 1}
+    before = [*stream.whole(2, single=0), first, read_ack]
+    tee = Tee(Frames([*before, other, stream.stats(), stream.released(), stream.vitals()]))
+    for _ in before:
+        tee.next(1)
+    tee.record(tmp_path / "late.vmlat")
+    tee.next(1), tee.next(1)
+    tee.stop()
+    moments = drain(Replay(tmp_path / "late.vmlat", None))
+    assert {m.acknowledged.words for m in moments if m.acknowledged} == {"", "udp"}
+    now = moments[-1].stats
+    assert now and now.totals and now.totals.before, "nothing reaches back beyond the filter"
+    tee.next(1)
+    tee.record(tmp_path / "later.vmlat")
+    tee.next(1)
+    tee.close()
+    assert [frame["type"] for frame in read(tmp_path / "later.vmlat")].count("ack") == 0
+
+
 def test_a_lost_connection_is_in_the_recording_and_replays_as_it_was(tmp_path: Path) -> None:
     stream = Stream()
     lost: Frame = {"type": "lost", "title": "cut", "cause": "", "attempt": 1, "wait_s": 1.0}

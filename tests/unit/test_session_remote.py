@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pytest
 from tests.unit.far import FarHost
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.session import hosts, parcel, persistent
 from vmlat_tui.session.hosts import Host, reached_by_ssh
 from vmlat_tui.session.persistent import Persistent
@@ -260,7 +263,7 @@ def test_who_is_not_let_in_again_gives_up(far: FarHost) -> None:
         source.close()
 
 
-#: Says what it hears; ends when told to ``fail``, refuses a filter.
+#: Says what it hears and measures what it is told; ends when told to ``read``, refuses a filter.
 ECHO = """
 import json, sys
 print(json.dumps({"type": "hello", "schema": 1, "kernel": "k", "host": "h", "agent": 1,
@@ -270,8 +273,10 @@ for line in sys.stdin:
     if heard["command"] == "read":
         sys.exit("cut")
     answer = {"type": "ack", "id": heard.get("id"), "command": heard["command"], "took_ns": 1}
-    if heard["command"] == "filter":
-        answer = {"type": "error", "id": heard["id"], "title": "no"}
+    if heard["command"] == "measure":
+        answer["requested"] = {k: v for k, v in heard.items() if k not in ("id", "command")}
+    if heard.get("filters"):
+        answer = {"type": "error", "id": heard.get("id"), "title": "no"}
     print(json.dumps({"type": "notice", "text": json.dumps(heard)}), flush=True)
     print(json.dumps(answer), flush=True)
 """
@@ -292,33 +297,85 @@ def heard(source: Persistent) -> dict[str, Any]:
     return found
 
 
-def test_a_new_agent_is_told_what_the_last_one_was(echo: Persistent) -> None:
+TCP = (Filter(protocol=Protocol.TCP),)
+FIRST = Requested(("vnet0",), threshold_ns=5)
+REFUSED = replace(FIRST, filters=TCP)
+
+
+def request(source: Persistent, number: int, requested: Requested) -> None:
+    source.send("measure", id=number, **requested.to_json())
+
+
+def again(source: Persistent) -> list[tuple[Any, Requested]]:
+    """What the next agent is told to measure, by number; the connection breaks before."""
+    source.send("read")
+    until(source, "lost")
+    until(source, "hello")
+    assert heard(source)["command"] == "configure"
+    source.send("describe")
+    found = []
+    while (command := heard(source))["command"] != "describe":
+        assert command["command"] == "measure"
+        found.append((command.get("id"), Requested.from_json(command)))
+    return found
+
+
+def test_a_new_agent_is_requested_what_the_last_one_was(echo: Persistent) -> None:
     echo.open()
     assert heard(echo) == {"command": "configure", **LOOK}
-    echo.send("measure", vm_interfaces=["vnet0"], threshold_ns=5, filters=[])
-    echo.send("settings", threshold_ns=7)
+    request(echo, 1, FIRST)
+    request(echo, 2, replace(FIRST, threshold_ns=7))
     until(echo, "ack"), until(echo, "ack"), until(echo, "ack")
-    echo.send("filter", filters=["refused"])
+    assert again(echo) == [(2, replace(FIRST, threshold_ns=7))], "as a whole, and once"
+
+
+def test_what_was_refused_is_not_requested_again(echo: Persistent) -> None:
+    echo.open()
+    request(echo, 1, FIRST)
+    request(echo, 2, REFUSED)
     until(echo, "error")
+    assert again(echo) == [(2, FIRST)], "what the agent acknowledged last, by the last number"
+
+
+def test_what_is_requested_without_a_connection_follows_what_was_measured(
+    echo: Persistent,
+) -> None:
+    echo.open()
+    request(echo, 1, FIRST)
+    until(echo, "ack"), until(echo, "ack")
     echo.send("read")
     until(echo, "lost")
-    echo.send("watch", vm_interfaces=["vnet1"])  # while there is no connection
+    request(echo, 2, replace(REFUSED, threshold_ns=6))
+    request(echo, 3, REFUSED)
     with pytest.raises(VmlatError, match="no connection"):
         echo.send("describe")
     until(echo, "hello")
     assert heard(echo)["command"] == "configure"
-    again = heard(echo)
-    assert again.pop("id") and again == {
-        "command": "measure", "vm_interfaces": ["vnet1"], "threshold_ns": 7, "filters": []
-    }  # fmt: skip
+    for number, requested in ((None, FIRST), (3, REFUSED)):
+        command = heard(echo)
+        assert (command.get("id"), Requested.from_json(command)) == (number, requested)
+    until(echo, "error")
+    assert again(echo) == [(3, FIRST)], "the new agent refused the rest"
+
+
+def test_what_a_new_agent_refuses_altogether_is_given_up(echo: Persistent) -> None:
+    echo.open()
+    echo.send("read")
+    until(echo, "lost")
+    request(echo, 1, REFUSED)
+    until(echo, "hello")
+    assert heard(echo)["command"] == "configure"
+    assert Requested.from_json(heard(echo)) == REFUSED
+    until(echo, "error")
+    assert again(echo) == []
 
 
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_new_agent_does_not_measure_what_was_released(echo: Persistent, connected: bool) -> None:
     echo.open()
-    echo.send("measure", vm_interfaces=["vnet0"])
+    request(echo, 1, FIRST)
     until(echo, "ack"), until(echo, "ack")
-    echo.send("settings", threshold_ns=7)  # not yet answered
+    request(echo, 2, replace(FIRST, threshold_ns=7))  # not yet answered
     if connected:
         echo.send("release")
     echo.send("read")
@@ -327,9 +384,9 @@ def test_a_new_agent_does_not_measure_what_was_released(echo: Persistent, connec
         echo.send("release")
     until(echo, "hello")
     assert heard(echo)["command"] == "configure"
-    echo.send("measure", vm_interfaces=["vnet1"])
-    first = heard(echo)
-    assert first.pop("id") and first == {"command": "measure", "vm_interfaces": ["vnet1"]}
+    request(echo, 3, Requested(("vnet1",)))
+    command = heard(echo)
+    assert (command["id"], Requested.from_json(command)) == (3, Requested(("vnet1",)))
 
 
 def test_a_host_that_is_known_to_have_ended_is_not_tried_again(

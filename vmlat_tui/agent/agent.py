@@ -35,6 +35,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model import commands, frames
 from vmlat_tui.model.commands import Command, Refused
 from vmlat_tui.model.frames import Frame
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import cache
 
 #: How often single packets are fetched, and how often expiry and readings run.
@@ -61,6 +62,8 @@ class Agent:
         self._watch: Optional[Watch] = None
         #: What takes long, by the command that wants it.
         self._errands: dict[str, Errand[Any]] = {}
+        #: Commands ``measure`` that wait for the one of that name.
+        self._requests: list[Command] = []
 
     def run(self) -> int:
         """Until told to end; returns the exit status."""
@@ -119,7 +122,7 @@ class Agent:
         begin = time.monotonic_ns()
         name = command["command"]
         try:
-            if name == "measure" and not prepared:
+            if name == "measure" and self._measurement is None and not prepared:
                 self._prepare(command)
                 return
             self._carry_out(name, command)
@@ -127,23 +130,20 @@ class Agent:
             self._refuse(command.get("id"), error)
         else:
             took = time.monotonic_ns() - begin
-            self._send({"type": "ack", "id": command.get("id"), "command": name, "took_ns": took})
+            ack = {"type": "ack", "id": command.get("id"), "command": name, "took_ns": took}
+            if name == "measure":
+                ack["requested"] = self._measuring().requested.to_json()
+            self._send(ack)
 
     def _carry_out(self, name: object, command: Command) -> None:
         if name == "stop":
             self._ended = True
-        elif name == "measure":
+        elif name == "measure" and self._measurement is None:
             self._measure(command)
+        elif name == "measure":
+            self._measuring().change(Requested.from_json(command))
         elif name == "release":
             self._release()
-        elif name in ("filter", "settings"):
-            measurement = self._measuring()
-            change = measurement.set_filters if name == "filter" else measurement.set_settings
-            change(command)
-            # So that who reads knows what was counted before: the ack comes after it.
-            measurement.send_stats(final=False)
-        elif name == "watch":
-            self._measuring().watch(command)
         elif name == "describe":
             self._describe()
         elif name == "read":
@@ -199,9 +199,11 @@ class Agent:
                 f"user {os.geteuid()} has no {names(missing)} here",
                 "run as root, or with --sudo",
             )
-        kind = GuestMeasurement if command.get("guest", False) else Measurement
         with self._watchman.busy():
-            self._measurement = kind(command, self._send)
+            if command.get("guest", False):
+                self._measurement = GuestMeasurement(command, self._send)
+            else:
+                self._measurement = Measurement(Requested.from_json(command), self._send)
         return self._measurement
 
     def _tell_missing(self) -> None:
@@ -218,15 +220,20 @@ class Agent:
             self._errands["describe"] = Errand(look, self._send)
 
     def _prepare(self, command: Command) -> None:
-        """Compile in another thread; the loop goes on with discovery, and then measures."""
-        if self._measurement or "measure" in self._errands:
-            raise UsageError(
-                "this agent measures already", "", "change it with watch, filter and settings"
-            )
-        self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
-        self._errands["measure"] = Errand(
-            lambda: prepare(command), lambda _: self._obey(command, prepared=True)
-        )
+        """Compile in another thread; the loop goes on with discovery, and then measures.
+
+        What is requested meanwhile is carried out after that.
+        """
+        self._requests.append(command)
+        if "measure" not in self._errands:
+            self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
+            compile_it = functools.partial(prepare, Requested.from_json(command))
+            self._errands["measure"] = Errand(compile_it, lambda _: self._obey_requests())
+
+    def _obey_requests(self) -> None:
+        requests, self._requests = self._requests, []
+        for command in requests:
+            self._obey(command, prepared=True)
 
     def _measure(self, command: Command) -> None:
         """Begin to measure in an agent that only discovered so far."""
@@ -243,6 +250,7 @@ class Agent:
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
+        self._requests.clear()
         if self._errands.pop("measure", None) is None:
             measurement = self._measuring()
             self._measurement = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from dataclasses import replace
 from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
@@ -23,38 +22,35 @@ from vmlat_tui.discover.links import (
 from vmlat_tui.discover.vcpus import read_vcpus
 from vmlat_tui.errors import UsageError, VmlatError, listed
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.commands import Command
-from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import BOTH
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
-#: What a command says as :class:`Settings` has it.
-_SETTINGS = ("detail", "emit", "sample", "max_rate", "threshold_ns")
 
 
-def prepare(command: Command) -> None:
+def prepare(requested: Requested) -> None:
     """Do beforehand, in any thread, what takes long in :class:`Measurement`; never raises."""
     with contextlib.suppress(VmlatError):  # it will be raised again, to who can answer
-        precompile(ladder.inspect(), **_kind(command))
+        precompile(ladder.inspect(), **_kind(requested))
 
 
-def _kind(command: Command) -> dict[str, bool]:
+def _kind(requested: Requested) -> dict[str, bool]:
     return {
-        "functions": command.get("rung", ladder.FULL) == ladder.FULL,
-        "headers": command.get("offsets") == "headers",
+        "functions": requested.rung == ladder.FULL,
+        "headers": requested.offsets == "headers",
     }
 
 
 class Measurement:
     """Probes on this host, from :meth:`start` to :meth:`close`."""
 
-    def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
-        """Compile and attach as a ``configure`` or ``measure`` command says.
+    def __init__(self, requested: Requested, send: Callable[[Frame], None]) -> None:
+        """Compile and attach what is requested.
 
         Raises :class:`VmlatError` if that is impossible; then nothing is left attached.
         """
@@ -65,20 +61,19 @@ class Measurement:
         self._emulators = Emulators()
         self._told: tuple[str, ...] = ()
         self._engine: Optional[PathEngine] = None
-        self._settings = _settings(command, Settings())
-        self._set_interfaces(command)
+        self._requested = requested
+        self._vnets, self._uplinks = requested.interfaces
         # Wrong names are found before the second that compiling takes.
         self._select(read_links(), strict=True)
-        filters = _filters(command)
         kernel = ladder.inspect()
         self._engine = engine = PathEngine(
             kernel,
             Limits.of(len(self._vnets)),
-            **_kind(command),
+            **_kind(requested),
         )
         try:
             self._encoder = Encoder(Symbols(), DropReasons(kernel.btf))
-            engine.set_filters(filters)
+            engine.set_filters(requested.filters)
             self._require_main_points(engine)
         except BaseException:
             engine.close()
@@ -87,7 +82,7 @@ class Measurement:
     def _require_main_points(self, engine: PathEngine) -> None:
         missing = ladder.missing_main_points(
             [state.point for state in engine.attached.points if state.hooks],
-            list(self._settings.directions),
+            list(_settings(self._requested).directions),
         )
         if missing:
             reasons = {s.point: s.reason for s in engine.attached.points}
@@ -113,56 +108,68 @@ class Measurement:
     def start(self) -> None:
         """Begin to count."""
         self.apply_links()
-        self.engine.configure(self._settings)
+        self.engine.configure(_settings(self._requested))
         self._find_vcpus()
 
-    def set_filters(self, command: Command) -> None:
-        """Measure other flows."""
-        self.engine.set_filters(_filters(command))
+    @property
+    def requested(self) -> Requested:
+        """What is measured."""
+        return self._requested
 
-    def set_settings(self, command: Command) -> None:
-        """Change directions, threshold, detail, sampling."""
-        self._settings = _settings(command, self._settings)
-        self.engine.configure(self._settings)
+    def change(self, requested: Requested) -> None:
+        """Measure this from now on; a vNIC that takes the place of another one begins at zero.
 
-    def watch(self, command: Command) -> None:
-        """Watch other interfaces, whose figures begin at zero.
-
-        Raises :class:`UsageError`, and changes nothing, for more than there is room for.
+        Raises :class:`UsageError`, and changes nothing, for other probes than those that there
+        are, and for more vNICs or filters than there is room for.
         """
-        wanted, room = len(command.get("vm_interfaces") or ()), self.engine.capacity
-        if wanted > room:
+        before = self._requested
+        if not requested.same_probes(before):
             raise UsageError(
-                f"{wanted} VM interfaces are too many",
-                f"this measurement has room for {room}",
+                "the probes of a measurement stay what they are",
+                f"this one has rung {before.rung} and offsets {before.offsets}",
+                "release it, and begin another one",
+            )
+        if len(requested.vm_interfaces) > self.engine.capacity:
+            raise UsageError(
+                f"{len(requested.vm_interfaces)} VM interfaces are too many",
+                f"this measurement has room for {self.engine.capacity}",
                 "begin another one",
             )
+        if requested.filters != before.filters:
+            self.engine.set_filters(requested.filters)
+        if _settings(requested) != _settings(before):
+            self.engine.configure(_settings(requested))
+        if requested.interfaces == before.interfaces:
+            self._requested = requested
+        else:
+            self._watch(requested)
+        if not requested.same_packets(before):
+            # So that who reads knows what was counted before: the ack comes after it.
+            self.send_stats(final=False)
+
+    # ---- interfaces -------------------------------------------------------------------------
+
+    def _watch(self, requested: Requested) -> None:
         before = self._vnets
-        self._set_interfaces(command)
+        self._requested = requested
+        self._vnets, self._uplinks = requested.interfaces
         self.apply_links()
         for slot, name in enumerate(before):
             if self._vnets[slot : slot + 1] != (name,):
                 self.engine.forget(slot)
 
-    # ---- interfaces -------------------------------------------------------------------------
-
-    def _set_interfaces(self, command: Command) -> None:
-        vnets, uplinks = command.get("vm_interfaces"), command.get("uplinks")
-        self._explicit_vnets, self._explicit_uplinks = bool(vnets), bool(uplinks)
-        self._vnets, self._uplinks = tuple(vnets or ()), tuple(uplinks or ())
-
     def _select(self, links: dict[str, Link], strict: bool) -> Selection:
         if strict:
-            require(links, self._vnets if self._explicit_vnets else (), "--vm-interface")
+            require(links, self._requested.vm_interfaces, "--vm-interface")
             require_taps(links, self._vnets)
-            require(links, self._uplinks if self._explicit_uplinks else (), "--phy-interface")
-        if not self._explicit_vnets:
+            require(links, self._requested.uplinks, "--phy-interface")
+        if not self._requested.vm_interfaces:
             self._admit(links)
             if strict and not self._vnets:
                 raise UsageError(
                     "this host has no tap interface", "no VM is running", "start one, or name it"
                 )
-        if not self._explicit_uplinks:
+        if not self._requested.uplinks:
             self._uplinks = default_uplinks(links, self._vnets)
             if strict and not self._uplinks:
                 raise UsageError(
@@ -257,7 +264,7 @@ class Measurement:
         if time.monotonic() >= self._vcpus_due:
             self._find_vcpus()
         for record in self.engine.sweep():
-            if self._settings.emit:
+            if self._requested.emit:
                 self._send(self._encoder.packet_frame(record, Bin.EXPIRED))
 
     def send_stats(self, final: bool) -> None:
@@ -291,13 +298,13 @@ class Measurement:
         self.engine.close()
 
 
-def _filters(command: Command) -> list[Filter]:
-    return [Filter.from_json(f) for f in command.get("filters") or []]
-
-
-def _settings(command: Command, before: Settings) -> Settings:
-    """Settings named in a command over the ones in force."""
-    changes = {key: command[key] for key in _SETTINGS if key in command}
-    if "directions" in command:
-        changes["directions"] = tuple(d for d in BOTH if d.id in command["directions"])
-    return replace(before, **changes)
+def _settings(requested: Requested) -> Settings:
+    """What the engine can change while packets run."""
+    return Settings(
+        tuple(d for d in BOTH if d.id in requested.directions),
+        requested.detail,
+        requested.emit,
+        requested.sample,
+        requested.max_rate,
+        requested.threshold_ns,
+    )

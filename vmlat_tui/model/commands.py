@@ -12,21 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.errors import UsageError, quoted
-from vmlat_tui.model.checks import (
-    Check,
-    amount,
-    direction,
-    each,
-    fields,
-    flag,
-    number,
-    or_none,
-    text,
-    time,
-    whole,
-    word,
-)
-from vmlat_tui.model.flows import Filter
+from vmlat_tui.model import requested
+from vmlat_tui.model.checks import Check, amount, fields, flag, number, or_none, whole
 
 Command = dict[str, Any]
 
@@ -41,26 +28,6 @@ def _libvirt(value: object) -> None:
 
 
 _ANY = {"id": or_none(whole)}
-_INTERFACES = {
-    "vm_interfaces": or_none(each(text, most=4096)),
-    "uplinks": or_none(each(text, most=4096)),
-}
-_FILTERS = {"filters": or_none(each(Filter.from_json, most=4096))}
-_SETTINGS = {
-    "directions": each(direction, most=2),
-    "detail": flag,
-    "emit": flag,
-    "sample": number(0, 1 << 31),
-    "max_rate": number(0, 1 << 31),
-    "threshold_ns": time,
-}
-_MEASUREMENT = {
-    **_INTERFACES,
-    **_FILTERS,
-    **_SETTINGS,
-    "rung": word("full|tracepoints"),
-    "offsets": word("btf|headers"),
-}
 _SESSION = {
     "interval_s": amount(0, 86_400),
     "discover": flag,
@@ -72,11 +39,8 @@ _SESSION = {
 _COMMANDS: Mapping[str, Check] = {
     name: fields({}, {**_ANY, **possible})
     for name, possible in {
-        "configure": {**_SESSION, **_MEASUREMENT},
-        "measure": _MEASUREMENT,
-        "watch": _INTERFACES,
-        "filter": _FILTERS,
-        "settings": _SETTINGS,
+        "configure": {**_SESSION, **requested.FIELDS},
+        "measure": requested.FIELDS,
         "release": {},
         "read": {},
         "describe": {},

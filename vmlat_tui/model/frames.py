@@ -28,7 +28,8 @@ Frames (``type``):
              :mod:`.absences`) and ``wakeups`` (:meth:`.wakeups.Wakeups.to_json`), one for each
              watched thread
 ``notice``   something the user should know: ``text``
-``ack``      a command was carried out: ``id``, ``took_ns``
+``ack``      a command was carried out: ``id``, ``command``, ``took_ns``; for ``measure`` with
+             ``requested``, the whole of what is measured now (:class:`.requested.Requested`)
 ``host``     what this host can measure (``vmlat doctor``): the answer to ``describe``, and the only
              frame if that is the first command; ``capabilities`` as in ``hello``
 ``error``    title, cause, remedy, exit_status; fatal unless ``id`` names a command
@@ -36,10 +37,13 @@ Frames (``type``):
              follow if it can be made again: title, cause, attempt (its number), wait_s (until it)
 
 Commands, the other way: ``configure`` or ``describe`` (first),
-``measure``, ``release``, ``filter``, ``settings``, ``watch``, ``read``, ``describe``, ``stop``.
+``measure``, ``release``, ``read``, ``describe``, ``stop``.
 ``configure`` with ``discover`` true brings ``topology`` and ``vitals`` (``connect``: libvirt's
-URI), with ``measure`` false no probe is attached before the command of that name, which has the
-same fields.  ``release`` removes the probes; ``measure`` may follow again.
+URI), with ``measure`` false no probe is attached before the command of that name.  ``measure`` has
+the fields of :class:`.requested.Requested`, all of them each time: it begins a measurement, or
+changes the one that runs, whose probes stay where they are; given while probes are being put in
+place, it is carried out after that.  Refused, it changes nothing.  ``release`` removes the probes;
+``measure`` may follow again.
 
 Times are integer nanoseconds of the host's CLOCK_MONOTONIC unless the name says ``wall``.
 """

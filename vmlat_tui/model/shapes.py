@@ -36,6 +36,7 @@ from vmlat_tui.model.checks import (
 )
 from vmlat_tui.model.guest import TIMES
 from vmlat_tui.model.jsonable import Jsonable
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Vitals
 
 
@@ -223,7 +224,7 @@ _FRAMES: Mapping[str, Check] = {
         wakeups=each(_WAKEUPS_ROW),
     ),
     "notice": _frame({"text": text}),
-    "ack": _frame({}, command=_maybe_text),
+    "ack": _frame({}, command=_maybe_text, requested=Requested.from_json),
     "error": _frame({"title": text}, cause=text, remedy=text, exit_status=whole),
     "lost": _frame({"title": text, "cause": text, "attempt": count, "wait_s": amount(0, 1e9)}),
     "host": _frame(

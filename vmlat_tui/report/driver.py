@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
@@ -142,28 +142,27 @@ class Driver(Run):
         """Have it measure; the ``hello``, and the frame that has the points."""
         request = self._request
         packets, every = request.packets, self._command.pings
-        fields: dict[str, Any] = {
-            **packets.fields(),
-            "threshold_ns": 0 if every else request.threshold_ns,
-            "max_rate": request.max_rate,
-            "emit": every or not request.stats_only,
-            "detail": not (every or request.stats_only),
-            "rung": request.rung,
-            "offsets": request.offsets,
-        }
+        requested = packets.requested(
+            threshold_ns=0 if every else request.threshold_ns,
+            max_rate=request.max_rate,
+            emit=every or not request.stats_only,
+            detail=not (every or request.stats_only),
+            rung=request.rung,
+            offsets=request.offsets,
+        )
         look = {
             "interval_s": 0.25 if request.count and request.stats_only else 1.0,
             "discover": self._command.discover or bool(packets.vms),
             **packets.discovery(),
         }
         if not packets.vms:
-            agent.send("configure", **fields, **look)
+            agent.send("configure", **requested.to_json(), **look)
             hello = self._hello(agent)
             return hello, hello
         agent.send("configure", measure=False, **look)
         hello = self._hello(agent)
-        fields["vm_interfaces"] = taps_of(self, lambda: self.step(agent), packets.vms)
-        agent.send("measure", **fields)
+        taps = taps_of(self, lambda: self.step(agent), packets.vms)
+        agent.send("measure", **replace(requested, vm_interfaces=tuple(taps)).to_json())
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             self.step(agent)

@@ -8,6 +8,7 @@ from typing import Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import BOTH
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.report import compare, domains, findings, legs, matrix
 from vmlat_tui.report.columns import table_lines
 from vmlat_tui.report.words import clean
@@ -42,7 +43,7 @@ def glance(
         _read(source, history, _LOOK_S, lambda now: now.rates is not None)
         taps = [row.tap for row in domains.rows(_here(history)) if row.tap]
         if measure and taps:
-            source.send("measure", vm_interfaces=taps, uplinks=[], filters=[], emit=False)
+            source.send("measure", **Requested(tuple(taps), emit=False).to_json())
             _read(source, history, _START_S, _answered)
             if history.moments()[-1].measuring is not None:
                 _read(source, history, _MEASURE_S, lambda now: False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.report import findings, selection
 from vmlat_tui.report.findings import Verdict
 from vmlat_tui.report.run import END_LIMIT_S
@@ -157,11 +158,8 @@ class _Live:
         with AgentProcess(request.host) as agent:
             connect = {"connect": request.uri} if request.uri else {}
             agent.send("configure", discover=True, measure=False, **connect)
-            taps = list(request.taps) or self._taps(agent)
-            agent.send(
-                "measure", vm_interfaces=taps, uplinks=[], filters=[],
-                directions=["tx", "rx"], emit=False,
-            )  # fmt: skip
+            taps = tuple(request.taps or self._taps(agent))
+            agent.send("measure", **Requested(taps, emit=False).to_json())
             self._read(agent, _START_S, _answered, "the probes were not put in place")
             now = self._history.moments()[-1]
             if now.measuring is None:

@@ -19,6 +19,7 @@ from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.model.pings import LOSSES, Joiner, Outcome, Ping
 from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.report.guest_text import missing, trip_json
@@ -237,10 +238,8 @@ class HostPost(Post):
     def measure(self, wanted: Filter, taps: Sequence[str], uplinks: Sequence[str]) -> None:
         """Begin with the packets of these pings, both ways, every one."""
         self.wanted = wanted
-        self.send(
-            "measure", filters=[wanted.to_json()], directions=["tx", "rx"], threshold_ns=0,
-            max_rate=0, emit=True, detail=False, vm_interfaces=list(taps), uplinks=list(uplinks),
-        )  # fmt: skip
+        requested = Requested(tuple(taps), tuple(uplinks), (wanted,), detail=False)
+        self.send("measure", **requested.to_json())
 
     def _configuration(self) -> dict[str, Any]:
         return {"discover": True, "measure": False}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -116,18 +116,13 @@ class _Recorder(Run):
     def _start(self, tee: Tee) -> None:
         request = self._request
         tee.send("configure", discover=True, measure=False, **request.packets.discovery())
-        fields = request.packets.fields()
-        if request.packets.vms:
-            fields["vm_interfaces"] = taps_of(self, lambda: self.step(tee), request.packets.vms)
-        tee.send(
-            "measure",
-            **fields,
-            threshold_ns=request.threshold_ns,
-            max_rate=request.max_rate,
-            emit=True,
-            sample=1,
-            detail=True,
+        requested = request.packets.requested(
+            threshold_ns=request.threshold_ns, max_rate=request.max_rate
         )
+        if request.packets.vms:
+            taps = taps_of(self, lambda: self.step(tee), request.packets.vms)
+            requested = replace(requested, vm_interfaces=tuple(taps))
+        tee.send("measure", **requested.to_json())
         deadline = time.monotonic() + START_LIMIT_S
         self._progress("attaching the probes")
         while self._begin_s is None:

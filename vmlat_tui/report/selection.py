@@ -9,6 +9,7 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter, Protocol
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.session import hosts
 
 
@@ -28,14 +29,9 @@ class Selection:
         """As an agent that discovers wants it."""
         return {"connect": self.uri} if self.uri else {}
 
-    def fields(self) -> dict[str, Any]:
-        """As an agent wants them."""
-        return {
-            "filters": [f.to_json() for f in self.filters],
-            "directions": list(self.directions),
-            "vm_interfaces": list(self.vm_interfaces),
-            "uplinks": list(self.uplinks),
-        }
+    def requested(self, **others: Any) -> Requested:
+        """As an agent wants them; ``others`` are the fields that are no part of a selection."""
+        return Requested(self.vm_interfaces, self.uplinks, self.filters, self.directions, **others)
 
 
 def configure(

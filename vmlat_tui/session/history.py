@@ -13,6 +13,7 @@ from typing import Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.frames import Frame, check_hello, error_of
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Vitals
 from vmlat_tui.session import rates
 from vmlat_tui.session.recording import time_of
@@ -37,7 +38,7 @@ _SLOWEST, _ALL_SLOWEST = 30, 2000
 _DROPPED = 200
 _NOTICES = 50
 #: These are kept as they are, or nearly.
-_WHOLE = frozenset({"hello", "host", "links", "measuring", "topology"})
+_WHOLE = frozenset({"ack", "hello", "host", "links", "measuring", "topology"})
 #: Of a name in a packet; the kernel's are shorter.
 _NAME = 64
 
@@ -190,7 +191,14 @@ class History:
         self._turn()
         self._reader, self._vitals = StatsReader(), None
         self._now = replace(
-            self._now, measuring=None, host=None, watched=(), stats=None, rates=None
+            self._now,
+            measuring=None,
+            acknowledged=None,
+            answered=0,
+            host=None,
+            watched=(),
+            stats=None,
+            rates=None,
         )
         if hello.get("boot") != self._now.boot:
             # The host's clock began anew as well: what is kept is told by the new one.
@@ -220,19 +228,38 @@ class History:
         # The counters of new probes begin at zero.
         self._turn()
         self._reader = StatsReader(time_of(frame) or self._now.t_ns)
-        self._now = replace(self._now, measuring=measuring, stats=None, phase=Phase.MEASURING)
+        self._now = replace(
+            self._now, measuring=measuring, acknowledged=None, stats=None, phase=Phase.MEASURING
+        )
 
     def _take_released(self, frame: Frame) -> None:
         self._turn()
         self._reader = StatsReader()
-        self._now = replace(self._now, measuring=None, stats=None, watched=(), phase=Phase.WATCHING)
+        self._now = replace(
+            self._now,
+            measuring=None,
+            acknowledged=None,
+            stats=None,
+            watched=(),
+            phase=Phase.WATCHING,
+        )
 
     def _take_ack(self, frame: Frame) -> None:
-        if frame.get("command") in ("filter", "settings") and self._now.measuring is not None:
+        if "requested" not in frame or self._now.measuring is None:
+            return
+        self._answer(frame)
+        before, requested = self._now.acknowledged, Requested.from_json(frame["requested"])
+        if before is not None and not requested.same_packets(before):
             # Other packets are counted from here on: nothing reaches back beyond this.
             self._turn()
             self._reader.rebase()
             self._now = replace(self._now, measuring=replace(self._now.measuring), stats=None)
+        self._now = replace(self._now, acknowledged=requested)
+
+    def _answer(self, frame: Frame) -> None:
+        number = frame.get("id")
+        if number is not None:
+            self._now = replace(self._now, answered=max(self._now.answered, number))
 
     def _take_topology(self, frame: Frame) -> None:
         self._now = replace(self._now, topology=Topology.from_json(frame))
@@ -274,6 +301,7 @@ class History:
             self._notice(text)
 
     def _take_error(self, frame: Frame) -> None:
+        self._answer(frame)
         self.complain(error_of(frame))
 
     def _take_stats(self, frame: Frame) -> None:

@@ -1,12 +1,13 @@
 """An agent on another host, for longer than one connection to it lasts.
 
 When the connection breaks, ``lost`` takes the place of frames; then it is tried again, less and
-less often, and the new agent is told what the last one was.  What was counted meanwhile is not
+less often, and what was requested last is requested again.  What was counted meanwhile is not
 known: a new agent begins at zero, with a new ``hello``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Optional
 
@@ -21,8 +22,6 @@ _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 _STEADY_S = 30.0
 #: Until ``hello``: ssh has its own, shorter limit, then the agent travels and starts.
 _HELLO_S = 60.0
-#: Commands that say what is to be measured; together they are one ``measure``, until ``release``.
-_WISHES = frozenset({"measure", "filter", "settings", "watch"})
 
 
 class Persistent:
@@ -33,10 +32,9 @@ class Persistent:
         self._host = host
         self._configuration = configuration
         self._agent: Optional[AgentProcess] = None
-        self._number = 0
-        #: What is measured by an agent's own word, and what it was asked for since, by number.
-        self._wish: dict[str, Any] = {}
-        self._asked: dict[int, dict[str, Any]] = {}
+        #: Fields of the last ``measure``, and those by which an agent measures by its own word.
+        self._requested: Optional[dict[str, Any]] = None
+        self._acknowledged: Optional[dict[str, Any]] = None
         self._waiting: Optional[Frame] = None
         self._attempt = 0
         self._lost: Optional[Frame] = None
@@ -53,19 +51,17 @@ class Persistent:
     # ---- a source -----------------------------------------------------------------------------
 
     def send(self, command: str, **fields: Any) -> None:
-        """Give one command; without a connection, the next one will be told."""
-        self._number += 1
-        if command in _WISHES:
-            self._asked[self._number] = fields
+        """Give one command; without a connection, the next agent is told what to measure.
+
+        A ``measure`` has an ``id``, which is higher than that of the one before.
+        """
+        if command == "measure":
+            self._requested = fields
         elif command == "release":
-            self._wish.clear()
-            self._asked.clear()
+            self._requested = self._acknowledged = None
         if self._agent is not None and self._since_s is not None:
-            try:
-                self._agent.send(command, **fields, id=self._number)
-            except AgentDied:
-                pass  # the next frame will be that
-        elif command not in _WISHES and command != "release":
+            self._give(self._agent, command, fields)
+        elif command not in ("measure", "release"):
             raise VmlatError(f"there is no connection to {self._host.name} now")
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -87,6 +83,11 @@ class Persistent:
             return self._lose(death)
         return arrived
 
+    @staticmethod
+    def _give(agent: AgentProcess, command: str, fields: dict[str, Any]) -> None:
+        with contextlib.suppress(AgentDied):  # the next frame will be that
+            agent.send(command, **fields)
+
     def close(self) -> None:
         """End the agent, if there is a connection to it."""
         if self._agent is not None:
@@ -107,23 +108,26 @@ class Persistent:
 
     def _take(self, frame: Frame) -> None:
         assert self._agent is not None
-        number = frame.get("id", 0)
         if frame["type"] == "hello" and self._since_s is None:
             self._since_s, self._known = time.monotonic(), True
-            self._ask_again()
-        elif frame["type"] == "ack" and number in self._asked:
-            self._wish.update(self._asked.pop(number))
-        elif frame["type"] == "error":
-            self._asked.pop(number, None)
+            self._request_again(self._agent)
+        elif frame["type"] == "ack" and "requested" in frame:
+            self._acknowledged = frame["requested"]
+        elif frame["type"] == "released":
+            self._acknowledged = None
+        elif frame["type"] == "error" and self._requested and "id" in self._requested:
+            number, before = self._requested["id"], self._acknowledged
+            if frame["id"] == number:
+                self._requested = {**before, "id": number} if before else None
 
-    def _ask_again(self) -> None:
-        """Tell a new agent what is to be measured."""
-        for fields in self._asked.values():
-            self._wish.update(fields)
-        self._asked.clear()
-        if self._wish:
-            wish, self._wish = self._wish, {}
-            self.send("measure", **wish)
+    def _request_again(self, agent: AgentProcess) -> None:
+        """What was measured, and then what was requested beyond that: it may be refused."""
+        before, self._acknowledged = self._acknowledged, None
+        if self._requested is None:
+            return
+        if before and {**self._requested, **before} != self._requested:
+            self._give(agent, "measure", before)
+        self._give(agent, "measure", self._requested)
 
     def _lose(self, death: AgentDied) -> Frame:
         assert self._agent is not None

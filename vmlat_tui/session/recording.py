@@ -20,10 +20,11 @@ from vmlat_tui.model import frames
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.session.source import Source
 
-#: The latest frame of each of these types is written first.
-_STATE = ("hello", "topology", "measuring", "links", "vitals", "stats")
+#: The latest frame of each of these types is written first; an ``ack`` only if it says what is
+#: measured.
+_STATE = ("hello", "topology", "measuring", "links", "ack", "vitals", "stats")
 #: Those that say nothing any more after ``released``.
-_MEASURED = ("measuring", "links", "stats")
+_MEASURED = ("measuring", "links", "ack", "stats")
 #: These come once a second: what a crash may lose is never more than that.
 READINGS = frozenset({"vitals", "stats"})
 #: So much memory the values of one frame may take, about; all flows of a large host take it.
@@ -115,10 +116,11 @@ class Tee:
         frame = self._source.next(timeout_s)
         if frame is not None:
             kind = frame["type"]
-            line = frames.encode(frame) if kind in _STATE or self._file is not None else b""
+            state = kind in _STATE and (kind != "ack" or "requested" in frame)
+            line = frames.encode(frame) if state or self._file is not None else b""
             if kind == "hello":
                 self._state.clear()  # another agent, which has not said the rest yet
-            if kind in _STATE:
+            if state:
                 self._state[kind] = line
             elif kind == "released":
                 for measured in _MEASURED:

@@ -13,6 +13,7 @@ from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.rates import Rates
+from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.session.sample import LegKey, Samples, grown, merged
@@ -182,6 +183,10 @@ class Snapshot:
     topology: Optional[Topology] = None
     rates: Optional[Rates] = None
     measuring: Optional[Measuring] = None
+    #: What is measured, by the agent's own word; None where nothing is, or it has not said so.
+    acknowledged: Optional[Requested] = None
+    #: Number of the latest request that this agent carried out or refused; 0: of none.
+    answered: int = 0
     #: What the host said it can measure, if it was asked.
     host: Optional[Frame] = None
     #: The vNICs that are measured now, by the latest ``links`` frame.

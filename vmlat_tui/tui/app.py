@@ -1,4 +1,4 @@
-"""The application: one feed, one moment that is shown, one wish what to measure."""
+"""The application: one feed, one moment that is shown, one state that is requested."""
 
 from __future__ import annotations
 
@@ -212,10 +212,10 @@ class VmlatApp(App[None]):
             and now.notices != before.notices
         ):
             self._pass_on(clean(now.notices[-1]))
+        self.control.learn(now)
         refusal = now.refusal
         if refusal is not None and refusal.number > self._refusals:
             self._refusals = refusal.number
-            self.control.refused()
             self._pass_on(clean(str(refusal.error)), "warning")
         self.refill()
 

@@ -69,7 +69,7 @@ def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
         "host": now.topology.host if now.topology else "",
         "time": wall_clock(now.wall_ns),
         "figures": app.span_words,
-        "filter": app.control.wanted.filter_words or "all",
+        "filter": (now.acknowledged.filter_words if now.acknowledged else "") or "all",
         **screen.facts(),
     }
     title = " > ".join(("vmlat", *app.crumbs))

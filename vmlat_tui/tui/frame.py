@@ -38,16 +38,19 @@ class Crumb(Lines):
     """
 
     def tell(
-        self, names: Sequence[str], place: Place, frozen: bool, wanted: str, playing: str = ""
+        self, names: Sequence[str], place: Place, frozen: bool, pending: str, playing: str = ""
     ) -> None:
-        """Show it; ``playing`` is where a replay is."""
+        """Show it; ``pending`` is what is not measured yet, ``playing`` where a replay is."""
         now = place.now
         host = now.topology.host if now.topology else (now.hello or {}).get("host")
         parts: list[Span] = [("vmlat", "title")]
         for name in ([str(host)] if host else []) + list(names):
             parts += [(" ▸ ", "faint"), (clean(name), "")]
         parts[-1] = (parts[-1][0], "strong")
-        right: list[Span] = [(f"{wanted}  ", "accent")] if wanted else []
+        measured = now.acknowledged.words if now.acknowledged else ""
+        right: list[Span] = [(f"{measured}  ", "accent")] if measured else []
+        if pending:
+            right.append((f"○ pending: {pending}  ", "warn"))
         if now.recording:
             right.append(("● recording  ", "warn"))
         if playing and now.phase is not Phase.FAILED:

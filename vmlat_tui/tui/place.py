@@ -25,7 +25,7 @@ _LOOK_S = 60.0
 _CRASH_S = 5.0
 
 
-def _wish(uri: Optional[str]) -> dict[str, Any]:
+def _configuration(uri: Optional[str]) -> dict[str, Any]:
     return {"discover": True, "measure": False, **({"connect": uri} if uri else {})}
 
 
@@ -33,7 +33,7 @@ def _agent(uri: Optional[str]) -> AgentProcess:
     """An agent on this host that discovers."""
     made = AgentProcess(hosts.here())
     try:
-        made.send("configure", **_wish(uri))
+        made.send("configure", **_configuration(uri))
     except VmlatError:
         made.close()
         raise
@@ -50,11 +50,11 @@ def on(host: Host, uri: Optional[str] = None) -> Iterator[Callable[[], Source]]:
         yield lambda: _agent(uri)
         return
     print(f"vmlat: connecting to {host.name}", file=sys.stderr, flush=True)
-    first = Persistent(host, **_wish(uri))
+    first = Persistent(host, **_configuration(uri))
     ready = [first]
     try:
         first.open()
-        yield lambda: ready.pop() if ready else Persistent(host, **_wish(uri))
+        yield lambda: ready.pop() if ready else Persistent(host, **_configuration(uri))
     finally:
         first.close()
 
@@ -80,7 +80,7 @@ def in_lab(kernel: str, scenario: str) -> Iterator[Callable[[], Source]]:
     chosen, wanted = releases.release(kernel), scenarios.scenario(scenario)
     with visit(chosen, wanted.name, machine.DEFAULT_MEMORY_MB, store.stderr_say) as lab:
         lab.wait_ready()
-        yield lambda: Persistent(_lab_host(lab), **_wish(None))
+        yield lambda: Persistent(_lab_host(lab), **_configuration(None))
 
 
 def _lab_host(lab: Visit) -> Host:

@@ -81,8 +81,7 @@ class VmlatScreen(Screen[None]):
             return
         app, place = self.vmlat, self.vmlat.place
         playing = app.player.words(place.now) if app.player else ""
-        wanted = app.control.wanted.words
-        self.query_one(Crumb).tell(app.crumbs, place, app.frozen, wanted, playing)
+        self.query_one(Crumb).tell(app.crumbs, place, app.frozen, app.control.pending, playing)
         self.query_one(TrustLine).tell(place.now)
         self.query_one(Hints).tell(keys.hints((self.scope, "table", "app")))
         self.fill(place)
@@ -128,7 +127,7 @@ class VmlatScreen(Screen[None]):
     def action_packet_filter(self) -> None:
         """Ask which packets are to be measured."""
         self.query_one(Prompt).ask(
-            "measure", self.vmlat.control.wanted.filter_words, self.vmlat.control.want_filter
+            "measure", self.vmlat.control.requested.filter_words, self.vmlat.control.want_filter
         )
 
     def action_release(self) -> None:
@@ -150,7 +149,7 @@ class VmlatScreen(Screen[None]):
                 raise UsageError(f"{text!r} is no threshold", "", "give µs, 0 to 60000000")
             self.vmlat.control.want(threshold_ns=int(microseconds * 1000))
 
-        threshold_ns = self.vmlat.control.wanted.threshold_ns
+        threshold_ns = self.vmlat.control.requested.threshold_ns
         self.query_one(Prompt).ask("threshold µs", f"{threshold_ns / 1000:g}", take)
 
     def table(self) -> Optional[Table[Any]]:

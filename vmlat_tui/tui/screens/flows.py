@@ -66,8 +66,9 @@ class FlowsScreen(VmlatScreen):
             return "nothing is measured yet"
         if stats.flows is None:
             return "flows are kept for the newest moments only: step forward (T)"
-        if self.vmlat.control.wanted.filters:
-            return f"no packet matched {self.vmlat.control.wanted.filter_words} yet"
+        measured = place.now.acknowledged
+        if measured is not None and measured.filters:
+            return f"no packet matched {measured.filter_words} yet"
         return f"no packet of {clean(self.tap)} was seen yet"
 
     @on(Table.Chosen)
@@ -97,7 +98,7 @@ class FlowsScreen(VmlatScreen):
 
     def action_everything(self) -> None:
         """No filter."""
-        self._want("", ())
+        self._want(())
 
     def _measure(self, rows: list[FlowRow]) -> None:
         # Both directions of a conversation are one filter.
@@ -105,12 +106,11 @@ class FlowsScreen(VmlatScreen):
             frozenset(((f.src, f.src_port), (f.dst, f.dst_port), f.protocol)): f
             for f in (row.flow for row in rows)
         }
-        found = tuple(filters.of_flow(flow) for flow in wanted.values())
-        self._want(filters.words(found), found)
+        self._want(tuple(filters.of_flow(flow) for flow in wanted.values()))
 
-    def _want(self, words: str, found: tuple[Filter, ...]) -> None:
+    def _want(self, found: tuple[Filter, ...]) -> None:
         try:
-            self.vmlat.control.want(filters=found, filter_words=words)
+            self.vmlat.control.want(filters=found)
         except VmlatError as error:
             self.vmlat.tell(str(error), "warning")
         else:

@@ -145,7 +145,7 @@ class PathScreen(VmlatScreen):
 
     def _why_empty(self, place: Place, direction: Direction) -> str:
         now = place.now
-        if direction.id not in self.vmlat.control.wanted.directions:
+        if now.acknowledged is not None and direction.id not in now.acknowledged.directions:
             return f"{direction.name} is not measured (D changes it)"
         if now.refusal is not None and now.measuring is None:
             return f"not measured: {clean(str(now.refusal.error))}"
