@@ -25,6 +25,7 @@ from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches
 from vmlat_tui.tui.screens import pings  # noqa: F401 (its keys are in the table)
+from vmlat_tui.tui.screens.doctor import DoctorScreen
 from vmlat_tui.tui.screens.flows import FlowsScreen
 from vmlat_tui.tui.screens.path import PathScreen
 from vmlat_tui.tui.screens.sessions import recordings
@@ -603,3 +604,20 @@ def test_a_pipe_in_the_place_of_a_recording_is_an_error_and_no_wait(tmp_path: Pa
     source = live(recorded())
     text = drive((), act, source=source, live=True, directory=tmp_path)
     assert "a.vmlat is no regular file" in text
+
+
+# ---- screens that come and go -----------------------------------------------------------------
+
+
+def test_a_screen_that_is_closed_before_it_has_widgets_is_left_alone() -> None:
+    """As when two keys arrive at once, one that opens it and one that closes it."""
+
+    async def act(app: VmlatApp, pilot: Pilot[None]) -> None:
+        screen = DoctorScreen()
+        app.push_screen(screen)
+        app.pop_screen()
+        await until(pilot, lambda: screen.is_mounted)
+        assert not screen.children
+        screen.refill()
+
+    drive(Stream().looking(), act)

@@ -77,7 +77,8 @@ class VmlatScreen(Screen[None]):
 
     def refill(self) -> None:
         """Show the moment that the application is at."""
-        if not self.is_mounted:
+        # One that is closed before it was composed has no widgets, and counts as mounted.
+        if not self.is_mounted or not self.query(Crumb):
             return
         app, place = self.vmlat, self.vmlat.place
         playing = app.player.words(place.now) if app.player else ""
