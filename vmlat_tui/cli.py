@@ -19,22 +19,28 @@ from vmlat_tui.errors import VmlatError
 #: command -> (module that implements it, one line of help).  Each module offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
 COMMANDS = {
-    "trace": ("vmlat_tui.report.trace", "packets and statistics of a VM's traffic"),
-    "irq": ("vmlat_tui.report.irq", "from the tap to the guest's interrupt, stage by stage"),
-    "kick": ("vmlat_tui.report.kick", "from the guest's kick to the tap, stage by stage"),
-    "icmp": ("vmlat_tui.report.icmp", "a ping, inside and outside this host, and where it is lost"),
-    "ping": ("vmlat_tui.report.ping", "a ping between VMs on two hosts, seen by all ends at once"),
-    "guest": ("vmlat_tui.report.guest", "a ping inside a guest, its stack and the rest"),
-    "topology": ("vmlat_tui.report.topology", "what was discovered on this host"),
-    "doctor": ("vmlat_tui.report.doctor", "what this host can measure, and what is missing"),
-    "record": ("vmlat_tui.report.record", "a session of this host into a file"),
-    "replay": ("vmlat_tui.tui.replay", "a recorded session on the screens"),
-    "demo": ("vmlat_tui.tui.demo", "a session that comes with vmlat, recorded in the lab"),
-    "analyze": ("vmlat_tui.report.analyze", "a ping between two VMs, segment by segment"),
-    "compare": ("vmlat_tui.report.comparison", "where one environment's ping takes longer"),
-    "lab": ("vmlat_tui.lab.command", "the built-in hypervisor"),
+    "trace": ("vmlat_tui.commands.trace", "packets and statistics of a VM's traffic"),
+    "irq": ("vmlat_tui.commands.irq", "from the tap to the guest's interrupt, stage by stage"),
+    "kick": ("vmlat_tui.commands.kick", "from the guest's kick to the tap, stage by stage"),
+    "icmp": (
+        "vmlat_tui.commands.icmp",
+        "a ping, inside and outside this host, and where it is lost",
+    ),
+    "ping": (
+        "vmlat_tui.commands.ping",
+        "a ping between VMs on two hosts, seen by all ends at once",
+    ),
+    "guest": ("vmlat_tui.commands.guest", "a ping inside a guest, its stack and the rest"),
+    "topology": ("vmlat_tui.export.topology_text", "what was discovered on this host"),
+    "doctor": ("vmlat_tui.commands.doctor", "what this host can measure, and what is missing"),
+    "record": ("vmlat_tui.commands.record", "a session of this host into a file"),
+    "replay": ("vmlat_tui.commands.replay", "a recorded session on the screens"),
+    "demo": ("vmlat_tui.commands.demo", "a session that comes with vmlat, recorded in the lab"),
+    "analyze": ("vmlat_tui.commands.analyze", "a ping between two VMs, segment by segment"),
+    "compare": ("vmlat_tui.tables.comparison", "where one environment's ping takes longer"),
+    "lab": ("vmlat_tui.commands.lab", "the built-in hypervisor"),
     "agent": (
-        "vmlat_tui.agent.command",
+        "vmlat_tui.commands.agent",
         "frames on stdout, commands on stdin (used by the others)",
     ),
 }
@@ -43,7 +49,7 @@ COMMANDS = {
 #: They stay the user that they are, and take signals in their own way.
 _APART = ("agent", "lab")
 #: What runs without a command.
-SCREENS = "vmlat_tui.tui.command"
+SCREENS = "vmlat_tui.commands.screens"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +88,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if args.command != chosen:
         parser.error(f"{args.command} goes before its options")
     assert module is not None
-    from vmlat_tui.session.ending import ENDING
+    from vmlat_tui.ending import ENDING
 
     ENDING.forget()
     with ENDING.watching() if chosen not in _APART else contextlib.nullcontext():
@@ -90,16 +96,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(module: Any, args: argparse.Namespace) -> int:
-    from vmlat_tui.session.ending import ENDING
+    from vmlat_tui.ending import ENDING
 
     try:
-        from vmlat_tui.session import starter
+        from vmlat_tui.transport import starter
 
         user = None if _needs_root(args) else starter.invoker()
         status = starter.give_up_root(user) if user else None
         return int(module.run(args)) if status is None else status
     except VmlatError as error:
-        from vmlat_tui.report.words import clean
+        from vmlat_tui.words import clean
 
         # Its words may be another host's.
         print(f"vmlat: {clean(str(error))}", file=sys.stderr)

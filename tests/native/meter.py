@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from tests.native.net import Bed, wait_until
-from vmlat_tui.discover import links as discovery
+from vmlat_tui.discover.links import interfaces as discovery
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.histogram import Histogram

@@ -12,9 +12,9 @@ import pytest
 
 from tests.native.net import Bed
 from tests.native.wire import V4
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Topology, Way
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
 

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from vmlat_tui.session import recording
+from vmlat_tui.recording import file as recording
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a terminal would obey.
@@ -34,7 +34,7 @@ try:
     if sys.argv[1] == "outline":
         from pathlib import Path
         from vmlat_tui.errors import VmlatError
-        from vmlat_tui.session.outline import outline
+        from vmlat_tui.recording.outline import outline
         try:
             outline(Path(sys.argv[2]))
             status = 0

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import deprived
 from tests.native.net import Bed, run, wait_until
 from tests.native.test_ending import PATH
 from tests.native.wire import V4
+from tests.support import deprived
 from vmlat_tui.agent.seccomp import REFUSED
+from vmlat_tui.commands import doctor
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import (
     BPF,
@@ -32,11 +33,10 @@ from vmlat_tui.model.capabilities import (
     SYSLOG,
     Capability,
 )
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.report import doctor
-from vmlat_tui.session import hosts, parcel
-from vmlat_tui.session.hosts import Host
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport import bundle, hosts
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 _LIMIT_S = 60.0
@@ -65,9 +65,9 @@ def cache() -> Iterator[Path]:
 
 def as_user(capabilities: Sequence[Capability], cache: Path) -> Host:
     """An agent of another user, who cannot read this checkout: it travels to them."""
-    command = deprived.as_user(capabilities, parcel.COMMAND)
+    command = deprived.as_user(capabilities, bundle.COMMAND)
     environment = {"PATH": PATH, "VMLAT_CACHE": str(cache)}
-    return Host("the user", command, environment, preamble=parcel.parcel, far=True)
+    return Host("the user", command, environment, preamble=bundle.parcel, far=True)
 
 
 def without(*missing: Capability) -> Host:

@@ -18,8 +18,8 @@ from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, State
-from vmlat_tui.model.frames import Frame, error_frame
-from vmlat_tui.session.recording import read
+from vmlat_tui.protocol.frames import Frame, error_frame
+from vmlat_tui.recording.file import read
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches
@@ -27,7 +27,7 @@ from vmlat_tui.tui.screens import pings  # noqa: F401 (its keys are in the table
 from vmlat_tui.tui.screens.flows import FlowsScreen
 from vmlat_tui.tui.screens.path import PathScreen
 from vmlat_tui.tui.screens.sessions import recordings
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 
 def live(frames: Optional[Iterable[Frame]] = None) -> Frames:

@@ -21,21 +21,21 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from vmlat_tui import __version__
+from vmlat_tui.agent.background import Errand
 from vmlat_tui.agent.describe import host_frame
-from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
+from vmlat_tui.agent.orphan import Watchman
 from vmlat_tui.agent.privileges import Privileges, drop
-from vmlat_tui.agent.watchman import Watchman
 from vmlat_tui.discover.capabilities import lacking, names, needed
-from vmlat_tui.discover.links import LinkMonitor
+from vmlat_tui.discover.links.interfaces import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model import commands, frames
-from vmlat_tui.model.commands import Command, Refused
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.probes import cache
+from vmlat_tui.protocol import commands, frames
+from vmlat_tui.protocol.commands import Command, Refused
+from vmlat_tui.protocol.frames import Frame
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02

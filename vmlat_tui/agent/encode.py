@@ -8,7 +8,6 @@ from typing import Optional
 
 from vmlat_tui.discover.threads import PROC, read_stat
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.hooks import HOOKS, NUMBER
 from vmlat_tui.model.legs import sort_key
 from vmlat_tui.model.points import STEPS, Direction
@@ -17,6 +16,7 @@ from vmlat_tui.probes.ladder import PointState
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.reading import Reading
 from vmlat_tui.probes.symbols import DropReasons, Symbols
+from vmlat_tui.protocol.frames import Frame
 
 
 class Tasks:

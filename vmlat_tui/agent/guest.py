@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from vmlat_tui.model.commands import Command
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.guest import Joiner
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.guest import GuestEngine
+from vmlat_tui.protocol.commands import Command
+from vmlat_tui.protocol.frames import Frame
 
 
 class GuestMeasurement:

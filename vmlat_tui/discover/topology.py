@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from vmlat_tui.discover import kvm
+from vmlat_tui.discover.bounded import Answer, Keeper
 from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
-from vmlat_tui.discover.descriptors import Tap
-from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
 from vmlat_tui.discover.files import decimal, entries, read
-from vmlat_tui.discover.keeper import Answer, Keeper
-from vmlat_tui.discover.links import SYSFS
-from vmlat_tui.discover.merge import Surroundings, merge
-from vmlat_tui.discover.netlink import Network, read_network
-from vmlat_tui.discover.ovs import Switch, read_switch
-from vmlat_tui.discover.qemu import Machine, Machines
+from vmlat_tui.discover.links.interfaces import SYSFS
+from vmlat_tui.discover.links.netlink import Network, read_network
+from vmlat_tui.discover.switches.ovs import Switch, read_switch
+from vmlat_tui.discover.switches.ways import find_ways
 from vmlat_tui.discover.threads import processes
-from vmlat_tui.discover.ways import find_ways
+from vmlat_tui.discover.vms import kvm
+from vmlat_tui.discover.vms.descriptors import Tap
+from vmlat_tui.discover.vms.domains import Described, GuestAgents, Libvirt
+from vmlat_tui.discover.vms.merge import Surroundings, merge
+from vmlat_tui.discover.vms.qemu import Machine, Machines
 from vmlat_tui.model.capabilities import DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 

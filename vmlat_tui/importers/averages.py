@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.errors import UsageError, quoted
-from vmlat_tui.importers.intake import Intake
+from vmlat_tui.importers.result import Intake
 from vmlat_tui.model import checks
 from vmlat_tui.model.readings import Average
 from vmlat_tui.model.segments import QUANTITIES

@@ -12,15 +12,15 @@ from typing import Any, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError, quoted
 from vmlat_tui.importers import lines
-from vmlat_tui.importers.intake import Intake, Side, Trouble
+from vmlat_tui.importers.result import Intake, Side, Trouble
 from vmlat_tui.model import captures, readings
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.pings import LOSSES, Joiner, Outcome
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.session import recording
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording import file
 
 #: So long the halves of a ping are kept.
 _WAIT_NS = 10_000_000_000
@@ -131,6 +131,6 @@ class _Initiators:
 
 def _frames(intake: Intake) -> Iterator[Frame]:
     try:
-        yield from recording.read(intake.source.text.path, intake.source.text.below)
+        yield from file.read(intake.source.text.path, intake.source.text.below)
     except VmlatError as error:
         intake.source.note(f"ends early: {error}")

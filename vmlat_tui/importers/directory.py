@@ -13,9 +13,9 @@ from typing import Optional
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import averages, capture, lines, logs, tree, tun_json
 from vmlat_tui.importers.drop_detector import DropDetector
-from vmlat_tui.importers.intake import Ignored, Intake, Side, Source
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.lines import Text
+from vmlat_tui.importers.result import Ignored, Intake, Side, Source
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
 

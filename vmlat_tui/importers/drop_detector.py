@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.importers.parser import Parser, packet_of
+from vmlat_tui.importers.result import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.model.pings import LOSSES, Outcome
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_PARTS, HOST_VIEW, Observer

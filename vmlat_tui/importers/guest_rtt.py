@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.importers.parser import Parser, packet_of
+from vmlat_tui.importers.result import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _HEAD = re.compile(r"=== ICMP RTT Trace: [^(]*\((TX|RX)\b.* ===$")

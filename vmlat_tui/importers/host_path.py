@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Trouble, nanoseconds
 from vmlat_tui.importers.parser import ECHO, HOST_LEGS, Parser, packet_of
+from vmlat_tui.importers.result import Intake, Trouble, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _ICMP = re.compile(r"ICMP: \S+ -> \S+ \(id=(\d+), seq=(\d+), type=(\d+)\)")

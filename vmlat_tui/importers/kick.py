@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.importers.parser import Parser
+from vmlat_tui.importers.result import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.model.readings import Average
 
 _PACKET = re.compile(

@@ -9,9 +9,9 @@ from vmlat_tui.importers.banners import Banners, Histograms
 from vmlat_tui.importers.drop_detector import DropDetector
 from vmlat_tui.importers.guest_rtt import GuestRtt
 from vmlat_tui.importers.host_path import Details, Metrics
-from vmlat_tui.importers.intake import Intake, Trouble
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.parser import Parser
+from vmlat_tui.importers.result import Intake, Trouble
 from vmlat_tui.importers.tun_irq import TunIrq
 
 _TOOLS = (GuestRtt, DropDetector, TunIrq, Kick, Details, Metrics, Histograms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble
+from vmlat_tui.importers.result import Intake, Side, Trouble
 from vmlat_tui.model.readings import Packet
 
 #: (leaves the VM, echo type) -> (side, segment): what a host sees of one packet.

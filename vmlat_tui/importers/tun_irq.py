@@ -11,8 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.importers.parser import ECHO, Parser, packet_of
+from vmlat_tui.importers.result import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _LINE = re.compile(

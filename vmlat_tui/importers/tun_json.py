@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from vmlat_tui.importers.intake import Intake, Trouble
 from vmlat_tui.importers.lines import LONGEST, decoded
 from vmlat_tui.importers.parser import ECHO, packet_of
+from vmlat_tui.importers.result import Intake, Trouble
 from vmlat_tui.importers.tun_irq import Chain, TunIrq
 
 #: The tool's objects have no others inside.  In a text there may be braces: names of tasks.

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vmlat_tui.discover.links import Link, Selection
-from vmlat_tui.discover.vcpus import VcpuThreads
+from vmlat_tui.discover.links.interfaces import Link, Selection
+from vmlat_tui.discover.vms.vcpus import VcpuThreads
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE_ROOM
 from vmlat_tui.model.bins import Bin

@@ -17,7 +17,7 @@ from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.theme import Theme
 
-from vmlat_tui.report.words import cut, width
+from vmlat_tui.words import cut, width
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]

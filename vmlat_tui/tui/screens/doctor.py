@@ -8,16 +8,16 @@ from typing import Any
 
 from textual.app import ComposeResult
 
+from vmlat_tui.commands.doctor import obstacle
 from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.points import POINTS
-from vmlat_tui.report.columns import COUNT, NAME, TEXT, Column
-from vmlat_tui.report.doctor import obstacle
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Place, Snapshot
-from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 Point = Mapping[str, Any]
 _Capability = Mapping[str, Any]

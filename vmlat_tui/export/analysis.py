@@ -1,0 +1,51 @@
+"""All that is said of one measurement, wherever its readings come from: tables, then remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from vmlat_tui.analysis.decomposition import Decomposition
+from vmlat_tui.analysis.slow import single_packets, slow, slowest
+from vmlat_tui.tables import decomposition as tables
+from vmlat_tui.tables.grid import Grid, escaped
+from vmlat_tui.words import clean
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How many single packets, and what is slow (ns; None: a tenth)."""
+
+    packets: int = 10
+    slow_ns: Optional[int] = None
+
+
+def grids(found: Decomposition, shown: Shown) -> Iterator[Grid[Any]]:
+    """All tables: single packets first."""
+    single = single_packets(found)
+    if single is not None and shown.packets:
+        yield tables.packets(single, slowest(single, shown.packets))
+    yield from tables.tables(found)
+    blamed = slow(single, shown.slow_ns) if single is not None else None
+    if blamed is not None:
+        yield tables.blames(blamed)
+    if found.closures:
+        yield tables.closures(found)
+
+
+def document(
+    found: Decomposition, first: Grid[Any], said: Iterable[str], shown: Shown, markdown: bool
+) -> Iterator[str]:
+    """The lines of text or Markdown; ``first`` says what the readings are from."""
+    name = clean(found.name)
+    yield f"## Ping analysis: {escaped(name)}" if markdown else f"Ping analysis: {name}"
+    yield ""
+    for grid in (first, *grids(found, shown)):
+        yield from grid.markdown() if markdown else grid.text()
+        yield ""
+    yield "### Remarks" if markdown else "Remarks"
+    if markdown:
+        yield ""
+    for line in said:
+        yield f"- {escaped(line.strip())}" if markdown else f"  {line}"

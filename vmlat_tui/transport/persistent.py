@@ -1,0 +1,148 @@
+"""An agent on another host, for longer than one connection to it lasts.
+
+When the connection breaks, ``lost`` takes the place of frames; then it is tried again, less and
+less often, and the new agent is told what the last one was.  What was counted meanwhile is not
+known: a new agent begins at zero, with a new ``hello``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Optional
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentDied, AgentProcess
+
+#: Before each next try; the last one again and again.
+_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+#: A connection that lasted for so long was good: the next tries are soon again.
+_STEADY_S = 30.0
+#: Until ``hello``: ssh has its own, shorter limit, then the agent travels and starts.
+_HELLO_S = 60.0
+#: Commands that say what is to be measured; together they are one ``measure``, until ``release``.
+_WISHES = frozenset({"measure", "filter", "settings", "watch"})
+
+
+class Persistent:
+    """A source: frames of whichever connection there is.  For one thread."""
+
+    def __init__(self, host: Host, **configuration: Any) -> None:
+        """``configuration`` are the fields of ``configure``; connects at the first :meth:`next`."""
+        self._host = host
+        self._configuration = configuration
+        self._agent: Optional[AgentProcess] = None
+        self._number = 0
+        #: What is measured by an agent's own word, and what it was asked for since, by number.
+        self._wish: dict[str, Any] = {}
+        self._asked: dict[int, dict[str, Any]] = {}
+        self._waiting: Optional[Frame] = None
+        self._attempt = 0
+        self._lost: Optional[Frame] = None
+        #: When the next try is due; when this one must have brought ``hello``; when it did.
+        self._due_s = self._limit_s = 0.0
+        self._since_s: Optional[float] = None
+        self._known = False
+
+    def open(self) -> None:
+        """Connect now, and wait until the agent answers; raises :class:`VmlatError` if not."""
+        while self._waiting is None:
+            self._waiting = self.next(1.0)
+
+    # ---- a source -----------------------------------------------------------------------------
+
+    def send(self, command: str, **fields: Any) -> None:
+        """Give one command; without a connection, the next one will be told."""
+        self._number += 1
+        if command in _WISHES:
+            self._asked[self._number] = fields
+        elif command == "release":
+            self._wish.clear()
+            self._asked.clear()
+        if self._agent is not None and self._since_s is not None:
+            try:
+                self._agent.send(command, **fields, id=self._number)
+            except AgentDied:
+                pass  # the next frame will be that
+        elif command not in _WISHES and command != "release":
+            raise VmlatError(f"there is no connection to {self._host.name} now")
+
+    def next(self, timeout_s: float) -> Optional[Frame]:
+        """The next frame; raises what no further try would change."""
+        if self._waiting is not None:
+            frame, self._waiting = self._waiting, None
+            return frame
+        try:
+            if self._agent is None:
+                return self._connect(timeout_s)
+            arrived = self._agent.next(timeout_s)
+            if arrived is not None:
+                self._take(arrived)
+            elif self._since_s is None and time.monotonic() > self._limit_s:
+                raise AgentDied(
+                    f"{self._host.name} does not answer", f"no frame in {_HELLO_S:.0f} s"
+                )
+        except AgentDied as death:
+            return self._lose(death)
+        return arrived
+
+    def close(self) -> None:
+        """End the agent, if there is a connection to it."""
+        if self._agent is not None:
+            self._agent.close()
+
+    # ---- connections --------------------------------------------------------------------------
+
+    def _connect(self, timeout_s: float) -> Optional[Frame]:
+        """Begin to, once it is time; the frame that says so, except at the very first."""
+        wait_s = self._due_s - time.monotonic()
+        if wait_s > 0:
+            time.sleep(min(wait_s, timeout_s))
+            return None
+        self._agent = AgentProcess(self._host)
+        self._since_s, self._limit_s = None, time.monotonic() + _HELLO_S
+        self._agent.send("configure", **self._configuration)
+        return {**self._lost, "wait_s": 0} if self._lost else None
+
+    def _take(self, frame: Frame) -> None:
+        assert self._agent is not None
+        number = frame.get("id", 0)
+        if frame["type"] == "hello" and self._since_s is None:
+            self._since_s, self._known = time.monotonic(), True
+            self._ask_again()
+        elif frame["type"] == "ack" and number in self._asked:
+            self._wish.update(self._asked.pop(number))
+        elif frame["type"] == "error":
+            self._asked.pop(number, None)
+
+    def _ask_again(self) -> None:
+        """Tell a new agent what is to be measured."""
+        for fields in self._asked.values():
+            self._wish.update(fields)
+        self._asked.clear()
+        if self._wish:
+            wish, self._wish = self._wish, {}
+            self.send("measure", **wish)
+
+    def _lose(self, death: AgentDied) -> Frame:
+        assert self._agent is not None
+        self._agent.close()
+        self._agent = None
+        self._host.check()
+        if not self._known:
+            raise death
+        now = time.monotonic()
+        if self._since_s is not None and now - self._since_s > _STEADY_S:
+            self._attempt = 0
+        pause_s = _PAUSES_S[min(self._attempt, len(_PAUSES_S) - 1)]
+        self._attempt += 1
+        self._due_s, self._since_s = now + pause_s, None
+        self._lost = {
+            "type": "lost",
+            "title": death.title,
+            "cause": death.cause,
+            "attempt": self._attempt,
+            "wait_s": pause_s,
+        }
+        return self._lost
