@@ -16,7 +16,7 @@ from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import Tee
+from vmlat_tui.recording.write import Tee
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 

@@ -1,7 +1,7 @@
-"""Argument parsing and wiring: the only module that sees every layer.
+"""Argument parsing and wiring.
 
-Each command lives in its own package and is imported only when it is the one asked for,
-so that ``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
+Each command is a module of its own and is imported only when it is the one asked for, so that
+``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
 """
 
 from __future__ import annotations
@@ -11,45 +11,37 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn, Optional
 
 from vmlat_tui import __version__
 from vmlat_tui.errors import VmlatError
 
-#: command -> (module that implements it, one line of help).  Each module offers
+#: command -> one line of help.  The module of that name in vmlat_tui.commands offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
 COMMANDS = {
-    "trace": ("vmlat_tui.commands.trace", "packets and statistics of a VM's traffic"),
-    "irq": ("vmlat_tui.commands.irq", "from the tap to the guest's interrupt, stage by stage"),
-    "kick": ("vmlat_tui.commands.kick", "from the guest's kick to the tap, stage by stage"),
-    "icmp": (
-        "vmlat_tui.commands.icmp",
-        "a ping, inside and outside this host, and where it is lost",
-    ),
-    "ping": (
-        "vmlat_tui.commands.ping",
-        "a ping between VMs on two hosts, seen by all ends at once",
-    ),
-    "guest": ("vmlat_tui.commands.guest", "a ping inside a guest, its stack and the rest"),
-    "topology": ("vmlat_tui.export.topology_text", "what was discovered on this host"),
-    "doctor": ("vmlat_tui.commands.doctor", "what this host can measure, and what is missing"),
-    "record": ("vmlat_tui.commands.record", "a session of this host into a file"),
-    "replay": ("vmlat_tui.commands.replay", "a recorded session on the screens"),
-    "demo": ("vmlat_tui.commands.demo", "a session that comes with vmlat, recorded in the lab"),
-    "analyze": ("vmlat_tui.commands.analyze", "a ping between two VMs, segment by segment"),
-    "compare": ("vmlat_tui.tables.comparison", "where one environment's ping takes longer"),
-    "lab": ("vmlat_tui.commands.lab", "the built-in hypervisor"),
-    "agent": (
-        "vmlat_tui.commands.agent",
-        "frames on stdout, commands on stdin (used by the others)",
-    ),
+    "trace": "packets and statistics of a VM's traffic",
+    "irq": "from the tap to the guest's interrupt, stage by stage",
+    "kick": "from the guest's kick to the tap, stage by stage",
+    "icmp": "a ping, inside and outside this host, and where it is lost",
+    "ping": "a ping between VMs on two hosts, seen by all ends at once",
+    "guest": "a ping inside a guest, its stack and the rest",
+    "topology": "what was discovered on this host",
+    "doctor": "what this host can measure, and what is missing",
+    "record": "a session of this host into a file",
+    "replay": "a recorded session on the screens",
+    "demo": "a session that comes with vmlat, recorded in the lab",
+    "analyze": "a ping between two VMs, segment by segment",
+    "compare": "where one environment's ping takes longer",
+    "lab": "the built-in hypervisor",
+    "agent": "frames on stdout, commands on stdin (used by the others)",
 }
 
 
 #: They stay the user that they are, and take signals in their own way.
 _APART = ("agent", "lab")
 #: What runs without a command.
-SCREENS = "vmlat_tui.commands.screens"
+SCREENS = "screens"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,6 +49,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"vmlat_tui.commands.{command}")
 
 
 def _needs_root(args: argparse.Namespace) -> bool:
@@ -77,12 +73,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
     module = None
     if chosen is None:
-        module = importlib.import_module(SCREENS)
+        module = _module(SCREENS)
         module.configure(parser)
-    for name, (where, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, allow_abbrev=False)
         if name == chosen:
-            module = importlib.import_module(where)
+            module = _module(name)
             module.configure(command)
     args = parser.parse_args(arguments)
     if args.command != chosen:

@@ -9,8 +9,8 @@ import pytest
 from tests.lab.measure import Lab, Remote, Session, check_sums, measured
 from tests.lab.test_path import Range, ping
 from tests.support.hostile import CASES, Crowd
+from vmlat_tui.commands.topology import ask
 from vmlat_tui.discover.watch import steady
-from vmlat_tui.export.topology_text import ask
 from vmlat_tui.model.topology import Topology
 
 #: The agent looks for vCPUs every ten seconds, and this machine is emulated.

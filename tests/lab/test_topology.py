@@ -14,7 +14,8 @@ from typing import Any, Optional
 import pytest
 
 from tests.lab.measure import Lab, Switch
-from vmlat_tui.export.topology_text import ask, text
+from vmlat_tui.commands.topology import ask
+from vmlat_tui.export.topology_text import text
 from vmlat_tui.lab import scenarios
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Interface, Known, Topology
 

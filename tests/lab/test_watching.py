@@ -16,7 +16,7 @@ import pytest
 
 from tests.lab.measure import START_S, Lab, Remote
 from tests.lab.test_topology import run
-from vmlat_tui.export.topology_text import ask
+from vmlat_tui.commands.topology import ask
 from vmlat_tui.lab import inside
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Known, Topology, Vitals
 from vmlat_tui.protocol.frames import Frame, check_hello

@@ -19,8 +19,8 @@ from tests.native.test_ending import PATH
 from tests.native.wire import V4
 from tests.support import deprived
 from vmlat_tui.agent.seccomp import REFUSED
-from vmlat_tui.commands import doctor
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export import doctor_text
 from vmlat_tui.model.capabilities import (
     BPF,
     CAPABILITIES,
@@ -141,8 +141,8 @@ def test_what_is_needed_is_named(bed: Bed, missing: Capability) -> None:
     assert title == "measuring needs CAP_BPF and CAP_PERFMON"
     assert cause.startswith(f"user 0 has no {missing.name} here; run as root")
     frame = told(without(missing))
-    assert not frame["measurable"] and doctor.lacking(frame) == [missing.name]
-    text = doctor.text(frame)
+    assert not frame["measurable"] and doctor_text.lacking(frame) == [missing.name]
+    text = doctor_text.text(frame)
     assert f"this agent has no {missing.name}" in text and "MISS  privileges" in text
 
 
@@ -156,7 +156,7 @@ def test_what_else_is_missing_costs_its_part_only(bed: Bed, missing: Capability)
     assert measured.missing == [missing.name]
     (notice,) = [text for text in measured.notices if "without" in text]
     assert missing.name in notice and "doctor" in notice
-    text = doctor.text(told(without(missing)))
+    text = doctor_text.text(told(without(missing)))
     assert "The main path can be measured." in text
     row, loss = text[text.index(missing.name) :].splitlines()[:2]
     assert row.split()[1] == "missing" and loss.strip() == f"without it: {missing.loss}"
@@ -176,8 +176,8 @@ def test_functions_that_drop_have_names_with_one_capability(bed: Bed) -> None:
 def test_without_any_doctor_says_what_there_is(cache: Path) -> None:
     frame = told(as_user((), cache))
     assert {row["state"] for row in frame["capabilities"]} == {"missing"}
-    assert doctor.lacking(frame) == [BPF.name, PERFMON.name]
-    assert "judged from outside" in doctor.text(frame)
+    assert doctor_text.lacking(frame) == [BPF.name, PERFMON.name]
+    assert "judged from outside" in doctor_text.text(frame)
     assert frame["user"] == deprived.USER and frame["ring_buffer"]
 
 

@@ -19,7 +19,7 @@ from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, State
 from vmlat_tui.protocol.frames import Frame, error_frame
-from vmlat_tui.recording.file import read
+from vmlat_tui.recording.read import read
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from typing import Optional
 
-from vmlat_tui.analysis.slow import single_packets
+from vmlat_tui.commands.options.files import add_options, ends_of, format_of, microseconds_of
 from vmlat_tui.errors import UsageError
 from vmlat_tui.export import analysis
 from vmlat_tui.export.analysis import Shown
-from vmlat_tui.ping.measurement import (
-    Measurement,
-    add_options,
-    ends_of,
-    format_of,
-    load,
-    microseconds_of,
-    remarks,
-)
-from vmlat_tui.tables import decomposition as tables
+from vmlat_tui.ping.measurement import load, remarks
 from vmlat_tui.tables import sources
 from vmlat_tui.words import clean
 
@@ -50,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     measurement = load(args.paths, ends_of(args))
     form = format_of(args)
     if form == "json":
-        for value in objects(measurement, slow_ns):
+        for value in analysis.objects(measurement, slow_ns):
             print(json.dumps(value))
         return 0
     intaken = measurement.intaken
@@ -64,25 +53,3 @@ def run(args: argparse.Namespace) -> int:
     ):
         print(line)
     return 0
-
-
-def objects(measurement: Measurement, slow_ns: Optional[int]) -> Iterator[dict[str, object]]:
-    """What ``--json`` prints, in this order: analysis, source…, packet…, row…, remark…."""
-    found = measurement.found
-    single = single_packets(found)
-    yield {
-        "type": "analysis",
-        "name": found.name,
-        "quantities": sorted(found.available),
-        "joined": len(found.rows),
-    }
-    for source in measurement.intaken.sources:
-        yield sources.source_json(source)
-    if single is not None:
-        yield from tables.packet_json(single, single.rows)
-    for grid in analysis.grids(found, Shown(0, slow_ns)):
-        for row, value in zip(grid.rows, grid.json()):
-            printed = {"as_printed": row.beside} if isinstance(row, tables.FigureRow) else {}
-            yield {**value, **printed}
-    for remark in remarks(measurement):
-        yield {"type": "remark", "text": remark}

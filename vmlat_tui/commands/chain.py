@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Optional
 
-from vmlat_tui.commands.measuring import Command, View
+from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import Request
 from vmlat_tui.export import chain_summary
 from vmlat_tui.export.chain import Chain, Passed
 from vmlat_tui.export.chain_stats import Singles
 from vmlat_tui.export.chain_text import packet_json, packet_text
+from vmlat_tui.export.view import View
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.frames import Frame
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.commands.options import selection
+from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.export.guest_text import Figures, trip_json, trip_text
+from vmlat_tui.export.guest_text import Figures, trip_text
 from vmlat_tui.model import captures
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.ping.capture import trip_json
 from vmlat_tui.protocol.frames import Frame, check_hello
 from vmlat_tui.session.headless import START_LIMIT_S, Run
-from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
 from vmlat_tui.words import clean, say
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which = parser.add_argument_group("which pings")
     which.add_argument("--src-ip", metavar="ADDRESS", help="who pings")
     which.add_argument("--dst-ip", metavar="ADDRESS", help="who is pinged")
-    hosts.configure(parser.add_argument_group("where"))
+    host_options(parser.add_argument_group("where"))
     what = parser.add_argument_group("what to print")
     what.add_argument(
         "--latency-threshold", metavar="US",
@@ -79,7 +80,7 @@ def parse(args: argparse.Namespace) -> Request:
     timeout = selection.number("--timeout", args.timeout, 1, 600_000, whole=True)
     count = selection.number("--count", args.count, 1, 1e15, whole=True)
     return Request(
-        hosts.chosen(args),
+        chosen_host(args),
         wanted,
         int((least or 0) * 1000),
         int(timeout or 0) * 1_000_000,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmlat_tui.commands.measuring import Command, View
+from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import Request
 from vmlat_tui.export import icmp_summary
 from vmlat_tui.export.icmp_summary import Tally
-from vmlat_tui.export.icmp_text import ping_json, ping_text
+from vmlat_tui.export.icmp_text import ping_text
+from vmlat_tui.export.view import View
 from vmlat_tui.model import captures
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.pings import Joiner, Outcome, Ping
+from vmlat_tui.ping.capture import ping_json
 from vmlat_tui.protocol.frames import Frame
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.commands.options import selection
+from vmlat_tui.commands.options.host import chosen_host
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.export import verdicts
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import drain
@@ -21,8 +22,6 @@ from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Moments, Place, Snapshot
 from vmlat_tui.session.window import Span
 from vmlat_tui.tables import findings
-from vmlat_tui.tables.findings import Verdict
-from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess, AgentSilent
 from vmlat_tui.transport.source import Source
@@ -91,7 +90,7 @@ def parse(args: argparse.Namespace) -> Request:
                     f"--replay and {option} show different places", "", "leave one out"
                 )
     return Request(
-        hosts.chosen(args),
+        chosen_host(args),
         taps,
         duration_s or _DURATION_S,
         args.connect,
@@ -131,7 +130,8 @@ def _print(request: Request, place: Place) -> None:
     if not any(any(verdict.packets.values()) for verdict in judged.values()):
         whose = ", ".join(map(clean, judged)) or "any VM"
         raise VmlatError("no packet was measured", f"of {whose}")
-    for line in _json(place, judged) if request.json else _text(place, judged):
+    lines = verdicts.json_lines if request.json else verdicts.text
+    for line in lines(place, judged):
         print(line)
 
 
@@ -201,34 +201,3 @@ class _Live:
 
 def _answered(now: Snapshot) -> bool:
     return now.measuring is not None or now.refusal is not None
-
-
-def _owner(place: Place, tap: str) -> str:
-    domain = place.now.topology.domain_of(tap) if place.now.topology else None
-    return domain.name if domain else ""
-
-
-def _text(place: Place, judged: dict[str, Verdict]) -> Iterator[str]:
-    for tap, verdict in judged.items():
-        packets = ", ".join(f"{n} packets {way.upper()}" for way, n in verdict.packets.items())
-        yield f"{clean(_owner(place, tap))} {clean(tap)}: {packets or 'nothing measured'}"
-        for line in findings.text_lines(verdict):
-            yield f"  {line}"
-        yield ""
-
-
-def _json(place: Place, judged: dict[str, Verdict]) -> Iterator[str]:
-    for tap, verdict in judged.items():
-        where: dict[str, Any] = {"vm": _owner(place, tap) or None, "vm_interface": tap}
-        for finding in verdict.findings:
-            yield json.dumps({"type": "finding", **where, **findings.as_json(finding)})
-        yield json.dumps(
-            {
-                "type": "verdict",
-                **where,
-                "judged": verdict.judged,
-                "packets": verdict.packets,
-                "findings": len(verdict.findings),
-                "reason": verdict.reason or None,
-            }
-        )

@@ -12,12 +12,12 @@ from typing import Optional
 from vmlat_tui.analysis import trust
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.commands.options import ping
-from vmlat_tui.commands.options.ping import Request
 from vmlat_tui.export import analysis, ping_text
 from vmlat_tui.export.analysis import Shown
 from vmlat_tui.model import captures
 from vmlat_tui.model.segments import QUANTITIES
 from vmlat_tui.ping.correlation import Heard
+from vmlat_tui.ping.request import PingRequest
 from vmlat_tui.ping.run import Audience, Conductor
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.safe_files import NewFile, new_file
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 class _Printer(Audience):
     """Writes the capture, and a line for each ping; on a terminal only some lines a second."""
 
-    def __init__(self, request: Request, file: Optional[NewFile]) -> None:
+    def __init__(self, request: PingRequest, file: Optional[NewFile]) -> None:
         self._request = request
         self._file = file
         self._asked = request.observers
@@ -99,7 +99,7 @@ class _Printer(Audience):
             self._left_out = 0
 
 
-def _watch(request: Request, file: Optional[NewFile]) -> int:
+def _watch(request: PingRequest, file: Optional[NewFile]) -> int:
     printer = _Printer(request, file)
     conductor = Conductor(request, printer)
     conductor.run()

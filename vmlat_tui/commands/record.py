@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from vmlat_tui.commands.options import selection
+from vmlat_tui.commands.options.host import chosen_host
 from vmlat_tui.commands.options.output import check_place
 from vmlat_tui.commands.options.packets import limits
 from vmlat_tui.commands.options.selection import Selection
@@ -17,11 +18,10 @@ from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.frames import Frame, check_hello, error_of
-from vmlat_tui.recording.file import Tee
+from vmlat_tui.recording.write import Tee
 from vmlat_tui.safe_files import new_file
 from vmlat_tui.session.headless import START_LIMIT_S, Run
 from vmlat_tui.session.vms import taps_of
-from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean, say
@@ -71,7 +71,7 @@ def parse(args: argparse.Namespace) -> Request:
     path = Path(args.file)
     check_place(path, args.force)
     return Request(
-        hosts.chosen(args),
+        chosen_host(args),
         path,
         args.force,
         packets,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 
+from vmlat_tui.analysis.comparison import Comparison
 from vmlat_tui.commands import replay
-from vmlat_tui.commands.compare_screen import compare
+from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.commands.show import appearance, show
 from vmlat_tui.commands.targets import has_running_vms, in_lab, on
 from vmlat_tui.errors import UsageError
+from vmlat_tui.export.comparison import document
+from vmlat_tui.importers.directory import Ends
 from vmlat_tui.lab.releases import DEFAULT_KERNEL
 from vmlat_tui.lab.scenarios import DEFAULT_SCENARIO
-from vmlat_tui.transport import hosts
+from vmlat_tui.ping.measurement import load
+from vmlat_tui.transport.source import Nothing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     screens.add_argument(
         "--compare", metavar=("A", "B"), nargs=2, help="show the pings of two environments"
     )
-    hosts.configure(screens)
+    host_options(screens)
     screens.add_argument("--connect", metavar="URI", help="libvirt's connection URI")
     screens.add_argument(
         "--lab", action="store_true", help="look at the built-in hypervisor, booted for it"
@@ -49,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} show different places", "", "leave one out")
     if args.compare is not None:
-        return compare(args)
+        return _compare(args)
     if args.connect is not None and not args.connect:
         raise UsageError("--connect is empty", "", "give an URI such as qemu:///system")
-    host = hosts.chosen(args)
+    host = chosen_host(args)
     if args.replay is not None:
         return show(args, replay.recording(Path(args.replay), args))
     with contextlib.ExitStack() as place:
@@ -61,3 +66,16 @@ def run(args: argparse.Namespace) -> int:
         else:
             connect = place.enter_context(on(host, args.connect))
         return show(args, connect)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    """Files are read before the screens open: what is wrong with them is said in one line."""
+    a, b = (load([path], Ends()) for path in args.compare)
+    comparison = Comparison(a.found, b.found)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        for line in document(comparison, a, b, False):
+            print(line)
+        return 0
+    from vmlat_tui.tui.screens.pings import PingsScreen
+
+    return show(args, Nothing, first=lambda: PingsScreen(comparison), live=False)

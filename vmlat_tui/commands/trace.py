@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from vmlat_tui.commands.measuring import Command, View
+from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import Request
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
+from vmlat_tui.export.view import View
 from vmlat_tui.protocol.frames import Frame
 
 

@@ -8,7 +8,9 @@ from typing import Any, Optional
 
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.slow import single_packets, slow, slowest
+from vmlat_tui.ping.measurement import Measurement, remarks
 from vmlat_tui.tables import decomposition as tables
+from vmlat_tui.tables import sources
 from vmlat_tui.tables.grid import Grid, escaped
 from vmlat_tui.words import clean
 
@@ -49,3 +51,25 @@ def document(
         yield ""
     for line in said:
         yield f"- {escaped(line.strip())}" if markdown else f"  {line}"
+
+
+def objects(measurement: Measurement, slow_ns: Optional[int]) -> Iterator[dict[str, object]]:
+    """What ``--json`` prints, in this order: analysis, source…, packet…, row…, remark…."""
+    found = measurement.found
+    single = single_packets(found)
+    yield {
+        "type": "analysis",
+        "name": found.name,
+        "quantities": sorted(found.available),
+        "joined": len(found.rows),
+    }
+    for source in measurement.intaken.sources:
+        yield sources.source_json(source)
+    if single is not None:
+        yield from tables.packet_json(single, single.rows)
+    for grid in grids(found, Shown(0, slow_ns)):
+        for row, value in zip(grid.rows, grid.json()):
+            printed = {"as_printed": row.beside} if isinstance(row, tables.FigureRow) else {}
+            yield {**value, **printed}
+    for remark in remarks(measurement):
+        yield {"type": "remark", "text": remark}

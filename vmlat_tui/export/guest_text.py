@@ -1,4 +1,4 @@
-"""A round trip inside a guest: text in the requirement's terms, JSON, and the statistics."""
+"""A round trip inside a guest: text in the requirement's terms, and the statistics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from vmlat_tui.export.summary import FIGURES, figures, figures_json
-from vmlat_tui.model import readings
 from vmlat_tui.model.guest import GUEST_VIEW, PARTS, RoundTrip
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import ORDER, QUANTITIES, Observer
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.ping.capture import GUEST_SIDES, missing
 from vmlat_tui.words import clean, microseconds, wall_clock
 
-SIDES = {Observer.SENDER_GUEST: "sender", Observer.RECEIVER_GUEST: "receiver"}
 _RULE = "=" * 80
 _TITLE = 48
 #: Name of a time -> stage of the requirement, and what is observed there.
@@ -95,31 +92,6 @@ def _stage(trip: RoundTrip, time: str) -> tuple[str, str]:
     return stage, _OUTER.get(trip.seen_at(time), hook)
 
 
-def missing(trip: RoundTrip) -> str:
-    """What a ping that nothing came of lacks, in words."""
-    if trip.observer is Observer.RECEIVER_GUEST:
-        return "not answered by this guest"
-    if "request_xmit" not in trip.times_ns:
-        return f"it did not leave this guest; it was queued on {clean(trip.interface)}"
-    if "reply_receive" in trip.times_ns:
-        return "its reply was received and not read by a socket of the sender"
-    return f"no reply; it left from {clean(trip.interface)}"
-
-
-def trip_json(trip: RoundTrip, wall_offset_ns: int) -> Frame:
-    """A reading of a capture with more beside it, or a ping that was not answered."""
-    return {
-        **readings.to_json(Reading(trip.packet, trip.intervals_ns)),
-        **({} if trip.complete else {"type": "unanswered", "missing": missing(trip)}),
-        "side": SIDES[trip.observer],
-        **dict(zip(("src", "dst"), trip.ends)),
-        "interface": trip.interface,
-        "process": {"pid": trip.tgid, "comm": trip.comm},
-        "wall_ns": trip.start_ns + wall_offset_ns,
-        "parts_ns": dict(zip(PARTS, trip.parts_ns)),
-    }
-
-
 class Figures:
     """What the round trips took, by side and quantity."""
 
@@ -147,7 +119,7 @@ class Figures:
     def text(self, counters: Mapping[str, int], interrupted: str) -> str:
         """The statistics; ``interrupted`` says why they are not the final ones."""
         lines = [f"[INFO] Not final: {interrupted}"] if interrupted else []
-        for observer, side in SIDES.items():
+        for observer, side in GUEST_SIDES.items():
             if not self._complete[observer] and not self._missing[observer]:
                 continue
             lines += [
@@ -187,7 +159,7 @@ class Figures:
                         for name, part, histogram in self._rows(observer)
                     ],
                 }
-                for observer, side in SIDES.items()
+                for observer, side in GUEST_SIDES.items()
             ],
             "counters": dict(counters),
         }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Optional
 
-from vmlat_tui.export.icmp_text import SIDES
 from vmlat_tui.export.summary import FIGURES, bins_lines, figures, figures_json, remarks_lines
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.segments import HOST_PARTS, HOST_VIEW, ORDER, QUANTITIES, Observer
+from vmlat_tui.ping.capture import HOST_SIDES
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.words import clean, microseconds
 
@@ -96,7 +96,7 @@ def summary_text(
     for (observer, vnic), parts in tally.rows():
         lines += [
             "",
-            f"{clean(vnic)}, {SIDES[observer]} (us):",
+            f"{clean(vnic)}, {HOST_SIDES[observer]} (us):",
             f"  {'':<{_TITLE}}{'count':>9}" + "".join(f"{name:>12}" for name in FIGURES),
             *(_line(_title(observer, name), histogram) for name, histogram in parts),
         ]
@@ -123,7 +123,7 @@ def summary_json(
         },
         "parts": [
             {
-                "side": SIDES[observer],
+                "side": HOST_SIDES[observer],
                 "vm_interface": vnic,
                 "quantity": name,
                 **figures_json(histogram),

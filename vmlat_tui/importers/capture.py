@@ -20,7 +20,7 @@ from vmlat_tui.model.pings import LOSSES, Joiner, Outcome
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording import file
+from vmlat_tui.recording.read import read
 
 #: So long the halves of a ping are kept.
 _WAIT_NS = 10_000_000_000
@@ -131,6 +131,6 @@ class _Initiators:
 
 def _frames(intake: Intake) -> Iterator[Frame]:
     try:
-        yield from file.read(intake.source.text.path, intake.source.text.below)
+        yield from read(intake.source.text.path, intake.source.text.below)
     except VmlatError as error:
         intake.source.note(f"ends early: {error}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from vmlat_tui.analysis import trust
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.analysis.decomposition import Decomposition
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import VmlatError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends, Intaken
 from vmlat_tui.importers.result import Trouble
@@ -26,35 +24,10 @@ class Measurement:
     found: Decomposition
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that reads files."""
-    for end in ("sender", "receiver"):
-        parser.add_argument(
-            f"--{end}",
-            metavar="PATTERN",
-            action="append",
-            default=[],
-            help=f"files of such names (*{end[:4]}*) were written on the {end}'s host; for logs "
-            "that do not say it themselves",
-        )
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    parser.add_argument("--json", action="store_true", help="the same as --format json")
-
-
-def format_of(args: argparse.Namespace) -> str:
-    """``text``, ``markdown`` or ``json``."""
-    return "json" if args.json else str(args.format)
-
-
-def ends_of(args: argparse.Namespace) -> Ends:
-    """What the options say of the files."""
-    return Ends(args.sender, args.receiver)
-
-
 def load(paths: Sequence[str], ends: Ends) -> Measurement:
     """Read the files and directories of one environment.
 
-    Raises :class:`UsageError` for paths that are not there, :class:`VmlatError` if they hold
+    Raises :class:`.UsageError` for paths that are not there, :class:`VmlatError` if they hold
     nothing that can be analysed.
     """
     collection = Collection()
@@ -71,19 +44,6 @@ def load(paths: Sequence[str], ends: Ends) -> Measurement:
     labels = [source.label for source in intaken.sources if source.label]
     name = labels[0] if labels else places[0].resolve().name
     return Measurement(intaken, Decomposition(name, collection, intaken.published_ns))
-
-
-def microseconds_of(text: Optional[str], option: str) -> Optional[int]:
-    """Nanoseconds of an option in microseconds; raises :class:`UsageError`."""
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e12:
-        raise UsageError(f"{option} {clean(text)}", "it is a number of microseconds")
-    return round(value * 1000)
 
 
 def remarks(measurement: Measurement) -> Iterator[str]:

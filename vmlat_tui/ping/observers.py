@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.export.guest_text import missing, trip_json
-from vmlat_tui.export.icmp_text import ping_json
 from vmlat_tui.model import pings
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Filter
@@ -22,6 +20,7 @@ from vmlat_tui.model.pings import LOSSES, Joiner, Outcome, Ping
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.ping.capture import missing, ping_json, trip_json
 from vmlat_tui.protocol.frames import Frame, check_hello, error_of
 from vmlat_tui.session.headless import watching
 from vmlat_tui.transport.hosts import Host

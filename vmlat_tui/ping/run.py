@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from vmlat_tui.analysis.collection import Collection
-from vmlat_tui.commands.options.ping import End, Request, addresses
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.flows import Address, Filter, Protocol
@@ -16,6 +15,7 @@ from vmlat_tui.model.segments import Observer
 from vmlat_tui.ping.correlation import Heard, Roll
 from vmlat_tui.ping.observers import GuestPost, HostPost, Post, Told
 from vmlat_tui.ping.process import Pinging
+from vmlat_tui.ping.request import End, PingRequest, addresses
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.headless import END_LIMIT_S, START_LIMIT_S
 from vmlat_tui.session.vms import taps_of
@@ -62,7 +62,7 @@ class Side:
 class Conductor:
     """One run.  For one thread."""
 
-    def __init__(self, request: Request, audience: Audience) -> None:
+    def __init__(self, request: PingRequest, audience: Audience) -> None:
         """Nothing is started yet."""
         self._request = request
         self._audience = audience

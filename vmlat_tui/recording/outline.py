@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.errors import UsageError
-from vmlat_tui.recording.file import READINGS, read
+from vmlat_tui.recording.read import READINGS, read
 
 _S = 1_000_000_000
 

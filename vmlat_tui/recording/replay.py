@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import read, time_of
+from vmlat_tui.recording.read import read, time_of
 from vmlat_tui.transport.source import StreamEnded
 
 #: Frames that came when they say.

@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import RecordingFailed, Tee
+from vmlat_tui.recording.write import RecordingFailed, Tee
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Moments, Phase
 from vmlat_tui.transport.source import Source, StreamEnded

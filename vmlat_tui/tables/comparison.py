@@ -1,61 +1,17 @@
-"""``vmlat compare``: where one environment takes longer than another, and what to look at."""
+"""Two environments side by side: where one takes longer, and what to look at."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterator
 
 from vmlat_tui.analysis.advice import Advice, advise, ruled_out
 from vmlat_tui.analysis.comparison import Comparison, Line, Section
-from vmlat_tui.analysis.figures import STATISTICS, Figure
+from vmlat_tui.analysis.figures import Figure
 from vmlat_tui.analysis.plan import REST
-from vmlat_tui.ping.measurement import (
-    Measurement,
-    add_options,
-    ends_of,
-    format_of,
-    load,
-    remarks,
-)
-from vmlat_tui.tables import sources
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tables.decomposition import AS_PRINTED, NEGATIVE, SEGMENT, title_of
-from vmlat_tui.tables.grid import MICRO, SHARE, SIGNED, TIMES, Grid, escaped
+from vmlat_tui.tables.grid import MICRO, SHARE, SIGNED, TIMES, Grid
 from vmlat_tui.words import clean, cut
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``vmlat compare``."""
-    parser.description = (
-        "Compare the ping of two environments segment by segment: difference, ratio, and share of "
-        "the growth. A and B are directories or files as `vmlat analyze` takes them; A is the "
-        "base. Times are in microseconds."
-    )
-    parser.add_argument("a", metavar="A", help="the base")
-    parser.add_argument("b", metavar="B", help="what is compared with it")
-    parser.add_argument(
-        "--statistic",
-        choices=STATISTICS,
-        default="mean",
-        help="what is compared (default mean; only means add up)",
-    )
-    add_options(parser)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the comparison."""
-    a, b = (load([path], ends_of(args)) for path in (args.a, args.b))
-    comparison = Comparison(a.found, b.found, args.statistic)
-    form = format_of(args)
-    if form == "json":
-        for value in objects(comparison, a, b):
-            print(json.dumps(value))
-    else:
-        for line in document(comparison, a, b, form == "markdown"):
-            print(line)
-    return 0
-
 
 # ---- tables -------------------------------------------------------------------------------------
 
@@ -155,76 +111,3 @@ def headline(advice: Advice) -> str:
     share = f" ({round(100 * advice.weight)} % of the growth)" if advice.weight else ""
     grown = f", mostly in {', '.join(advice.segments)}" if advice.segments else ""
     return f"{advice.title}: {advice.difference_ns / 1000:+.1f} µs{share}{grown}"
-
-
-def _in_markdown(name: str) -> str:
-    return escaped(clean(name))
-
-
-# ---- the whole ----------------------------------------------------------------------------------
-
-
-def document(
-    comparison: Comparison, a: Measurement, b: Measurement, markdown: bool
-) -> Iterator[str]:
-    """The lines of text or Markdown."""
-    head = f"Ping comparison: {clean(comparison.a.name)} and {clean(comparison.b.name)}"
-    yield f"## {escaped(head)}" if markdown else head
-    yield ""
-    for section in comparison.sections:
-        table = grid(comparison, section)
-        yield from table.markdown() if markdown else table.text()
-        yield ""
-    yield "### Findings" if markdown else "Findings"
-    if markdown:
-        yield ""
-    for line in findings(comparison, _in_markdown if markdown else clean):
-        yield line if markdown else f"  {line}"
-    yield ""
-    yield "### Remarks" if markdown else "Remarks"
-    if markdown:
-        yield ""
-    for measurement in (a, b):
-        name = clean(measurement.found.name)
-        said = [*remarks(measurement), *sources.troubles(measurement.intaken.sources)]
-        for remark in said:
-            words = f"{name}: {remark.strip() if markdown else remark}"
-            yield f"- {escaped(words)}" if markdown else f"  {words}"
-    for name, only in (
-        (clean(comparison.a.name), comparison.only_in_a),
-        (clean(comparison.b.name), comparison.only_in_b),
-    ):
-        if only:
-            words = f"only in {name}, not compared: {' '.join(sorted(only))}"
-            yield f"- {escaped(words)}" if markdown else f"  {words}"
-
-
-def objects(comparison: Comparison, a: Measurement, b: Measurement) -> Iterator[dict[str, object]]:
-    """What ``--json`` prints, in this order: comparison, source…, row…, finding…, remark…."""
-    yield {
-        "type": "comparison",
-        "a": comparison.a.name,
-        "b": comparison.b.name,
-        "statistic": comparison.statistic,
-        "only_in_a": sorted(comparison.only_in_a),
-        "only_in_b": sorted(comparison.only_in_b),
-    }
-    for measurement in (a, b):
-        for source in measurement.intaken.sources:
-            yield {**sources.source_json(source), "of": measurement.found.name}
-    for section in comparison.sections:
-        for line, value in zip(section.lines, grid(comparison, section).json()):
-            yield {**value, "as_printed": line.beside, "depth": line.depth}
-    for advice in advise(comparison):
-        yield {
-            "type": "finding",
-            "layer": advice.layer,
-            "segments": list(advice.segments),
-            "difference_ns": advice.difference_ns,
-            "share": advice.weight,
-            "checks": [{"what": c.what, "command": c.command} for c in advice.checks],
-            "remedies": list(advice.remedies),
-        }
-    for measurement in (a, b):
-        for remark in remarks(measurement):
-            yield {"type": "remark", "of": measurement.found.name, "text": remark}

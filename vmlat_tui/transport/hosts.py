@@ -6,7 +6,6 @@ behind the screens, and in the middle of a measurement, nobody could answer.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -121,27 +120,6 @@ def command_at(place: str, command: Sequence[str], option: str) -> tuple[str, ..
     """What runs a command at a place of :func:`named`, until the end of its standard input."""
     leashed = ("sh", "-c", _LEASH, "sh", *command)
     return leashed if place == LOCAL else _over_ssh(place, leashed, option)
-
-
-def configure(parser: argparse._ActionsContainer) -> None:
-    """Add the options that choose the host: the same for every command."""
-    parser.add_argument(
-        "--host", metavar="[USER@]HOST", help="another host, over ssh, instead of this one"
-    )
-    parser.add_argument(
-        "--sudo",
-        action="store_true",
-        help="measure as root by sudo, on this host or on that one (there, without a password)",
-    )
-
-
-def chosen(args: argparse.Namespace) -> Host:
-    """The host that the options ask for."""
-    if args.host is not None:
-        return reached_by_ssh(args.host, args.sudo)
-    if args.sudo and os.geteuid() == 0:
-        raise UsageError("--sudo is for who is not root", "", "leave it out, or give --host")
-    return raised_here() if args.sudo else here()
 
 
 # ---- why a connection ended ----------------------------------------------------------------------

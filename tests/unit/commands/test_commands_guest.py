@@ -16,12 +16,13 @@ from tests.unit.model.test_model_guest import ANSWERED, SENT, TIMEOUT_NS, joined
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.commands import guest
 from vmlat_tui.errors import UsageError
-from vmlat_tui.export.guest_text import Figures, trip_json, trip_text
+from vmlat_tui.export.guest_text import Figures, trip_text
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.importers.result import Side, Source
 from vmlat_tui.model import captures
 from vmlat_tui.model.guest import Joiner, RoundTrip
+from vmlat_tui.ping.capture import trip_json
 
 (SENDER,) = joined(*SENT)
 (RECEIVER,) = joined(*ANSWERED)

@@ -22,11 +22,11 @@ from vmlat_tui.recording.shipped import shipped
 PROGRAM = """
 import sys
 from vmlat_tui.cli import main
-from vmlat_tui.commands import doctor
+from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 log, *arguments = sys.argv[1:]
 agent = (sys.executable, "-m", "tests.support.agents", log)
-doctor.hosts.here = lambda: Host("this host", agent)
+hosts.here = lambda: Host("this host", agent)
 sys.exit(main(["doctor", *arguments]))
 """
 

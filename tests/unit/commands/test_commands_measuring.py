@@ -16,6 +16,7 @@ from tests.tui.streams import Stream
 from vmlat_tui.commands import irq, kick, measuring
 from vmlat_tui.commands.options import packets
 from vmlat_tui.errors import UsageError
+from vmlat_tui.export.view import View
 from vmlat_tui.model.points import Direction
 from vmlat_tui.protocol.frames import Frame
 
@@ -88,7 +89,7 @@ def test_only_statistics_ask_for_no_packets(tmp_path: Path) -> None:
 def test_of_vnics_without_number_the_rest_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    class Seen(measuring.View):
+    class Seen(View):
         def entries(self, frame: Frame) -> list[Frame]:
             seen.append(frame["vm_interface"])
             return []

@@ -23,9 +23,9 @@ import pytest
 from tests.support.far import FarHost
 from tests.support.observers import ENDS, ID, ping_of, send, sent
 from vmlat_tui import ending
-from vmlat_tui.commands import ping
-from vmlat_tui.commands.options import ping as ping_request
+from vmlat_tui.commands.options import ping as options
 from vmlat_tui.errors import UsageError
+from vmlat_tui.ping.request import PingRequest, addresses
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The command with other agents; argv: their directory, and the arguments.
@@ -443,10 +443,10 @@ def test_the_time_ends_it(far: Hosts) -> None:
 # ---- what is asked for ---------------------------------------------------------------------------
 
 
-def parsed(*words: str) -> ping_request.Request:
+def parsed(*words: str) -> PingRequest:
     parser = argparse.ArgumentParser()
-    ping.configure(parser)
-    return ping_request.parse(parser.parse_args(words))
+    options.configure(parser)
+    return options.parse(parser.parse_args(words))
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def test_the_address_is_the_only_one_that_is_known(
 ) -> None:
     request = parsed(*HOSTS)
     ends = (request.sender, frozenset(sender)), (request.receiver, frozenset(receiver))
-    assert tuple(map(str, ping_request.addresses(*ends))) == found
+    assert tuple(map(str, addresses(*ends))) == found
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_an_address_that_is_not_certain_is_asked_for(
     request = parsed(*HOSTS, *words)
     ends = (request.sender, frozenset(sender)), (request.receiver, frozenset(receiver))
     with pytest.raises(UsageError, match=re.escape(message)):
-        ping_request.addresses(*ends)
+        addresses(*ends)
 
 
 def test_a_vm_that_is_not_there_is_one_line(far: Hosts) -> None:

@@ -13,18 +13,18 @@ from typing import Any, Optional
 
 import pytest
 
-from vmlat_tui.recording.file import read
+from vmlat_tui.recording.read import read
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The command with another agent; argv: limit of a file's size, log of the agent, arguments.
 PROGRAM = """
 import resource, sys
 from vmlat_tui.cli import main
-from vmlat_tui.commands import record
+from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 limit, log, *arguments = sys.argv[1:]
 agent = (sys.executable, "-m", "tests.support.agents", log)
-record.hosts.here = lambda: Host("this host", agent)
+hosts.here = lambda: Host("this host", agent)
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
 sys.exit(main(["record", *arguments]))

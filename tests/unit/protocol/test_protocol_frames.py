@@ -10,7 +10,7 @@ from tests.tui.streams import Stream, write
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import read
+from vmlat_tui.recording.read import read
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session.feed import drain
 

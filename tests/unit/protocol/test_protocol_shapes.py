@@ -15,14 +15,13 @@ import pytest
 from tests.tui import host
 from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
-from vmlat_tui.commands import doctor
 from vmlat_tui.commands.chain import ChainView
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.export import icmp_summary
+from vmlat_tui.export import doctor_text, icmp_summary
 from vmlat_tui.export.chain import IRQ, KICK
-from vmlat_tui.export.guest_text import Figures, trip_json, trip_text
+from vmlat_tui.export.guest_text import Figures, trip_text
 from vmlat_tui.export.icmp_summary import Tally
-from vmlat_tui.export.icmp_text import ping_json, ping_text
+from vmlat_tui.export.icmp_text import ping_text
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
 from vmlat_tui.model.crossings import Crossing
@@ -34,6 +33,7 @@ from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Halts
+from vmlat_tui.ping.capture import ping_json, trip_json
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame, FrameError
 from vmlat_tui.session.history import History
@@ -158,7 +158,7 @@ def readers(frame: Frame) -> None:
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
         json.dumps([trip_json(trip, 0), figures.json({})])
     elif kind == "host":
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor.text(frame))
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor_text.text(frame))
     elif kind == "error":
         assert clean(str(frames.error_of(frame)))
 

@@ -11,8 +11,8 @@ import pytest
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import time_of
 from vmlat_tui.recording.outline import Outline, minutes, outline
+from vmlat_tui.recording.read import time_of
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.transport.source import StreamEnded
 

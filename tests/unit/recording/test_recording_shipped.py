@@ -9,8 +9,8 @@ import pytest
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.topology import Backend, DomainState
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import read
 from vmlat_tui.recording.outline import outline
+from vmlat_tui.recording.read import read
 from vmlat_tui.recording.shipped import SHIPPED, shipped
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Snapshot

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.commands.options import selection
+from vmlat_tui.commands.options.host import chosen_host
 from vmlat_tui.commands.options.selection import Selection
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.flows import Protocol
-from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 
 
@@ -95,7 +95,7 @@ def parse(args: argparse.Namespace) -> Request:
             "leave one out",
         )
     return Request(
-        hosts.chosen(args),
+        chosen_host(args),
         wanted,
         threshold_ns,
         duration,

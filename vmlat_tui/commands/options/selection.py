@@ -6,10 +6,10 @@ import argparse
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from vmlat_tui.commands.options.host import host_options
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter, Protocol
-from vmlat_tui.transport import hosts
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def configure(
             "the answers, whose source and destination are exchanged",
         )
     where = parser.add_argument_group("where")
-    hosts.configure(where)
+    host_options(where)
     where.add_argument(
         "--vm-interface", metavar="TAP[,TAP]", help="the VM's tap; default: every tap of a switch"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from vmlat_tui.commands.doctor import obstacle
+from vmlat_tui.export.doctor_text import obstacle
 from vmlat_tui.model.capabilities import State
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.session.snapshot import Place, Snapshot

@@ -12,8 +12,9 @@ from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.file import Tee, read
+from vmlat_tui.recording.read import read
 from vmlat_tui.recording.replay import Replay
+from vmlat_tui.recording.write import Tee
 from vmlat_tui.session.feed import Feed, drain
 from vmlat_tui.session.snapshot import Moments, Phase
 from vmlat_tui.transport.source import StreamEnded
