@@ -66,7 +66,7 @@ class Busy:
         )  # fmt: skip
         assert self.child.stdin
         lines = b"".join(json.dumps(command).encode() + b"\n" for command in commands)
-        self.child.stdin.write((bundle.parcel() if far else b"") + lines)
+        self.child.stdin.write((bundle.agent_bundle() if far else b"") + lines)
 
         def stop() -> bool:
             for pid in filter(compiles, running(self._marker)):

@@ -67,7 +67,7 @@ def as_user(capabilities: Sequence[Capability], cache: Path) -> Host:
     """An agent of another user, who cannot read this checkout: it travels to them."""
     command = deprived.as_user(capabilities, bundle.COMMAND)
     environment = {"PATH": PATH, "VMLAT_CACHE": str(cache)}
-    return Host("the user", command, environment, preamble=bundle.parcel, far=True)
+    return Host("the user", command, environment, preamble=bundle.agent_bundle, far=True)
 
 
 def without(*missing: Capability) -> Host:

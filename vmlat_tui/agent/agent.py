@@ -4,7 +4,7 @@ Before it reads any, it gives up the privileges that it does not need (:mod:`.pr
 
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
 ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
-on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.watchman`); all probes live in its
+on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.orphan`); all probes live in its
 descriptors, so however it ends, none is left in the kernel.
 """
 
@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from vmlat_tui import __version__
-from vmlat_tui.agent.background import Errand
+from vmlat_tui.agent.background import BackgroundJob
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
-from vmlat_tui.agent.orphan import Watchman
+from vmlat_tui.agent.orphan import OrphanGuard
 from vmlat_tui.agent.privileges import Privileges, drop
 from vmlat_tui.discover.capabilities import lacking, names, needed
 from vmlat_tui.discover.links.interfaces import LinkMonitor
@@ -46,12 +46,12 @@ class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
     def __init__(
-        self, orders: int, output: int, watchman: Watchman, privileges: Privileges
+        self, orders: int, output: int, guard: OrphanGuard, privileges: Privileges
     ) -> None:
         """``orders`` and ``output`` are descriptors; the output must be nobody else's."""
         self._orders = orders
         self._output = output
-        self._watchman = watchman
+        self._guard = guard
         self._privileges = privileges
         self._buffer = b""
         self._ended = False
@@ -60,7 +60,7 @@ class Agent:
         self._measurement: Union[Measurement, GuestMeasurement, None] = None
         self._watch: Optional[Watch] = None
         #: What takes long, by the command that wants it.
-        self._errands: dict[str, Errand[Any]] = {}
+        self._jobs: dict[str, BackgroundJob[Any]] = {}
 
     def run(self) -> int:
         """Until told to end; returns the exit status."""
@@ -69,7 +69,7 @@ class Agent:
             if first is None:
                 return 0
             if first["command"] == "describe":
-                with self._watchman.busy():
+                with self._guard.busy():
                     self._send(host_frame(self._privileges))
                 return 0
             self._open(first)
@@ -200,7 +200,7 @@ class Agent:
                 "run as root, or with --sudo",
             )
         kind = GuestMeasurement if command.get("guest", False) else Measurement
-        with self._watchman.busy():
+        with self._guard.busy():
             self._measurement = kind(command, self._send)
         return self._measurement
 
@@ -213,18 +213,18 @@ class Agent:
 
     def _describe(self) -> None:
         """Look at what can be measured here, in another thread: who may attaches every probe."""
-        if "describe" not in self._errands:
+        if "describe" not in self._jobs:
             look = functools.partial(host_frame, self._privileges)
-            self._errands["describe"] = Errand(look, self._send)
+            self._jobs["describe"] = BackgroundJob(look, self._send)
 
     def _prepare(self, command: Command) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures."""
-        if self._measurement or "measure" in self._errands:
+        if self._measurement or "measure" in self._jobs:
             raise UsageError(
                 "this agent measures already", "", "change it with watch, filter and settings"
             )
         self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
-        self._errands["measure"] = Errand(
+        self._jobs["measure"] = BackgroundJob(
             lambda: prepare(command), lambda _: self._obey(command, prepared=True)
         )
 
@@ -243,7 +243,7 @@ class Agent:
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
-        if self._errands.pop("measure", None) is None:
+        if self._jobs.pop("measure", None) is None:
             measurement = self._measuring()
             self._measurement = None
             try:
@@ -278,8 +278,8 @@ class Agent:
                 self._obey(command)
             for frame in self._watch.frames() if self._watch else ():
                 self._send(frame)
-            for name in [name for name, errand in self._errands.items() if errand.over]:
-                self._errands.pop(name).finish()
+            for name in [name for name, job in self._jobs.items() if job.over]:
+                self._jobs.pop(name).finish()
             now = time.monotonic()
             if self._measurement is None:
                 continue
@@ -306,7 +306,7 @@ def main() -> int:
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
     os.dup2(2, 1)
-    agent = Agent(0, output, Watchman(0), privileges)
+    agent = Agent(0, output, OrphanGuard(0), privileges)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: agent.end())
     # The terminal's Ctrl-C reaches the whole group; the parent decides when to stop.

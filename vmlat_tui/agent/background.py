@@ -8,7 +8,7 @@ from typing import Callable, Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Errand(Generic[Result]):
+class BackgroundJob(Generic[Result]):
     """Begins at once.  The loop asks whether it is over, and then has the result used."""
 
     def __init__(self, work: Callable[[], Result], then: Callable[[Result], None]) -> None:

@@ -21,7 +21,7 @@ _GRACE_S = 1.0
 _STATUS = 1
 
 
-class Watchman:
+class OrphanGuard:
     """A thread that looks at the agent's standard input, without reading it, and at signals."""
 
     def __init__(self, commands: int) -> None:

@@ -42,11 +42,11 @@ def run(args: argparse.Namespace) -> int:
         for value in analysis.objects(measurement, slow_ns):
             print(json.dumps(value))
         return 0
-    intaken = measurement.intaken
-    said = [*remarks(measurement), *sources.troubles(intaken.sources)]
+    imported = measurement.imported
+    said = [*remarks(measurement), *sources.troubles(imported.sources)]
     for line in analysis.document(
         measurement.found,
-        sources.grid(intaken.sources),
+        sources.grid(imported.sources),
         said,
         Shown(int(args.packets), slow_ns),
         markdown=form == "markdown",

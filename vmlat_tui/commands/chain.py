@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from vmlat_tui.commands.measuring import Command
-from vmlat_tui.commands.options.packets import Request
+from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.export import chain_summary
 from vmlat_tui.export.chain import Chain, Passed
 from vmlat_tui.export.chain_stats import Singles
@@ -66,7 +66,7 @@ class ChainView(View):
 def command(chain: Chain, description: str) -> Command:
     """The command that shows a chain."""
 
-    def view(request: Request) -> ChainView:
+    def view(request: PrintRequest) -> ChainView:
         return ChainView(chain, request.threshold_ns)
 
     return Command(

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Request:
+class GuestRequest:
     """A checked command line."""
 
     host: Host
@@ -64,7 +64,7 @@ class Request:
     stats_only: bool
 
 
-def parse(args: argparse.Namespace) -> Request:
+def parse(args: argparse.Namespace) -> GuestRequest:
     """Check the options; raises :class:`UsageError`."""
     source, target = (
         None if text is None else address(text, option)
@@ -79,7 +79,7 @@ def parse(args: argparse.Namespace) -> Request:
     )
     timeout = selection.number("--timeout", args.timeout, 1, 600_000, whole=True)
     count = selection.number("--count", args.count, 1, 1e15, whole=True)
-    return Request(
+    return GuestRequest(
         chosen_host(args),
         wanted,
         int((least or 0) * 1000),
@@ -94,7 +94,7 @@ def parse(args: argparse.Namespace) -> Request:
 class _Watching(Run):
     """One run: frames in, text or JSON out."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: GuestRequest) -> None:
         super().__init__(request.duration_s)
         self._request = request
         self._figures = Figures()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmlat_tui.commands.measuring import Command
-from vmlat_tui.commands.options.packets import Request
+from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.export import icmp_summary
 from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.export.icmp_text import ping_text
@@ -21,7 +21,7 @@ from vmlat_tui.protocol.frames import Frame
 class PingView(View):
     """Joins requests and replies."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PrintRequest) -> None:
         """None yet."""
         self._least_ns = request.threshold_ns
         self._wanted = request.packets.filters[0]

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Request:
+class FindingsRequest:
     """A checked command line; what is replayed has no host and no duration."""
 
     host: Host
@@ -76,7 +76,7 @@ def refuse(args: argparse.Namespace) -> None:
             raise UsageError(f"{option} is for --live", "", "add --live, or leave it out")
 
 
-def parse(args: argparse.Namespace) -> Request:
+def parse(args: argparse.Namespace) -> FindingsRequest:
     """Check the options against each other; raises :class:`UsageError`."""
     duration_s = selection.number("--duration", args.duration, 0.1, 86_400, whole=False)
     taps = selection.names("--vm-interface", args.vm_interface)
@@ -89,7 +89,7 @@ def parse(args: argparse.Namespace) -> Request:
                 raise UsageError(
                     f"--replay and {option} show different places", "", "leave one out"
                 )
-    return Request(
+    return FindingsRequest(
         chosen_host(args),
         taps,
         duration_s or _DURATION_S,
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(request: Request, place: Place) -> None:
+def _print(request: FindingsRequest, place: Place) -> None:
     vnics = window.vnics(place)
     missing = [tap for tap in request.taps if tap not in vnics]
     if missing:
@@ -144,7 +144,7 @@ def _latest(moments: Moments) -> Place:
 class _Live:
     """One measurement, without single packets."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: FindingsRequest) -> None:
         self._request = request
         self._history = History()
         self._ended = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from vmlat_tui.commands.options import packets as request
-from vmlat_tui.commands.options.packets import Request
+from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.view import View
@@ -45,7 +45,7 @@ class Command:
 
     description: str
     threshold: str
-    view: Callable[[Request], View]
+    view: Callable[[PrintRequest], View]
     direction: Optional[str] = None
     points: tuple[str, ...] = ()
     discover: bool = False
@@ -64,7 +64,7 @@ class Command:
 class Driver(Run):
     """One run: frames in, text or JSON out."""
 
-    def __init__(self, command: Command, request: Request) -> None:
+    def __init__(self, command: Command, request: PrintRequest) -> None:
         """Nothing is started yet."""
         super().__init__(request.duration_s)
         self._command = command

@@ -11,14 +11,14 @@ from typing import Optional
 
 from vmlat_tui.analysis import trust
 from vmlat_tui.analysis.decomposition import Decomposition
-from vmlat_tui.commands.options import ping
+from vmlat_tui.commands.options import ping as options
 from vmlat_tui.export import analysis, ping_text
 from vmlat_tui.export.analysis import Shown
 from vmlat_tui.model import captures
 from vmlat_tui.model.segments import QUANTITIES
-from vmlat_tui.ping.correlation import Heard
+from vmlat_tui.ping.correlation import CorrelatedPing
 from vmlat_tui.ping.request import PingRequest
-from vmlat_tui.ping.run import Audience, Conductor
+from vmlat_tui.ping.run import Audience, PingRun
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.safe_files import NewFile, new_file
 from vmlat_tui.words import say
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "were there to the end and pings were joined at all points, 1 if not, 2 if it could not "
         "be made as asked."
     )
-    ping.configure(parser)
+    options.configure(parser)
 
 
 class _Printer(Audience):
@@ -77,7 +77,7 @@ class _Printer(Audience):
                 say(f"{self._request.output} ends early: {error.strerror}")
                 self._file = None
 
-    def show(self, heard: Heard) -> None:
+    def show(self, ping: CorrelatedPing) -> None:
         """As text, unless there are too many."""
         self.begin()
         if self._request.json:
@@ -90,7 +90,7 @@ class _Printer(Audience):
             return
         self._shown += 1
         self.leave_out()
-        print(ping_text.ping_line(heard, self._asked), flush=True)
+        print(ping_text.ping_line(ping, self._asked), flush=True)
 
     def leave_out(self) -> None:
         """Say how many lines were not printed."""
@@ -101,34 +101,34 @@ class _Printer(Audience):
 
 def _watch(request: PingRequest, file: Optional[NewFile]) -> int:
     printer = _Printer(request, file)
-    conductor = Conductor(request, printer)
-    conductor.run()
+    running = PingRun(request, printer)
+    running.run()
     printer.begin()
-    found = Decomposition(request.name, conductor.collection)
-    posts = conductor.posts
+    found = Decomposition(request.name, running.collection)
+    observers = running.observers
     there = {QUANTITIES[quantity].observer for quantity in found.available}
     everybody = found.complete and there.issuperset(request.observers)
     joined = len(found.rows) if everybody else 0
-    printer.write(ping_text.summary_json(posts, joined, conductor.roll.over))
+    printer.write(ping_text.summary_json(observers, joined, running.correlator.over))
     if not request.json:
         printer.leave_out()
         print()
         said = [
-            f"joined at all points: {joined} of {conductor.roll.over} pings",
-            *ping_text.holes(posts),
-            *ping_text.given_up(conductor.roll.given_up),
+            f"joined at all points: {joined} of {running.correlator.over} pings",
+            *ping_text.holes(observers),
+            *ping_text.given_up(running.correlator.given_up),
             *trust.remarks(found),
             trust.ONE_CLOCK,
         ]
-        first = ping_text.observers(posts)
+        first = ping_text.observers(observers)
         for line in analysis.document(found, first, said, Shown(), markdown=False):
             print(line)
-    return 0 if joined and all(post.error is None for post in posts) else 1
+    return 0 if joined and all(observer.error is None for observer in observers) else 1
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure until told to stop; Ctrl-C ends it with the tables."""
-    request = ping.parse(args)
+    request = options.parse(args)
     with contextlib.ExitStack() as ends:
         file = None
         if request.output is not None:

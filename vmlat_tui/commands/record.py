@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Request:
+class RecordRequest:
     """A checked command line."""
 
     host: Host
@@ -64,13 +64,13 @@ class Request:
     duration_s: Optional[float]
 
 
-def parse(args: argparse.Namespace) -> Request:
+def parse(args: argparse.Namespace) -> RecordRequest:
     """Check the options against each other, and the place; raises :class:`UsageError`."""
     packets = selection.parse(args)
     threshold_ns, max_rate, duration_s = limits(args)
     path = Path(args.file)
     check_place(path, args.force)
-    return Request(
+    return RecordRequest(
         chosen_host(args),
         path,
         args.force,
@@ -84,7 +84,7 @@ def parse(args: argparse.Namespace) -> Request:
 class _Recorder(Run):
     """One run: frames into the file, a line about them on standard error."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: RecordRequest) -> None:
         super().__init__(request.duration_s)
         self._request = request
         self._host = ""

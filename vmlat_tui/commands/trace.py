@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmlat_tui.commands.measuring import Command
-from vmlat_tui.commands.options.packets import Request
+from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
 from vmlat_tui.export.view import View
@@ -13,7 +13,7 @@ from vmlat_tui.protocol.frames import Frame
 class _Whole(View):
     """The whole path of every packet: the agent has left out those that were not asked for."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PrintRequest) -> None:
         """There is nothing to remember."""
 
     def text(self, entry: Frame, wall_offset_ns: int) -> str:

@@ -19,7 +19,7 @@ class Answer(Generic[_Value]):
     problem: str = ""
 
 
-class Keeper(Generic[_Value]):
+class BoundedCall(Generic[_Value]):
     """Runs a reading in a thread of its own and keeps what it said last.
 
     A reading that hangs costs one thread and the time that the asker is willing to wait; whoever

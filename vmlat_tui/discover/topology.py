@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from vmlat_tui.discover.bounded import Answer, Keeper
+from vmlat_tui.discover.bounded import Answer, BoundedCall
 from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
 from vmlat_tui.discover.files import decimal, entries, read
@@ -59,11 +59,11 @@ class Discovery:
         """``changed`` is called, from any thread, when another look is worth while."""
         uri = uri or DEFAULT_URI
         self._machines = Machines()
-        self._libvirt = Keeper(Libvirt(uri, changed).read, "libvirt")
-        self._switch = Keeper(read_switch, "openvswitch")
+        self._libvirt = BoundedCall(Libvirt(uri, changed).read, "libvirt")
+        self._switch = BoundedCall(read_switch, "openvswitch")
         self._guests: frozenset[str] = frozenset()
         agents = GuestAgents(uri)
-        self._agents = Keeper(lambda: agents.read(self._guests), "guest-agents")
+        self._agents = BoundedCall(lambda: agents.read(self._guests), "guest-agents")
         self._asked_agents = 0.0
         self._limit_s = _FIRST_LIMIT_S
 

@@ -63,7 +63,7 @@ def objects(measurement: Measurement, slow_ns: Optional[int]) -> Iterator[dict[s
         "quantities": sorted(found.available),
         "joined": len(found.rows),
     }
-    for source in measurement.intaken.sources:
+    for source in measurement.imported.sources:
         yield sources.source_json(source)
     if single is not None:
         yield from tables.packet_json(single, single.rows)

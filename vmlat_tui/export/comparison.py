@@ -35,7 +35,7 @@ def document(
         yield ""
     for measurement in (a, b):
         name = clean(measurement.found.name)
-        said = [*remarks(measurement), *sources.troubles(measurement.intaken.sources)]
+        said = [*remarks(measurement), *sources.troubles(measurement.imported.sources)]
         for remark in said:
             words = f"{name}: {remark.strip() if markdown else remark}"
             yield f"- {escaped(words)}" if markdown else f"  {words}"
@@ -59,7 +59,7 @@ def objects(comparison: Comparison, a: Measurement, b: Measurement) -> Iterator[
         "only_in_b": sorted(comparison.only_in_b),
     }
     for measurement in (a, b):
-        for source in measurement.intaken.sources:
+        for source in measurement.imported.sources:
             yield {**sources.source_json(source), "of": measurement.found.name}
     for section in comparison.sections:
         for line, value in zip(section.lines, grid(comparison, section).json()):

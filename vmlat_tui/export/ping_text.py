@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from vmlat_tui.analysis import plan as planning
 from vmlat_tui.analysis.plan import TOTAL, Item, Plan
 from vmlat_tui.model.segments import NESTED, ORDER, Observer
-from vmlat_tui.ping.correlation import Heard
-from vmlat_tui.ping.observers import Post
+from vmlat_tui.ping.correlation import CorrelatedPing
+from vmlat_tui.ping.observers import PingObserver
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.tables.columns import NAME, TEXT, Column
 from vmlat_tui.tables.decomposition import short
@@ -33,14 +33,14 @@ def _segments(item: Item) -> list[str]:
     return [item.id] if item.id in ORDER else [s for s in item.of.split("+") if s]
 
 
-def _pieces(heard: Heard) -> Iterator[str]:
+def _pieces(ping: CorrelatedPing) -> Iterator[str]:
     """The total, the parts of the way, and what is left over."""
-    plan = _plan(frozenset(heard.intervals_ns))
+    plan = _plan(frozenset(ping.intervals_ns))
     groups: list[list[str]] = [[] for _ in _GROUPS]
     left_ns = 0
 
     def of(item: Item) -> int:
-        return sum(factor * heard.intervals_ns[q] for q, factor in item.formula.items())
+        return sum(factor * ping.intervals_ns[q] for q, factor in item.formula.items())
 
     yield f"total {of(plan.items[TOTAL]) / 1000:.1f}"
     named = [(_segments(item), item) for item in plan.pieces]
@@ -55,56 +55,56 @@ def _pieces(heard: Heard) -> Iterator[str]:
         yield f"residual* {left_ns / 1000:+.1f}"
 
 
-def ping_line(heard: Heard, asked: Sequence[Observer]) -> str:
+def ping_line(ping: CorrelatedPing, asked: Sequence[Observer]) -> str:
     """One ping: its pieces, where it was lost, and who has not told of it."""
-    parts = [f"id {heard.packet.id} seq {heard.packet.sequence}"]
-    if TOTAL in _plan(frozenset(heard.intervals_ns)).items:
-        parts += _pieces(heard)
-    for observer, words in heard.lost.items():
+    parts = [f"id {ping.packet.id} seq {ping.packet.sequence}"]
+    if TOTAL in _plan(frozenset(ping.intervals_ns)).items:
+        parts += _pieces(ping)
+    for observer, words in ping.lost.items():
         parts.append(f"LOST, says the {observer.title}: {clean(words)}")
-    silent = [observer.title for observer in asked if observer not in heard.by]
+    silent = [observer.title for observer in asked if observer not in ping.by]
     if silent:
         parts.append(f"nothing from the {', '.join(silent)}")
     return " | ".join(parts)
 
 
-def _state(post: Post) -> str:
-    if post.error is None:
+def _state(observer: PingObserver) -> str:
+    if observer.error is None:
         return "to the end"
-    return f"{'until it was gone' if post.ready else 'never'}: {post.error}"
+    return f"{'until it was gone' if observer.ready else 'never'}: {observer.error}"
 
 
-COLUMNS: tuple[Column[Post], ...] = (
-    Column("observer", "observer", 0, TEXT, lambda p: p.observer.title),
+COLUMNS: tuple[Column[PingObserver], ...] = (
+    Column("observer", "observer", 0, TEXT, lambda p: p.role.title),
     Column("host", "where", 0, NAME, lambda p: p.host.name),
-    Column("pings", "pings told of", 0, WHOLE, lambda p: p.told),
+    Column("pings", "pings told of", 0, WHOLE, lambda p: p.reported),
     Column("lost", "of them lost", 0, WHOLE, lambda p: sum(p.lost.values())),
     Column("state", "observed", 0, NAME, _state),
 )  # fmt: skip
 
 
-def observers(posts: Sequence[Post]) -> Grid[Post]:
+def observers(observers: Sequence[PingObserver]) -> Grid[PingObserver]:
     """One row for each observer that was asked for, in the order of the request's way."""
     order = list(Observer)
-    rows = sorted(posts, key=lambda post: order.index(post.observer))
+    rows = sorted(observers, key=lambda observer: order.index(observer.role))
     return Grid("observers", "Who has observed", COLUMNS, rows)
 
 
-def holes(posts: Sequence[Post]) -> Iterator[str]:
+def holes(observers: Sequence[PingObserver]) -> Iterator[str]:
     """What is missing, and why."""
-    for post in posts:
-        if post.error is not None:
-            when = f"after {post.told} pings" if post.ready else "from the beginning"
-            yield f"the {post.title} is missing {when}: {clean(str(post.error))}"
-        for words, count in post.lost.items():
-            yield f"the {post.title}: {count} pings lost ({clean(words)})"
-        if post.unseen:
-            yield f"the {post.title}: {post.unseen} packets were lost from sight"
-    there = {post.observer for post in posts}
-    for observer in (Observer.SENDER_GUEST, Observer.RECEIVER_GUEST):
-        if observer not in there:
-            option = f"--{observer.value.replace('_', '-')}"
-            yield f"the {observer.title} was not asked: its segments are one ({option})"
+    for observer in observers:
+        if observer.error is not None:
+            when = f"after {observer.reported} pings" if observer.ready else "from the beginning"
+            yield f"the {observer.title} is missing {when}: {clean(str(observer.error))}"
+        for words, count in observer.lost.items():
+            yield f"the {observer.title}: {count} pings lost ({clean(words)})"
+        if observer.unseen:
+            yield f"the {observer.title}: {observer.unseen} packets were lost from sight"
+    there = {observer.role for observer in observers}
+    for guest in (Observer.SENDER_GUEST, Observer.RECEIVER_GUEST):
+        if guest not in there:
+            option = f"--{guest.value.replace('_', '-')}"
+            yield f"the {guest.title} was not asked: its segments are one ({option})"
 
 
 def given_up(count: int) -> Iterator[str]:
@@ -113,7 +113,7 @@ def given_up(count: int) -> Iterator[str]:
         yield f"{count} pings were lost from sight: too many were waited for at once"
 
 
-def summary_json(posts: Sequence[Post], joined: int, pings: int) -> Frame:
+def summary_json(observers: Sequence[PingObserver], joined: int, pings: int) -> Frame:
     """The last line of the capture."""
     return {
         "type": "summary",
@@ -121,13 +121,13 @@ def summary_json(posts: Sequence[Post], joined: int, pings: int) -> Frame:
         "joined": joined,
         "observers": [
             {
-                "observer": post.observer.value,
-                "host": post.host.name,
-                "pings": post.told,
-                "lost": dict(post.lost),
-                "unseen": post.unseen,
-                "error": str(post.error) if post.error else None,
+                "observer": observer.role.value,
+                "host": observer.host.name,
+                "pings": observer.reported,
+                "lost": dict(observer.lost),
+                "unseen": observer.unseen,
+                "error": str(observer.error) if observer.error else None,
             }
-            for post in posts
+            for observer in observers
         ],
     }

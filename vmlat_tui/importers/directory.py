@@ -15,7 +15,7 @@ from vmlat_tui.importers import averages, capture, lines, logs, tree, tun_json
 from vmlat_tui.importers.drop_detector import DropDetector
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.lines import Text
-from vmlat_tui.importers.result import Ignored, Intake, Side, Source
+from vmlat_tui.importers.result import Ignored, ImportResult, Side, Source
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
 
@@ -46,7 +46,7 @@ class Ends:
 
 
 @dataclass
-class Intaken:
+class Imported:
     """Everything that was read."""
 
     sources: list[Source] = field(default_factory=list)
@@ -74,9 +74,9 @@ def files(paths: Iterable[Path], complain: Callable[[str], None]) -> dict[Path, 
     return found
 
 
-def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
+def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
     """Read all files into ``sink``."""
-    found = Intaken()
+    found = Imported()
     looked: list[tuple[Source, str]] = []
     complaints: list[str] = []
     named = files(paths, complaints.append)
@@ -92,17 +92,17 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
     for first, kind in looked:
         text = Text(first.text.path, below=first.text.below)
         source = Source(text, side=first.side, side_reason=first.side_reason)
-        intake = Intake(source, sink)
+        result = ImportResult(source, sink)
         if kind == "averages":
-            found.published_ns.update(averages.read(intake))
+            found.published_ns.update(averages.read(result))
         elif kind == "tun_json":
-            tun_json.read(intake)
+            tun_json.read(result)
         elif kind == "capture":
-            capture.read_capture(intake)
+            capture.read_capture(result)
         elif kind == "recording":
-            capture.read_recording(intake)
+            capture.read_recording(result)
         else:
-            logs.read(intake)
+            logs.read(result)
         found.sources.append(source)
     return found
 
@@ -118,7 +118,7 @@ def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
     own = capture.recognised(head)
     if own:
         return source, own
-    logs.read(Intake(source, Ignored()), _GLANCE)
+    logs.read(ImportResult(source, Ignored()), _GLANCE)
     return source, "log"
 
 

@@ -87,7 +87,7 @@ class Source:
             self.notes.append(words)
 
 
-class Intake:
+class ImportResult:
     """Passes readings of one file on to the sink.  For one thread."""
 
     def __init__(self, source: Source, sink: Sink) -> None:

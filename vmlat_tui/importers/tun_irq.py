@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from vmlat_tui.importers.parser import ECHO, Parser, packet_of
-from vmlat_tui.importers.result import Intake, Side, Trouble, nanoseconds
+from vmlat_tui.importers.result import ImportResult, Side, Trouble, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _LINE = re.compile(
@@ -77,9 +77,9 @@ class TunIrq(Parser):
     name = "tun_tx_to_kvm_irq"
     words = ("TUN", "TUN_IRQ", "->", "Total", *(f"Stage{n}->Stage{n + 1}:" for n in range(1, 5)))
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first stage."""
-        super().__init__(intake)
+        super().__init__(result)
         self._chains: OrderedDict[str, Chain] = OrderedDict()
         # Complete but for the total that may follow.
         self._ready: Optional[Chain] = None
@@ -195,7 +195,7 @@ class TunIrq(Parser):
         chain, self._ready = self._ready, None
         if chain is None:
             return
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         if chain.other:
             self.source.trouble(Trouble.OTHER, chain.line)
             return
@@ -211,4 +211,4 @@ class TunIrq(Parser):
             self.source.note("this version of the tool has no delay of stage 2: no total")
         elif segment not in intervals:
             self.source.trouble(Trouble.INCOMPLETE, chain.line)
-        self.intake.add(chain.packet, intervals)
+        self.result.add(chain.packet, intervals)

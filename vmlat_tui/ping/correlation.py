@@ -19,7 +19,7 @@ _MEMORY_S = 30.0
 
 
 @dataclass
-class Heard:
+class CorrelatedPing:
     """What is known of one ping: intervals (ns), and by observer how it was lost there."""
 
     packet: Packet
@@ -29,13 +29,16 @@ class Heard:
     by: set[Observer] = field(default_factory=set)
 
 
-class Roll:
-    """Calls the roll for every ping.  Times are of one clock, in seconds.  For one thread."""
+class Correlator:
+    """Joins what observers say of the same ping.
+
+    Times are of one clock, in seconds.  For one thread.
+    """
 
     def __init__(self, patience_s: float) -> None:
         """A ping that not all have told of is given up after so long."""
         self._patience_s = patience_s
-        self._open: dict[Packet, Heard] = {}
+        self._open: dict[Packet, CorrelatedPing] = {}
         #: Packet -> until when it is remembered, and whether it counts.
         self._past: dict[Packet, tuple[float, bool]] = {}
         #: Whether pings that nobody has told of count.  Those that are told of while it is false
@@ -60,37 +63,37 @@ class Roll:
         now_s: float,
     ) -> bool:
         """Take what an observer tells; whether it counts."""
-        heard = self._open.get(packet)
-        if heard is None:
+        ping = self._open.get(packet)
+        if ping is None:
             until_s, counts = self._past.get(packet, (0.0, False))
             if now_s < until_s:
                 return counts
             if not self.accepts:
                 self._remember(packet, False, now_s)
                 return False
-            heard = self._open[packet] = Heard(packet, now_s)
+            ping = self._open[packet] = CorrelatedPing(packet, now_s)
             if len(self._open) > _MOST:
                 first = next(iter(self._open))
                 del self._open[first]
                 self._remember(first, True, now_s)
                 self.over += 1
                 self.given_up += 1
-        heard.by.add(observer)
-        heard.intervals_ns.update(intervals_ns)
+        ping.by.add(observer)
+        ping.intervals_ns.update(intervals_ns)
         if lost:
-            heard.lost[observer] = lost
+            ping.lost[observer] = lost
         return True
 
-    def settle(self, expected: frozenset[Observer], now_s: float) -> list[Heard]:
+    def settle(self, expected: frozenset[Observer], now_s: float) -> list[CorrelatedPing]:
         """Those that nothing is waited for any more, in the order in which they were heard of."""
-        found: list[Heard] = []
-        for heard in list(self._open.values()):
-            everybody = heard.by >= expected
-            late = now_s - heard.since_s >= self._patience_s
+        found: list[CorrelatedPing] = []
+        for ping in list(self._open.values()):
+            everybody = ping.by >= expected
+            late = now_s - ping.since_s >= self._patience_s
             if everybody or late:
-                del self._open[heard.packet]
-                self._remember(heard.packet, True, now_s)
-                found.append(heard)
+                del self._open[ping.packet]
+                self._remember(ping.packet, True, now_s)
+                found.append(ping)
         self.over += len(found)
         return found
 

@@ -11,7 +11,7 @@ from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.importers import directory
-from vmlat_tui.importers.directory import Ends, Intaken
+from vmlat_tui.importers.directory import Ends, Imported
 from vmlat_tui.importers.result import Trouble
 from vmlat_tui.words import clean
 
@@ -20,7 +20,7 @@ from vmlat_tui.words import clean
 class Measurement:
     """What was read, and what follows from it."""
 
-    intaken: Intaken
+    imported: Imported
     found: Decomposition
 
 
@@ -32,27 +32,28 @@ def load(paths: Sequence[str], ends: Ends) -> Measurement:
     """
     collection = Collection()
     places = [Path(path) for path in paths]
-    intaken = directory.read(places, collection, ends)
+    imported = directory.read(places, collection, ends)
     if not collection.quantities:
         shown = ", ".join(clean(path) for path in paths)
-        sideless = any(s.troubles[Trouble.SIDELESS] for s in intaken.sources)
+        sideless = any(s.troubles[Trouble.SIDELESS] for s in imported.sources)
         raise VmlatError(
             f"nothing in {shown} can be analysed",
-            "; ".join(map(clean, intaken.unreadable)) or f"{len(intaken.sources)} files were read",
+            "; ".join(map(clean, imported.unreadable))
+            or f"{len(imported.sources)} files were read",
             "say which end its logs are of with --sender or --receiver" if sideless else "",
         )
-    labels = [source.label for source in intaken.sources if source.label]
+    labels = [source.label for source in imported.sources if source.label]
     name = labels[0] if labels else places[0].resolve().name
-    return Measurement(intaken, Decomposition(name, collection, intaken.published_ns))
+    return Measurement(imported, Decomposition(name, collection, imported.published_ns))
 
 
 def remarks(measurement: Measurement) -> Iterator[str]:
     """How far to trust the figures, most important first."""
-    intaken = measurement.intaken
+    imported = measurement.imported
     yield from trust.remarks(measurement.found)
-    variants = {v for source in intaken.sources for v in source.variants}
+    variants = {v for source in imported.sources for v in source.variants}
     if len(variants) > 1:
         yield f"guest logs of two versions are mixed: they end at {' and '.join(sorted(variants))}"
-    for problem in intaken.unreadable:
+    for problem in imported.unreadable:
         yield clean(problem)
     yield trust.ONE_CLOCK

@@ -1,6 +1,6 @@
 """One observer of ``vmlat ping``: an agent on a host or in a guest, and what it tells of pings.
 
-A post never raises for what its agent does: it fails, says so once, and is over.  Several are
+An observer never raises for what its agent does: it fails, says so once, and is over.  Several are
 served by one thread, each in its turn.
 """
 
@@ -38,7 +38,7 @@ _MOST_WORDS, _OTHERWISE = 20, "in other ways"
 
 
 @dataclass(frozen=True)
-class Told:
+class Observation:
     """What an observer says of one ping: intervals (ns), or in words how it was ``lost`` there.
 
     ``line`` is the capture's.
@@ -51,15 +51,17 @@ class Told:
     line: Frame
 
 
-class Post:
-    """From :meth:`open` to :meth:`close`; what differs is in :class:`HostPost`, :class:`GuestPost`.
+class PingObserver:
+    """One observer, from :meth:`open` to :meth:`close`.
+
+    What differs between a host and a guest is in the classes below.
 
     For one thread.
     """
 
-    def __init__(self, observer: Observer, host: Host) -> None:
+    def __init__(self, role: Observer, host: Host) -> None:
         """Nothing is started yet."""
-        self.observer = observer
+        self.role = role
         self.host = host
         self._agent: Optional[AgentProcess] = None
         self._hello: Optional[Frame] = None
@@ -71,7 +73,7 @@ class Post:
         #: Its agent measures; all that it measured was told.
         self.ready = self.over = False
         #: How many pings it told of since :meth:`begin`, and the lost ones by the words for it.
-        self.told = 0
+        self.reported = 0
         self.lost: Counter[str] = Counter()
         #: Packets that nobody looked at singly, by its own account.
         self._overlooked = 0
@@ -79,7 +81,7 @@ class Post:
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.observer.title} {clean(self.host.name)}"
+        return f"{self.role.title} {clean(self.host.name)}"
 
     @property
     def serving(self) -> bool:
@@ -117,7 +119,7 @@ class Post:
 
     def begin(self) -> None:
         """Count anew: all are there now."""
-        self.told = 0
+        self.reported = 0
         self.lost.clear()
 
     def stop(self) -> None:
@@ -125,9 +127,9 @@ class Post:
         self._stopped = True
         self.send("stop")
 
-    def turn(self) -> list[Told]:
+    def poll(self) -> list[Observation]:
         """What has come by now."""
-        found: list[Told] = []
+        found: list[Observation] = []
         wait_s = _TURN_S
         for _ in range(_MOST_FRAMES):
             if self._agent is None or self.over:
@@ -147,7 +149,7 @@ class Post:
         if self.error is not None:
             return
         self.error = error
-        how = f"is gone after {self.told} pings" if self.ready else "does not measure"
+        how = f"is gone after {self.reported} pings" if self.ready else "does not measure"
         say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
         self.close()
 
@@ -167,7 +169,7 @@ class Post:
     def _configuration(self) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _pings(self, frame: Frame) -> Iterable[Told]:
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
         """What a frame says of pings."""
         raise NotImplementedError
 
@@ -175,7 +177,7 @@ class Post:
         """Take what else a frame says."""
         raise NotImplementedError
 
-    def _take(self, frame: Frame) -> list[Told]:
+    def _take(self, frame: Frame) -> list[Observation]:
         kind = frame["type"]
         if self._hello is None:
             check_hello(frame)
@@ -188,7 +190,7 @@ class Post:
         self._learn(frame)
         found = list(self._pings(frame)) if self.wanted is not None else []
         for one in found:
-            self.told += 1
+            self.reported += 1
             if one.lost:
                 known = one.lost in self.lost or len(self.lost) < _MOST_WORDS
                 self.lost[one.lost if known else _OTHERWISE] += 1
@@ -211,12 +213,12 @@ class Post:
             say(f"the {self.title} is ready: {words}")
 
 
-class HostPost(Post):
+class HostObserver(PingObserver):
     """A hypervisor; the pings of one VM of it."""
 
-    def __init__(self, observer: Observer, host: Host, timeout_ns: int) -> None:
+    def __init__(self, role: Observer, host: Host, timeout_ns: int) -> None:
         """A ping without a reply is lost after ``timeout_ns``."""
-        super().__init__(observer, host)
+        super().__init__(role, host)
         self._joiner = Joiner(timeout_ns)
         self._points: Optional[Sequence[Frame]] = None
         #: What discovery found.
@@ -244,7 +246,7 @@ class HostPost(Post):
     def _configuration(self) -> dict[str, Any]:
         return {"discover": True, "measure": False}
 
-    def _pings(self, frame: Frame) -> Iterable[Told]:
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
         kind = frame["type"]
         final: Sequence[Ping] = ()
         if kind in ("packet", "drop"):
@@ -255,14 +257,14 @@ class HostPost(Post):
         elif kind == "stats":
             final = self._joiner.settle(frame)
         # Seen from the other end, or between two VMs of this host, it is another ping.
-        return [self._tell(ping) for ping in final if ping.observer is self.observer]
+        return [self._tell(ping) for ping in final if ping.observer is self.role]
 
-    def _tell(self, ping: Ping) -> Told:
+    def _tell(self, ping: Ping) -> Observation:
         whole = ping.outcome is Outcome.COMPLETE
         lost = "" if whole else LOSSES.get(ping.outcome, "not known where")
         intervals = ping.intervals_ns if whole else {}
         line = ping_json(ping, self._offset_ns)
-        return Told(self.observer, ping.packet, intervals, lost, line)
+        return Observation(self.role, ping.packet, intervals, lost, line)
 
     def _learn(self, frame: Frame) -> None:
         kind = frame["type"]
@@ -276,25 +278,25 @@ class HostPost(Post):
             self._overlooked = pings.unseen(frame)
 
 
-class GuestPost(Post):
+class GuestObserver(PingObserver):
     """A guest; the pings that it sends, or those that it answers."""
 
-    def __init__(self, observer: Observer, host: Host, timeout_ns: int) -> None:
+    def __init__(self, role: Observer, host: Host, timeout_ns: int) -> None:
         """A ping is given up after ``timeout_ns``."""
-        super().__init__(observer, host)
+        super().__init__(role, host)
         self._timeout_ns = timeout_ns
 
     def _configuration(self) -> dict[str, Any]:
         return {"guest": True, "timeout_ns": self._timeout_ns}
 
-    def _pings(self, frame: Frame) -> Iterable[Told]:
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
         if frame["type"] == "echo":
             trip = RoundTrip.from_json(frame)
-            if trip.observer is self.observer and self.wanted and self.wanted.admits(trip.ends):
+            if trip.observer is self.role and self.wanted and self.wanted.admits(trip.ends):
                 lost = "" if trip.complete else missing(trip)
                 intervals = {} if lost else trip.intervals_ns
                 line = trip_json(trip, self._offset_ns)
-                return [Told(self.observer, trip.packet, intervals, lost, line)]
+                return [Observation(self.role, trip.packet, intervals, lost, line)]
         return ()
 
     def _learn(self, frame: Frame) -> None:

@@ -12,8 +12,8 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.flows import Address, Filter, Protocol
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.ping.correlation import Heard, Roll
-from vmlat_tui.ping.observers import GuestPost, HostPost, Post, Told
+from vmlat_tui.ping.correlation import CorrelatedPing, Correlator
+from vmlat_tui.ping.observers import GuestObserver, HostObserver, Observation, PingObserver
 from vmlat_tui.ping.process import Pinging
 from vmlat_tui.ping.request import End, PingRequest, addresses
 from vmlat_tui.protocol.frames import Frame
@@ -43,7 +43,7 @@ class Audience:
     def write(self, line: Frame) -> None:
         """Take a line of the capture."""
 
-    def show(self, heard: Heard) -> None:
+    def show(self, ping: CorrelatedPing) -> None:
         """Take a ping that is over."""
 
 
@@ -53,13 +53,14 @@ class Side:
     def __init__(self, end: End, host: Observer, guest: Observer, timeout_ns: int) -> None:
         """Nothing is started yet."""
         self.end = end
-        self.host = HostPost(host, end.host, timeout_ns)
-        guests = [GuestPost(guest, end.guest, timeout_ns)] if end.guest is not None else []
-        self.posts: list[Post] = [self.host, *guests]
+        self.host = HostObserver(host, end.host, timeout_ns)
+        guests = [GuestObserver(guest, end.guest, timeout_ns)] if end.guest is not None else []
+        #: The host is the first.
+        self.observers: list[PingObserver] = [self.host, *guests]
         self.taps: list[str] = []
 
 
-class Conductor:
+class PingRun:
     """One run.  For one thread."""
 
     def __init__(self, request: PingRequest, audience: Audience) -> None:
@@ -67,21 +68,21 @@ class Conductor:
         self._request = request
         self._audience = audience
         self._patience_s = request.timeout_ns / 1e9 + _LATE_S
-        self.roll = Roll(self._patience_s)
+        self.correlator = Correlator(self._patience_s)
         self.collection = Collection()
         rg, sg = Observer.RECEIVER_GUEST, Observer.SENDER_GUEST
         self._receiver = Side(request.receiver, Observer.RECEIVER_HOST, rg, request.timeout_ns)
         self._sender = Side(request.sender, Observer.SENDER_HOST, sg, request.timeout_ns)
         #: All that were asked for, receivers first.
-        self.posts = [*self._receiver.posts, *self._sender.posts]
+        self.observers = [*self._receiver.observers, *self._sender.observers]
 
     def run(self) -> None:
         """From the agents' start to their end; raises :class:`VmlatError` if nobody is there."""
         with contextlib.ExitStack() as ends:
-            for post in self.posts:
-                ends.callback(post.close)
-            for post in self.posts:  # before any is waited for
-                ends.callback(post.hang_up)
+            for observer in self.observers:
+                ends.callback(observer.close)
+            for observer in self.observers:  # before any is waited for
+                ends.callback(observer.hang_up)
             sides = (self._receiver, self._sender)
             self._open([side.host for side in sides])
             for side in sides:
@@ -89,64 +90,67 @@ class Conductor:
             self._check_machines()
             sender, receiver = self._addresses()
             wanted = Filter(sender, receiver, protocol=Protocol.ICMP, either=True)
-            self._open([post for side in sides for post in side.posts if post is not side.host])
+            self._open([guest for side in sides for guest in side.observers[1:]])
             self._measure(wanted)
             self._require_somebody()
-            self.roll.accepts = True
-            for post in self.posts:
-                post.begin()
+            self.correlator.accepts = True
+            for observer in self.observers:
+                observer.begin()
             with ENDING.orderly():
                 self._join(sender, receiver)
-                for post in self.posts:
-                    post.stop()
-                self._serve(END_LIMIT_S, lambda: [post for post in self.posts if post.serving])
+                for observer in self.observers:
+                    observer.stop()
+                self._serve(END_LIMIT_S, lambda: [one for one in self.observers if one.serving])
                 self._settle(frozenset())
+
+    def _somebody_serves(self) -> bool:
+        return any(observer.serving for observer in self.observers)
 
     # ---- frames -------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         """Take what has come from every observer."""
-        if not any(post.serving for post in self.posts):
+        if not self._somebody_serves():
             time.sleep(_IDLE_S)
-        for post in self.posts:
-            for told in post.turn():
-                self._take(told)
+        for observer in self.observers:
+            for seen in observer.poll():
+                self._take(seen)
 
-    def _take(self, told: Told) -> None:
-        known = told.intervals_ns
+    def _take(self, seen: Observation) -> None:
+        known = seen.intervals_ns
         now_s = time.monotonic()
-        counts = self.roll.take(told.observer, told.packet, known, told.lost, now_s)
+        counts = self.correlator.take(seen.observer, seen.packet, known, seen.lost, now_s)
         if counts and known:
-            self.collection.add(Reading(told.packet, known))
-        if counts and (known or told.lost):
-            self._audience.write(told.line)
+            self.collection.add(Reading(seen.packet, known))
+        if counts and (known or seen.lost):
+            self._audience.write(seen.line)
 
     def _settle(self, expected: frozenset[Observer]) -> None:
         """Show the pings that all of these have told of, and those that they had the time to."""
-        for heard in self.roll.settle(expected, time.monotonic()):
-            self._audience.show(heard)
+        for ping in self.correlator.settle(expected, time.monotonic()):
+            self._audience.show(ping)
 
-    def _serve(self, limit_s: float, waiting: Callable[[], Iterable[Post]]) -> None:
+    def _serve(self, limit_s: float, waiting: Callable[[], Iterable[PingObserver]]) -> None:
         """Until nobody is waited for; who is still at the end has failed."""
         deadline = time.monotonic() + limit_s
         while left := list(waiting()):
             if time.monotonic() > deadline:
-                for post in left:
-                    post.fail(VmlatError("the agent does not answer", f"for {limit_s:.0f} s"))
+                for observer in left:
+                    observer.fail(VmlatError("the agent does not answer", f"for {limit_s:.0f} s"))
             self._turn()
 
     def _require_somebody(self) -> None:
-        if not any(post.serving for post in self.posts):
-            causes = (f"{post.title}: {post.error}" for post in self.posts)
+        if not self._somebody_serves():
+            causes = (f"{observer.title}: {observer.error}" for observer in self.observers)
             raise UsageError("nobody is left who could observe", "; ".join(causes))
 
     # ---- before -------------------------------------------------------------------------------
 
-    def _open(self, posts: Sequence[Post]) -> None:
-        if posts:
-            say(f"starting {', '.join(post.title for post in posts)}")
-        for post in posts:
-            post.open()
+    def _open(self, observers: Sequence[PingObserver]) -> None:
+        if observers:
+            say(f"starting {', '.join(observer.title for observer in observers)}")
+        for observer in observers:
+            observer.open()
 
     def _taps(self, side: Side) -> list[str]:
         """Of its VM; none if its host has failed."""
@@ -201,13 +205,13 @@ class Conductor:
 
     def _measure(self, wanted: Filter) -> None:
         """Have all measure, receivers first, and wait until they do."""
-        for post in self.posts:
-            post.wanted = wanted
+        for observer in self.observers:
+            observer.wanted = wanted
         for side in (self._receiver, self._sender):
             side.host.measure(wanted, side.taps, side.end.uplinks)
 
-        def waiting() -> list[Post]:
-            return [post for post in self.posts if post.serving and not post.ready]
+        def waiting() -> list[PingObserver]:
+            return [one for one in self.observers if one.serving and not one.ready]
 
         self._serve(_READY_S, waiting)
 
@@ -219,29 +223,29 @@ class Conductor:
         if argv is None:
             say(f"waiting for pings {sender} -> {receiver}")
             self._watch(self._counted)
-            self.roll.accepts = False  # one that begins now is not seen by all
+            self.correlator.accepts = False  # one that begins now is not seen by all
         else:
             say(f"{clean(self._request.sender.vm)} pings: {sender} -> {receiver}")
             self._ping(argv)
 
     def _counted(self) -> bool:
-        return self._request.count is not None and self.roll.over >= self._request.count
+        return self._request.count is not None and self.correlator.over >= self._request.count
 
     def _watch(self, enough: Callable[[], bool]) -> None:
         """Until there is enough, the time is over, somebody interrupts, or nobody observes."""
         duration_s = self._request.duration_s
         deadline = None if duration_s is None else time.monotonic() + duration_s
-        while not ENDING.asked and not enough() and any(post.serving for post in self.posts):
+        while not ENDING.asked and not enough() and self._somebody_serves():
             if deadline is not None and time.monotonic() > deadline:
                 return
             self._step()
 
     def _step(self) -> None:
         self._turn()
-        self._settle(frozenset(post.observer for post in self.posts if post.serving))
+        self._settle(frozenset(observer.role for observer in self.observers if observer.serving))
 
     def _ping(self, argv: tuple[str, ...]) -> None:
-        """Have the guest ping, and wait until all of it was told."""
+        """Have the guest ping, and wait until all of it was seen."""
         pinging = Pinging(argv)
         try:
             self._watch(lambda: pinging.status is not None)
@@ -250,7 +254,9 @@ class Conductor:
             pinging.close()
         end = time.monotonic()
         while time.monotonic() < end + ENDING.left_s(_TRAVEL_S, _HASTE_S) or (
-            self.roll.waiting and not ENDING.asked and time.monotonic() < end + self._patience_s
+            self.correlator.waiting
+            and not ENDING.asked
+            and time.monotonic() < end + self._patience_s
         ):
             self._step()
         if early:

@@ -1,4 +1,4 @@
-"""The agent as it travels: what is sent to another host that has only Python and BCC.
+"""The agent's bundle: what is sent to another host that has only Python and BCC.
 
 The command there is :data:`COMMAND`, which runs the first line of its standard input.  That line
 is the bootstrap and knows how long the archive behind it is; then come the agent's commands.
@@ -30,7 +30,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @functools.lru_cache(1)
-def parcel() -> bytes:
+def agent_bundle() -> bytes:
     """The beginning of the standard input of :data:`COMMAND`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -18,7 +18,7 @@ from typing import Optional
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.programs import AGENT
-from vmlat_tui.transport.bundle import COMMAND, parcel
+from vmlat_tui.transport.bundle import COMMAND, agent_bundle
 
 #: A dead connection is known after so many silent intervals.
 _ALIVE_S, _ALIVE_COUNT = 5, 3
@@ -87,7 +87,7 @@ def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host")
     # Also without a safe path in the login there: env looks for the program in this one.
     safely = ("/usr/bin/env", f"PATH={programs.SYSTEM_PATH}", *command)
     line = _over_ssh(destination, safely, option)
-    return Host(destination, line, preamble=parcel, far=True)
+    return Host(destination, line, preamble=agent_bundle, far=True)
 
 
 def _over_ssh(destination: str, command: Sequence[str], option: str) -> tuple[str, ...]:

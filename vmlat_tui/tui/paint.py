@@ -19,8 +19,9 @@ from textual.theme import Theme
 
 from vmlat_tui.words import cut, width
 
-Span = tuple[str, str]
-Line = tuple[Span, ...]
+#: Words, and the role that they play.
+StyledText = tuple[str, str]
+Line = tuple[StyledText, ...]
 
 #: role -> (variable of the theme or "", attributes)
 _ROLES: dict[str, tuple[str, str]] = {

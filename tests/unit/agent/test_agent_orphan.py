@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[3]
 #: is begun anew after a signal.
 PROGRAM = """
 import contextlib, os, signal, sys
-from vmlat_tui.agent.orphan import Watchman
+from vmlat_tui.agent.orphan import OrphanGuard
 signal.signal(signal.SIGTERM, lambda *_: print("told", flush=True))
 signal.signal(signal.SIGHUP, lambda *_: None)
-watchman = Watchman(0)
-with watchman.busy():
+guard = OrphanGuard(0)
+with guard.busy():
     pass
-with watchman.busy() if sys.argv[1] == "busy" else contextlib.nullcontext():
+with guard.busy() if sys.argv[1] == "busy" else contextlib.nullcontext():
     print("ready", flush=True)
     os.read(os.pipe()[0], 1)
 """

@@ -13,7 +13,7 @@ from vmlat_tui.analysis.figures import Basis
 from vmlat_tui.analysis.plan import make
 from vmlat_tui.analysis.slow import single_packets, slow, slowest
 from vmlat_tui.importers import directory
-from vmlat_tui.importers.directory import Ends, Intaken
+from vmlat_tui.importers.directory import Ends, Imported
 from vmlat_tui.model.readings import Packet, Reading
 from vmlat_tui.model.segments import NESTED, ORDER, QUANTITIES
 
@@ -49,7 +49,7 @@ def collected(found: list[Ping], without: str = "") -> Decomposition:
     return Decomposition("test", collection)
 
 
-def imported(path: Path, ends: Ends | None = None) -> tuple[Decomposition, Intaken]:
+def imported(path: Path, ends: Ends | None = None) -> tuple[Decomposition, Imported]:
     collection = Collection()
     read = directory.read([path], collection, ends or Ends())
     return Decomposition(path.name, collection, read.published_ns), read

@@ -151,7 +151,7 @@ def test_a_name_from_outside_does_nothing_to_the_terminal() -> None:
     assert "\x1b" not in trip_text(trip, 0)
 
 
-def parsed(*words: str) -> guest.Request:
+def parsed(*words: str) -> guest.GuestRequest:
     parser = argparse.ArgumentParser()
     guest.configure(parser)
     return guest.parse(parser.parse_args(words))

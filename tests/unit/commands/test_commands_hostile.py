@@ -38,8 +38,8 @@ from vmlat_tui.model.pings import Joiner
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.ping.correlation import Roll
-from vmlat_tui.ping.observers import GuestPost, HostPost, Post
+from vmlat_tui.ping.correlation import Correlator
+from vmlat_tui.ping.observers import GuestObserver, HostObserver, PingObserver
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport import hosts
@@ -204,7 +204,7 @@ def test_names_of_fields_do_nothing_either(far: Far, command: str) -> None:
 # ---- an observer among several -------------------------------------------------------------------
 
 
-class Told(AgentProcess):
+class Scripted(AgentProcess):
     """An agent that has said everything already."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
@@ -222,35 +222,41 @@ class Told(AgentProcess):
         pass
 
 
-def post(place: str, lines: Sequence[bytes]) -> Post:
-    made: Post
+def lines_of(frames: Sequence[Frame]) -> list[bytes]:
+    return [wire([frame]) for frame in frames]
+
+
+def observer(place: str, lines: Sequence[bytes]) -> PingObserver:
+    made: PingObserver
     if place == "hv1":
-        made = HostPost(Observer.SENDER_HOST, hosts.here(), 10**9)
+        made = HostObserver(Observer.SENDER_HOST, hosts.here(), 10**9)
     else:
-        made = GuestPost(Observer.SENDER_GUEST, hosts.here(), 10**9)
-    made._agent = Told(lines)
+        made = GuestObserver(Observer.SENDER_GUEST, hosts.here(), 10**9)
+    made._agent = Scripted(lines)
     source, target = (address(end, "") for end in ENDS)
     made.wanted = Filter(source, target, protocol=Protocol.ICMP, either=True)
     return made
 
 
-def shown(posts: Sequence[Post]) -> str:
+def shown(observers: Sequence[PingObserver]) -> str:
     """All that is made of what they tell."""
-    roll, collection = Roll(1.0), Collection()
-    roll.accepts = True
+    correlator, collection = Correlator(1.0), Collection()
+    correlator.accepts = True
     out = io.StringIO()
     with contextlib.redirect_stderr(out):
-        for one in posts:
-            for told in one.turn():
-                if roll.take(told.observer, told.packet, told.intervals_ns, told.lost, 0.0):
-                    json.dumps(told.line)
-                    if told.intervals_ns:
-                        collection.add(Reading(told.packet, told.intervals_ns))
-    lines = [ping_text.ping_line(heard, tuple(Observer)) for heard in roll.settle(frozenset(), 9.0)]
+        for one in observers:
+            for seen in one.poll():
+                if correlator.take(seen.observer, seen.packet, seen.intervals_ns, seen.lost, 0.0):
+                    json.dumps(seen.line)
+                    if seen.intervals_ns:
+                        collection.add(Reading(seen.packet, seen.intervals_ns))
+    lines = [
+        ping_text.ping_line(ping, tuple(Observer)) for ping in correlator.settle(frozenset(), 9.0)
+    ]
     found = Decomposition("vm-a -> vm-b", collection)
-    said = [*ping_text.holes(posts), *trust.remarks(found)]
-    lines += analysis.document(found, ping_text.observers(posts), said, Shown(), markdown=False)
-    json.dumps(ping_text.summary_json(posts, 0, 0))
+    said = [*ping_text.holes(observers), *trust.remarks(found)]
+    lines += analysis.document(found, ping_text.observers(observers), said, Shown(), markdown=False)
+    json.dumps(ping_text.summary_json(observers, 0, 0))
     return "\n".join(lines) + out.getvalue()
 
 
@@ -262,8 +268,8 @@ def told_by(place: str) -> list[Frame]:
     return [first, stream.topology(), stream.measuring(), links, *others]
 
 
-def test_what_posts_tell_is_shown() -> None:
-    text = shown([post(place, [wire([f]) for f in told_by(place)]) for place in ("hv1", "vm-a")])
+def test_what_observers_tell_is_shown() -> None:
+    text = shown([observer(place, lines_of(told_by(place))) for place in ("hv1", "vm-a")])
     assert "1 packets were seen by every observer" in text
 
 
@@ -284,7 +290,7 @@ def test_one_wrong_place_is_refused_or_harmless(place: str) -> None:
                     inner = inner[key]
                 inner[path[-1]] = odd
                 lines = [wire([f]) for f in (*every[:at], frame, *every[at + 1 :])]
-                made = post(place, lines)
+                made = observer(place, lines)
                 text = shown([made])
                 assert not CONTROL.search(text), (path, odd, text)
                 refused += made.error is not None
@@ -297,7 +303,7 @@ def test_the_longest_times_are_only_large() -> None:
         guest[2]["times"][name] = ns
     for stage in host[5]["stages"]:
         stage["t_ns"] = HUGE
-    text = shown([post("hv1", [wire([f]) for f in host]), post("vm-a", [wire([f]) for f in guest])])
+    text = shown([observer("hv1", lines_of(host)), observer("vm-a", lines_of(guest))])
     assert "1 packets were seen by every observer" in text
 
 
@@ -308,7 +314,7 @@ def test_ways_of_losing_pings_are_told_apart_only_so_far() -> None:
         trip = {**echo, "icmp": {"id": ID, "seq": sequence}, "interface": f"eth{sequence}"}
         trip["times"] = {"send": 1, "request_xmit": 2}
         lines.append(wire([trip]))
-    made = post("vm-a", [*lines, wire([final])])
+    made = observer("vm-a", [*lines, wire([final])])
     assert "480 pings lost (in other ways)" in shown([made])
     assert len(made.lost) == 21 and sum(made.lost.values()) == 500
 
@@ -317,7 +323,7 @@ def test_what_is_told_twice_counts_once() -> None:
     first, notice, echo, final = guest_stream()
     other = copy.deepcopy(echo)
     other["times"]["read"] += 1000
-    text = shown([post("vm-a", [wire([f]) for f in (first, notice, echo, other, echo, final)])])
+    text = shown([observer("vm-a", [wire([f]) for f in (first, notice, echo, other, echo, final)])])
     assert len(re.findall(rf"^id {ID} seq 1 ", text, re.MULTILINE)) == 1
     assert "1 packets were seen" in text
 

@@ -31,7 +31,7 @@ TIMEOUT_NS = 1_000_000_000
 LATE_NS = 10 * TIMEOUT_NS
 
 
-def parsed(*words: str) -> command_line.Request:
+def parsed(*words: str) -> command_line.PrintRequest:
     parser = argparse.ArgumentParser()
     icmp.configure(parser)
     return command_line.parse(parser.parse_args(words))

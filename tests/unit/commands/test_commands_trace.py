@@ -12,7 +12,7 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model.flows import Protocol
 
 
-def parsed(*words: str) -> request.Request:
+def parsed(*words: str) -> request.PrintRequest:
     parser = argparse.ArgumentParser()
     trace.configure(parser)
     return request.parse(parser.parse_args(words))

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from vmlat_tui.discover.bounded import Keeper
+from vmlat_tui.discover.bounded import BoundedCall
 from vmlat_tui.discover.vms import domains
 from vmlat_tui.discover.vms.domains import (
     GuestAgents,
@@ -245,9 +245,9 @@ def test_events_of_libvirt_are_heard(libvirt: Any) -> None:
 
 
 def test_a_host_without_libvirtd_is_a_problem_with_words() -> None:
-    keeper = Keeper(Libvirt("qemu+unix:///system?socket=/nonexistent", lambda: None).read, "x")
-    keeper.ask()
-    answer = keeper.answer(10)
+    call = BoundedCall(Libvirt("qemu+unix:///system?socket=/nonexistent", lambda: None).read, "x")
+    call.ask()
+    answer = call.answer(10)
     assert answer.value is None and not answer.late and "/nonexistent" in answer.problem
 
 
@@ -267,16 +267,16 @@ def test_a_reading_that_hangs_is_waited_for_once() -> None:
         release.wait(30)
         return "there"
 
-    keeper = Keeper(read, "hangs")
-    keeper.ask()
+    call = BoundedCall(read, "hangs")
+    call.ask()
     begin = time.monotonic()
-    assert keeper.answer(0.3).late and 0.25 < time.monotonic() - begin < 5
+    assert call.answer(0.3).late and 0.25 < time.monotonic() - begin < 5
     begin = time.monotonic()
-    keeper.ask()
-    assert keeper.answer(5).late and time.monotonic() - begin < 1, "not waited for again"
+    call.ask()
+    assert call.answer(5).late and time.monotonic() - begin < 1, "not waited for again"
     release.set()
-    wait_for(lambda: not keeper.answer(0).late)
-    assert keeper.answer(0).value == "there"
+    wait_for(lambda: not call.answer(0).late)
+    assert call.answer(0).value == "there"
 
 
 def test_the_last_answer_stays_while_the_next_is_late() -> None:
@@ -287,14 +287,14 @@ def test_the_last_answer_stays_while_the_next_is_late() -> None:
         gate.acquire()
         return next(values)
 
-    keeper = Keeper(read, "slow")
-    keeper.ask()
-    assert keeper.answer(10).value == 0
-    keeper.ask()
-    answer = keeper.answer(0.1)
+    call = BoundedCall(read, "slow")
+    call.ask()
+    assert call.answer(10).value == 0
+    call.ask()
+    answer = call.answer(0.1)
     assert answer.late and answer.value == 0
     gate.release()
-    wait_for(lambda: keeper.answer(1).value == 1)
+    wait_for(lambda: call.answer(1).value == 1)
 
 
 def test_an_exception_is_a_problem_and_the_next_answer_may_be_good() -> None:
@@ -306,13 +306,13 @@ def test_an_exception_is_a_problem_and_the_next_answer_may_be_good() -> None:
             raise outcome
         return outcome
 
-    keeper = Keeper(read, "moody")
+    call = BoundedCall(read, "moody")
     problems = []
     for _ in range(3):
-        keeper.ask()
-        problems.append(keeper.answer(10).problem)
+        call.ask()
+        problems.append(call.answer(10).problem)
     assert problems == ["broken", "OSError", ""]
-    assert keeper.answer(0).value == 5
+    assert call.answer(0).value == 5
 
 
 def test_the_unused_backend_words_are_libvirts() -> None:

@@ -14,14 +14,14 @@ from tests.support.pings import write as write_logs
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory, tree
-from vmlat_tui.importers.directory import Ends, Intaken
+from vmlat_tui.importers.directory import Ends, Imported
 
 
-def read(*paths: Path) -> Intaken:
+def read(*paths: Path) -> Imported:
     return directory.read(paths, Collection(), Ends())
 
 
-def names(found: Intaken) -> list[str]:
+def names(found: Imported) -> list[str]:
     return [source.text.path.name for source in found.sources]
 
 

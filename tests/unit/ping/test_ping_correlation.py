@@ -7,24 +7,26 @@ import pytest
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.ping import correlation as rolls
-from vmlat_tui.ping.correlation import Roll
+from vmlat_tui.ping.correlation import Correlator
 
 SG, SH, RH, RG = Observer
 ALL = frozenset(Observer)
 
 
-def roll(accepts: bool = True) -> Roll:
-    made = Roll(5.0)
+def correlator(accepts: bool = True) -> Correlator:
+    made = Correlator(5.0)
     made.accepts = accepts
     return made
 
 
-def tell(made: Roll, observer: Observer, sequence: int = 1, t: float = 0.0, lost: str = "") -> bool:
+def tell(
+    made: Correlator, observer: Observer, sequence: int = 1, t: float = 0.0, lost: str = ""
+) -> bool:
     return made.take(observer, Packet(7, sequence), {} if lost else {"B": 1}, lost, t)
 
 
 def test_it_is_over_when_all_have_told_of_it() -> None:
-    made = roll()
+    made = correlator()
     for observer in (RH, RG, SH):
         assert tell(made, observer)
         assert not made.settle(ALL, 0.1) and made.waiting == 1
@@ -35,7 +37,7 @@ def test_it_is_over_when_all_have_told_of_it() -> None:
 
 
 def test_who_has_failed_is_not_waited_for_and_others_only_so_long() -> None:
-    made = roll()
+    made = correlator()
     tell(made, RH)
     assert not made.settle(ALL - {RG}, 1.0)
     tell(made, SH, lost="outside the host")
@@ -47,14 +49,14 @@ def test_who_has_failed_is_not_waited_for_and_others_only_so_long() -> None:
 
 
 def test_one_that_comes_late_still_counts_but_is_not_shown_again() -> None:
-    made = roll()
+    made = correlator()
     tell(made, RH)
     assert made.settle(ALL, 6.0)
     assert tell(made, SH, t=7.0) and not made.settle(ALL, 20.0) and made.over == 1
 
 
 def test_a_number_that_comes_again_much_later_is_another_ping() -> None:
-    made = roll()
+    made = correlator()
     tell(made, RH)
     made.settle(frozenset(), 0.0)
     assert tell(made, RH, t=60.0) and made.waiting == 1
@@ -62,7 +64,7 @@ def test_a_number_that_comes_again_much_later_is_another_ping() -> None:
 
 @pytest.mark.parametrize("observer", Observer)
 def test_what_began_before_all_could_see_it_never_counts(observer: Observer) -> None:
-    made = roll(accepts=False)
+    made = correlator(accepts=False)
     assert not tell(made, observer)
     made.accepts = True
     assert not any(tell(made, other, t=0.1) for other in Observer)
@@ -74,7 +76,7 @@ def test_what_began_before_all_could_see_it_never_counts(observer: Observer) -> 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rolls, "_MOST", 10)
-    made = roll()
+    made = correlator()
     for sequence in range(100):
         tell(made, RH, sequence)
         assert made.waiting <= 10, "though nobody settles"

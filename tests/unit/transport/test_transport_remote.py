@@ -118,10 +118,10 @@ def test_with_sudo_the_agent_is_started_by_it(far: FarHost) -> None:
     assert far.empties()
 
 
-def test_the_parcel_is_the_same_every_time_and_has_no_more_than_the_agent() -> None:
-    first = bundle.parcel()
-    bundle.parcel.cache_clear()
-    assert bundle.parcel() == first and len(first) < 1 << 20
+def test_the_bundle_is_the_same_every_time_and_has_no_more_than_the_agent() -> None:
+    first = bundle.agent_bundle()
+    bundle.agent_bundle.cache_clear()
+    assert bundle.agent_bundle() == first and len(first) < 1 << 20
     names = [name for name, _ in bundle._files()]
     assert "bpf/path.c" in names and "vmlat_tui/agent/agent.py" in names
     assert not [
@@ -154,21 +154,21 @@ def configured(far: FarHost, content: bytes) -> subprocess.Popen[bytes]:
 def test_a_connection_that_breaks_while_the_agent_travels_leaves_nothing(
     far: FarHost, size: int
 ) -> None:
-    child = shell(bundle.parcel()[:size], far)
+    child = shell(bundle.agent_bundle()[:size], far)
     child.communicate(timeout=20)
     assert not any(far.tmp.iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_there_leaves_nothing(far: FarHost, number: signal.Signals) -> None:
-    child = configured(far, bundle.parcel())
+    child = configured(far, bundle.agent_bundle())
     child.send_signal(number)
     child.communicate(timeout=20)
     assert not any(far.tmp.iterdir())
 
 
 def test_an_agent_that_hears_of_nobody_ends(far: FarHost) -> None:
-    impatient = bundle.parcel().replace(b"SILENCE_S = 60.0", b"SILENCE_S = 3.0")
+    impatient = bundle.agent_bundle().replace(b"SILENCE_S = 60.0", b"SILENCE_S = 3.0")
     child = configured(far, impatient)
     assert child.stdin
     for _ in range(4):

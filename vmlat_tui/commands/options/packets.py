@@ -15,7 +15,7 @@ from vmlat_tui.transport.hosts import Host
 
 
 @dataclass(frozen=True)
-class Request:
+class PrintRequest:
     """A checked command line."""
 
     host: Host
@@ -82,7 +82,7 @@ def limits(args: argparse.Namespace) -> tuple[int, int, Optional[float]]:
     return int((threshold or 0) * 1000), int(max_rate or 0), duration
 
 
-def parse(args: argparse.Namespace) -> Request:
+def parse(args: argparse.Namespace) -> PrintRequest:
     """Check the options against each other; raises :class:`UsageError`."""
     wanted = selection.parse(args)
     threshold_ns, max_rate, duration = limits(args)
@@ -94,7 +94,7 @@ def parse(args: argparse.Namespace) -> Request:
             "--latency-threshold chooses which to print",
             "leave one out",
         )
-    return Request(
+    return PrintRequest(
         chosen_host(args),
         wanted,
         threshold_ns,

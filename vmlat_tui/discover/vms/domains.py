@@ -1,4 +1,7 @@
-"""The VMs that libvirt knows.  Everything here may hang: only a keeper's thread calls it."""
+"""The VMs that libvirt knows.
+
+Everything here may hang: only the thread of a :class:`.bounded.BoundedCall` calls it.
+"""
 
 from __future__ import annotations
 
@@ -227,7 +230,7 @@ class GuestAgents:
     """Asks the guests themselves for their addresses.
 
     libvirt forbids that on a read-only connection, so this is another one, used for nothing else;
-    an agent that does not answer holds up nobody but its keeper.
+    an agent that does not answer holds up nobody but the thread that asks it.
     """
 
     def __init__(self, uri: str) -> None:

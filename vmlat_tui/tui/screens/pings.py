@@ -13,7 +13,7 @@ from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import comparison as report
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.paint import Span
+from vmlat_tui.tui.paint import StyledText
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.frame import TrustLine
 from vmlat_tui.tui.widgets.lines import Lines
@@ -118,9 +118,9 @@ def emphasis(line: Line) -> tuple[str, str]:
     return "", "dim" if line.beside else ""
 
 
-def trust(comparison: Comparison) -> tuple[Span, ...]:
+def trust(comparison: Comparison) -> tuple[StyledText, ...]:
     """How far to rely on it: packets that joined, and the remainder with its spread."""
-    spans: list[Span] = []
+    spans: list[StyledText] = []
     for side in (comparison.a, comparison.b):
         rest = side.figure(REST)
         joined = f"{len(side.rows)} packets" if side.rows else "from means"

@@ -16,7 +16,7 @@ from vmlat_tui.tables.placement_grid import PlacementGrid, emphasis, grid
 from vmlat_tui.tables.placement_rows import placement
 from vmlat_tui.tables.placement_words import MOVE_COLUMNS, MoveRow, move_rows
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
@@ -109,7 +109,7 @@ class PlacementScreen(VmlatScreen):
         shown = self._shown
         if shown is None or columns is None:
             return []
-        marks: list[Span] = []
+        marks: list[StyledText] = []
         for mark, words in placement_words.legend(shown):
             marks += [(mark.glyph, _DRAWN[mark]), (f" {words}   ", "dim")]
         around = _wrapped(placement_words.surroundings(shown), self.size.width - 2)
@@ -207,7 +207,7 @@ def _heading(columns: Optional[PlacementGrid]) -> Line:
     """The nodes over their CPUs, each as wide as they are."""
     if columns is None or not columns.groups:
         return (("", ""),)
-    spans: list[Span] = []
+    spans: list[StyledText] = []
     at = -_MARGIN
     for group, (start, cells) in zip(columns.groups, columns.spans):
         label = group.label(cells)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from vmlat_tui.session.snapshot import Phase, Place, Snapshot
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.words import clean, wall_clock, width
 
@@ -24,7 +24,7 @@ _PHASES = {
 ATTACHING_WORDS = "attaching the probes, compiling first"
 
 
-def spread(left: Sequence[Span], right: Sequence[Span], cells: int) -> Line:
+def spread(left: Sequence[StyledText], right: Sequence[StyledText], cells: int) -> Line:
     """One line with something at both ends."""
     used = sum(width(text) for text, _ in (*left, *right))
     return (*left, (" " * max(1, cells - used), ""), *right)
@@ -43,11 +43,11 @@ class Crumb(Lines):
         """Show it; ``playing`` is where a replay is."""
         now = place.now
         host = now.topology.host if now.topology else (now.hello or {}).get("host")
-        parts: list[Span] = [("vmlat", "title")]
+        parts: list[StyledText] = [("vmlat", "title")]
         for name in ([str(host)] if host else []) + list(names):
             parts += [(" ▸ ", "faint"), (clean(name), "")]
         parts[-1] = (parts[-1][0], "strong")
-        right: list[Span] = [(f"{wanted}  ", "accent")] if wanted else []
+        right: list[StyledText] = [(f"{wanted}  ", "accent")] if wanted else []
         if now.recording:
             right.append(("● recording  ", "warn"))
         if playing and now.phase is not Phase.FAILED:
@@ -81,7 +81,7 @@ def trust_line(now: Snapshot) -> Line:
     trust = now.stats.trust if now.stats else None
     if trust is None:
         return ((_why_nothing(now), "dim"),)
-    parts: list[Span] = []
+    parts: list[StyledText] = []
 
     def say(name: str, value: str, wrong: bool, role: str = "warn") -> None:
         if parts:
@@ -136,12 +136,12 @@ class Hints(Lines):
     Hints { height: 1; padding: 0 1; }
     """
 
-    def tell(self, hints: Sequence[tuple[str, str]], message: Optional[Span] = None) -> None:
+    def tell(self, hints: Sequence[tuple[str, str]], message: Optional[StyledText] = None) -> None:
         """Show keys and words, or a message instead."""
         if message is not None:
             self.show([(message,)])
             return
-        parts: list[Span] = []
+        parts: list[StyledText] = []
         for key, word in hints:
             parts += [(key, "key"), (f" {word}  ", "dim")]
         self.show([tuple(parts)])

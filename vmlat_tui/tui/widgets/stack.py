@@ -8,7 +8,7 @@ from vmlat_tui.analysis.comparison import Comparison
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.plan import Item
 from vmlat_tui.model.segments import LAYERS, ORDER
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.words import clean, fit, width
 
 #: Layer -> how it is drawn; what was not measured is as light as can be.
@@ -78,7 +78,7 @@ def _mean(side: Decomposition, piece: Item) -> float:
 def _bar(side: Decomposition, pieces: list[Item], longest_ns: float, room: int) -> Line:
     values = [max(0.0, _mean(side, piece)) for piece in pieces]
     total_ns = sum(_mean(side, piece) for piece in pieces)
-    spans: list[Span] = [
+    spans: list[StyledText] = [
         (fit(clean(side.name), _NAME_CELLS), "strong"),
         (fit(f"{total_ns / 1000:.1f} ", _VALUE_CELLS, right=True), ""),
     ]
@@ -93,7 +93,7 @@ def _bar(side: Decomposition, pieces: list[Item], longest_ns: float, room: int) 
     return tuple(spans)
 
 
-def _block(piece: Item, cells: int) -> Span:
+def _block(piece: Item, cells: int) -> StyledText:
     fill, role = _FILLS[_layer(piece)]
     name = piece.id if piece.id in ORDER else piece.of
     if not name or width(name) + 2 > cells:
@@ -104,7 +104,7 @@ def _block(piece: Item, cells: int) -> Span:
 
 def _legend(pieces: list[Item]) -> Line:
     used = {_layer(piece) for piece in pieces}
-    spans: list[Span] = [("µs".rjust(_NAME_CELLS + _VALUE_CELLS - 1) + " ", "dim")]
+    spans: list[StyledText] = [("µs".rjust(_NAME_CELLS + _VALUE_CELLS - 1) + " ", "dim")]
     for layer, (fill, role) in _FILLS.items():
         if layer in used:
             spans += [(fill * 2, role), (f" {_WORDS[layer]}  ", "dim")]
@@ -126,23 +126,23 @@ def _path(comparison: Comparison, pieces: list[Item], cells: int) -> Iterator[Li
     wide = [min(w, cells) for w in widths]
     yield tuple((fit(head, w) + " " * gap, "dim") for head, w in zip(heads, wide))
     for row in rows:
-        spans: list[Span] = []
+        spans: list[StyledText] = []
         for group, w in zip(row, wide):
             spans += group
             spans.append((" " * (w - sum(width(t) for t, _ in group) + gap), ""))
         yield tuple(spans)
 
 
-def _joined(words: list[Span], arrow: str) -> list[Span]:
-    spans: list[Span] = []
+def _joined(words: list[StyledText], arrow: str) -> list[StyledText]:
+    spans: list[StyledText] = []
     for word in words:
         spans += [(arrow, "faint"), word] if spans else [word]
     return spans
 
 
-def _words(comparison: Comparison, pieces: list[Item]) -> dict[str, Span]:
+def _words(comparison: Comparison, pieces: list[Item]) -> dict[str, StyledText]:
     """Segment -> how it stands on the path."""
-    found: dict[str, Span] = {segment: (segment, "dim") for segment in ORDER}
+    found: dict[str, StyledText] = {segment: (segment, "dim") for segment in ORDER}
     for piece in pieces:
         segments = _segments(piece) if piece.of or piece.id in ORDER else []
         line = comparison.line(piece.id)

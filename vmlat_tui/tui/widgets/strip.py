@@ -11,7 +11,7 @@ from vmlat_tui.model.topology import Backend, Domain, Interface, Topology, Way
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import LegRow
 from vmlat_tui.tables.legs import long_name
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.words import clean, cut, fit, width
 
 #: Place on the strip -> the points where a packet is there.
@@ -106,8 +106,8 @@ def _drawn(stops: Sequence[Stop], hot: set[Optional[str]], cells: int) -> list[L
         facts = [_shortened(fact, width(name)) for name, fact in zip(names, facts)]
     widths = list(map(_wider, names, facts))
     gap = max(least, min(12, (cells - sum(widths)) // max(1, len(stops) - 1)))
-    top: list[Span] = []
-    bottom: list[Span] = []
+    top: list[StyledText] = []
+    bottom: list[StyledText] = []
     for at, (stop, name, fact, room) in enumerate(zip(stops, names, facts, widths)):
         top.append((name, "bad" if stop.place in hot else "strong"))
         bottom.append((fit(fact, room), "dim"))
@@ -142,7 +142,7 @@ def _verdict(slowest: Sequence[LegRow], legs: Sequence[LegRow], cells: int) -> L
 
 
 def _slowest_words(slowest: Sequence[LegRow], unit: str) -> Line:
-    parts: list[Span] = [("slowest ", "dim")] if unit else []
+    parts: list[StyledText] = [("slowest ", "dim")] if unit else []
     for row in slowest:
         share = f" {100 * row.share:.0f} %{unit}" if row.share is not None else ""
         parts += [

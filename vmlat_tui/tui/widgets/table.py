@@ -15,7 +15,7 @@ from textual.message import Message
 
 from vmlat_tui.tables.columns import UNKNOWN, Column, Scale, arrange
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.widgets.lines import LineView
 
 Row = TypeVar("Row")
@@ -213,7 +213,7 @@ class Table(LineView, Generic[Row], can_focus=True):
         return self._row(at)
 
     def _head(self) -> Line:
-        parts: list[Span] = [(" " * self._margin, "")]
+        parts: list[StyledText] = [(" " * self._margin, "")]
         for column, cells in self._layout:
             scale = self._scales.get(column.id, Scale())
             role = "head"
@@ -229,7 +229,7 @@ class Table(LineView, Generic[Row], can_focus=True):
             glyph, mark_role = "◆", "mark"
         else:
             mark_role = role
-        parts: list[Span] = [(glyph.ljust(self._margin), mark_role)]
+        parts: list[StyledText] = [(glyph.ljust(self._margin), mark_role)]
         for column, cells in self._layout:
             text = column.cell(row, self._scales.get(column.id, Scale()), cells)
             own = column.role(row) if column.role else ""
@@ -307,9 +307,9 @@ class Table(LineView, Generic[Row], can_focus=True):
         self._fit()
 
 
-def _joined(parts: Sequence[Span]) -> Line:
+def _joined(parts: Sequence[StyledText]) -> Line:
     """Spans of one role together: fewer escape sequences on the wire."""
-    joined: list[Span] = []
+    joined: list[StyledText] = []
     for text, role in parts:
         if joined and (joined[-1][1] == role or not text.strip()):
             joined[-1] = (joined[-1][0] + text, joined[-1][1])
