@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Package -> top-level modules that its import must not load.
 NEVER = {
     "vmlat_tui.cli": {"bcc", "libvirt", "pyroute2", "rich", "textual"},
+    "vmlat_tui.commands": {"bcc", "libvirt", "pyroute2", "rich", "textual"},
     "vmlat_tui.errors": {"bcc", "libvirt", "pyroute2", "rich", "textual"},
     "vmlat_tui.model": {"bcc", "libvirt", "pyroute2", "rich", "textual"},
     "vmlat_tui.protocol": {"bcc", "libvirt", "pyroute2", "rich", "textual"},
