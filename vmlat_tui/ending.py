@@ -28,7 +28,7 @@ FINISH_S = 1.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(KeyboardInterrupt):
+class EndedBySignal(KeyboardInterrupt):
     """A signal ended the command."""
 
 
@@ -74,7 +74,7 @@ class Ending:
         if self._held:
             self._due = True
         else:
-            raise Interrupted
+            raise EndedBySignal
 
     def begin(self, number: int = 0) -> None:
         """It ends from now on; ``number`` is the signal that says so, if one does."""
@@ -114,7 +114,7 @@ class Ending:
             self._held -= 1
             if self._due and not self._held:
                 self._due = False
-                raise Interrupted
+                raise EndedBySignal
 
     @property
     def asked(self) -> bool:

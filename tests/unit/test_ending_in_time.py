@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.stubborn import COMMANDS, Stuck, left
 from vmlat_tui import ending
-from vmlat_tui.ending import Ending, Interrupted
+from vmlat_tui.ending import EndedBySignal, Ending
 
 #: So long for the user, the rest for a machine that runs several at once.
 SOON_S = ending.GONE_S + ending.FINISH_S + 1.4
@@ -147,7 +147,7 @@ def wakes(one: Ending) -> bool:
 
 
 def test_a_signal_ends_what_has_nothing_to_finish(watched: Ending) -> None:
-    with pytest.raises(Interrupted):
+    with pytest.raises(EndedBySignal):
         told()
     assert watched.status == 128 + signal.SIGTERM
 
@@ -159,14 +159,14 @@ def test_in_order_the_first_is_a_wish_that_wakes(watched: Ending) -> None:
         assert (watched.asked, wakes(watched)) == (True, True)
         watched.woken()
         assert (watched.asked, wakes(watched)) == (True, False)
-        with pytest.raises(Interrupted):
+        with pytest.raises(EndedBySignal):
             told(signal.SIGINT)
     assert watched.status == 128 + signal.SIGHUP and watched.over
 
 
 def test_what_is_held_is_not_torn_apart_and_ends_then(watched: Ending) -> None:
     done = []
-    with pytest.raises(Interrupted), watched.held():
+    with pytest.raises(EndedBySignal), watched.held():
         told()
         done.append("all of it")
     assert done
@@ -176,7 +176,7 @@ def test_agents_that_have_something_to_finish_have_more_time(watched: Ending) ->
     with watched.orderly():
         told()
         assert ending.GONE_S < watched.left_s(30.0) <= ending.GONE_S + ending.FINISH_S
-        with pytest.raises(Interrupted):
+        with pytest.raises(EndedBySignal):
             told()
         assert watched.left_s(30.0) == 0.0
 

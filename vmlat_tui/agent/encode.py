@@ -14,7 +14,7 @@ from vmlat_tui.model.points import STEPS, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes.ladder import PointState
 from vmlat_tui.probes.layout import PacketRecord
-from vmlat_tui.probes.reading import Reading
+from vmlat_tui.probes.reading import KernelCounts
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 from vmlat_tui.protocol.frames import Frame
 
@@ -107,7 +107,7 @@ class Encoder:
 
     def stats_frame(
         self,
-        reading: Reading,
+        reading: KernelCounts,
         wakeups: Sequence[tuple[int, Wakeups]],
         t_ns: int,
         cost: Mapping[str, int],

@@ -13,7 +13,7 @@ from vmlat_tui.export.icmp_text import ping_text
 from vmlat_tui.export.view import View
 from vmlat_tui.model import captures
 from vmlat_tui.model.crossings import Crossing
-from vmlat_tui.model.pings import Joiner, Outcome, Ping
+from vmlat_tui.model.pings import Outcome, Ping, PingJoiner
 from vmlat_tui.ping.capture import ping_json
 from vmlat_tui.protocol.frames import Frame
 
@@ -25,7 +25,7 @@ class PingView(View):
         """None yet."""
         self._least_ns = request.threshold_ns
         self._wanted = request.packets.filters[0]
-        self._joiner = Joiner(request.timeout_ns)
+        self._joiner = PingJoiner(request.timeout_ns)
         self._tally = Tally()
 
     def head_json(self, hello: Frame) -> Frame:

@@ -13,7 +13,7 @@ from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host
 from vmlat_tui.commands.options.output import check_place
 from vmlat_tui.commands.options.packets import limits
-from vmlat_tui.commands.options.selection import Selection
+from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology
@@ -58,7 +58,7 @@ class RecordRequest:
     host: Host
     path: Path
     force: bool
-    packets: Selection
+    packets: PacketSelection
     threshold_ns: int
     max_rate: int
     duration_s: Optional[float]

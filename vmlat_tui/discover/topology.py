@@ -24,7 +24,7 @@ from vmlat_tui.discover.vms import kvm
 from vmlat_tui.discover.vms.descriptors import Tap
 from vmlat_tui.discover.vms.domains import Described, GuestAgents, Libvirt
 from vmlat_tui.discover.vms.merge import Surroundings, merge
-from vmlat_tui.discover.vms.qemu import Machine, Machines
+from vmlat_tui.discover.vms.qemu import QemuProcess, QemuProcesses
 from vmlat_tui.model.capabilities import DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 
@@ -42,7 +42,7 @@ class _Parts:
 
     libvirt: Answer[tuple[Described, ...]]
     switch: Answer[Switch]
-    machines: Sequence[Machine]
+    machines: Sequence[QemuProcess]
     processes: Sequence[str]
     domains: Sequence[Domain]
     network: Network
@@ -58,7 +58,7 @@ class Discovery:
     ) -> None:
         """``changed`` is called, from any thread, when another look is worth while."""
         uri = uri or DEFAULT_URI
-        self._machines = Machines()
+        self._machines = QemuProcesses()
         self._libvirt = BoundedCall(Libvirt(uri, changed).read, "libvirt")
         self._switch = BoundedCall(read_switch, "openvswitch")
         self._guests: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.slow import single_packets, slow, slowest
-from vmlat_tui.ping.measurement import Measurement, remarks
+from vmlat_tui.ping.measurement import ImportedMeasurement, remarks
 from vmlat_tui.tables import decomposition as tables
 from vmlat_tui.tables import sources
 from vmlat_tui.tables.grid import Grid, escaped
@@ -53,7 +53,9 @@ def document(
         yield f"- {escaped(line.strip())}" if markdown else f"  {line}"
 
 
-def objects(measurement: Measurement, slow_ns: Optional[int]) -> Iterator[dict[str, object]]:
+def objects(
+    measurement: ImportedMeasurement, slow_ns: Optional[int]
+) -> Iterator[dict[str, object]]:
     """What ``--json`` prints, in this order: analysis, source…, packet…, row…, remark…."""
     found = measurement.found
     single = single_packets(found)

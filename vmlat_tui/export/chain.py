@@ -20,7 +20,7 @@ Stage = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Mark:
+class StageMark:
     """A stage: the name in brackets, the one in the line, and the point that it is."""
 
     name: str
@@ -38,7 +38,7 @@ class Chain:
 
     title: str
     direction: Direction
-    marks: tuple[Mark, ...]
+    marks: tuple[StageMark, ...]
     totals: tuple[tuple[str, str], ...]
     workers: tuple[str, ...]
     vcpus: tuple[str, ...]
@@ -49,9 +49,9 @@ class Chain:
         ids = [step.point.id for step in path(self.direction)]
         return tuple(ids[ids.index(self.marks[0].point) : ids.index(self.marks[-1].point) + 1])
 
-    def mark(self, point: str) -> Mark:
+    def mark(self, point: str) -> StageMark:
         """The mark of a point; one that has none stands under its own name."""
-        return next((m for m in self.marks if m.point == point), Mark(point, point, point))
+        return next((m for m in self.marks if m.point == point), StageMark(point, point, point))
 
     def point(self, name: str) -> str:
         """The point of a mark."""
@@ -62,12 +62,12 @@ IRQ = Chain(
     "Interrupt",
     Direction.RX,
     (
-        Mark("S1", "STAGE_1", "tun_out"),
-        Mark("S2", "STAGE_2", "vhost_signal"),
-        Mark("S3", "STAGE_3", "eventfd"),
-        Mark("S4", "STAGE_4", "irqfd"),
-        Mark("S5", "STAGE_5", "irq_accept"),
-        Mark("guest_entry", "guest_entry", "guest_entry"),
+        StageMark("S1", "STAGE_1", "tun_out"),
+        StageMark("S2", "STAGE_2", "vhost_signal"),
+        StageMark("S3", "STAGE_3", "eventfd"),
+        StageMark("S4", "STAGE_4", "irqfd"),
+        StageMark("S5", "STAGE_5", "irq_accept"),
+        StageMark("guest_entry", "guest_entry", "guest_entry"),
     ),
     (("S1", "S5"), ("S1", "guest_entry")),
     ("vhost_signal", "vhost_take", "vhost_on_cpu"),
@@ -77,11 +77,11 @@ KICK = Chain(
     "Kick",
     Direction.TX,
     (
-        Mark("exit", "exit", "guest_exit"),
-        Mark("kick", "kick", "guest_kick"),
-        Mark("worker", "worker", "vhost_tx"),
-        Mark("tap", "tap", "tun_in"),
-        Mark("stack", "stack", "vnet_rx"),
+        StageMark("exit", "exit", "guest_exit"),
+        StageMark("kick", "kick", "guest_kick"),
+        StageMark("worker", "worker", "vhost_tx"),
+        StageMark("tap", "tap", "tun_in"),
+        StageMark("stack", "stack", "vnet_rx"),
     ),
     (("kick", "stack"), ("exit", "stack")),
     ("vhost_tx", "tun_in", "vnet_rx"),
@@ -93,8 +93,8 @@ KICK = Chain(
 class Stretch:
     """From one mark to the next that the packet passed, both among ``stages``."""
 
-    start: Mark
-    end: Mark
+    start: StageMark
+    end: StageMark
     stages: tuple[Stage, ...]
 
     @property

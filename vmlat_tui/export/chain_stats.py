@@ -24,7 +24,7 @@ _LOOSE_PERCENT = 1
 
 
 @dataclass(frozen=True)
-class LegRow:
+class ChainLeg:
     """One leg of the kernel's; ``start`` and ``end`` are points."""
 
     start: str
@@ -46,7 +46,7 @@ class StageRow:
     """
 
     name: str
-    legs: tuple[LegRow, ...]
+    legs: tuple[ChainLeg, ...]
     count: int
     loose: int
 
@@ -79,14 +79,14 @@ def vnics(chain: Chain, stats: Frame) -> list[str]:
     return [name for name in names if leg_rows(chain, stats, name)]
 
 
-def _direction_rows(chain: Chain, stats: Frame, vnic: str) -> Iterator[LegRow]:
+def _direction_rows(chain: Chain, stats: Frame, vnic: str) -> Iterator[ChainLeg]:
     for row in stats["legs"]:
         start, arrow, end = row["leg"].partition(":")[2].partition(">")
         if row["direction"] == chain.direction.id and (row["vm_interface"] or "") == vnic and arrow:
-            yield LegRow(start, end, Histogram.from_json(row))
+            yield ChainLeg(start, end, Histogram.from_json(row))
 
 
-def leg_rows(chain: Chain, stats: Frame, vnic: str) -> list[LegRow]:
+def leg_rows(chain: Chain, stats: Frame, vnic: str) -> list[ChainLeg]:
     """The legs within the chain, in the order of the path."""
     order = {point: number for number, point in enumerate(chain.points)}
     within = (
@@ -106,7 +106,7 @@ def stage_rows(chain: Chain, stats: Frame, vnic: str) -> list[StageRow]:
     return [stage for stage in found if stage.count]
 
 
-def _stage(chain: Chain, rows: Sequence[LegRow], start: str, end: str) -> StageRow:
+def _stage(chain: Chain, rows: Sequence[ChainLeg], start: str, end: str) -> StageRow:
     order = {step.point.id: number for number, step in enumerate(path(chain.direction))}
     first, last = order[chain.point(start)], order[chain.point(end)]
     legs, set_out, arrived, crossed = [], 0, 0, 0

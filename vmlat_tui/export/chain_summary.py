@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from vmlat_tui.export.chain import Chain
 from vmlat_tui.export.chain_stats import (
-    LegRow,
+    ChainLeg,
     Singles,
     StageRow,
     leg_rows,
@@ -85,7 +85,7 @@ def _full(title: str, histogram: Histogram) -> str:
 def _all_packets(chain: Chain, stats: Frame, vnic: str) -> list[str]:
     stages, legs = stage_rows(chain, stats, vnic), leg_rows(chain, stats, vnic)
     lines = [f"{clean(vnic)}, all packets (us):", _head("stage, and its legs")]
-    shown: list[LegRow] = []
+    shown: list[ChainLeg] = []
     totals = {f"{a}->{b}" for a, b in chain.totals}
     for stage in stages:
         lines.append(_stage_line(stage))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vmlat_tui.analysis.advice import advise
 from vmlat_tui.analysis.comparison import Comparison
-from vmlat_tui.ping.measurement import Measurement, remarks
+from vmlat_tui.ping.measurement import ImportedMeasurement, remarks
 from vmlat_tui.tables import sources
 from vmlat_tui.tables.comparison import findings, grid
 from vmlat_tui.tables.grid import escaped
@@ -14,7 +14,7 @@ from vmlat_tui.words import clean
 
 
 def document(
-    comparison: Comparison, a: Measurement, b: Measurement, markdown: bool
+    comparison: Comparison, a: ImportedMeasurement, b: ImportedMeasurement, markdown: bool
 ) -> Iterator[str]:
     """The lines of text or Markdown."""
     head = f"Ping comparison: {clean(comparison.a.name)} and {clean(comparison.b.name)}"
@@ -48,7 +48,9 @@ def document(
             yield f"- {escaped(words)}" if markdown else f"  {words}"
 
 
-def objects(comparison: Comparison, a: Measurement, b: Measurement) -> Iterator[dict[str, object]]:
+def objects(
+    comparison: Comparison, a: ImportedMeasurement, b: ImportedMeasurement
+) -> Iterator[dict[str, object]]:
     """What ``--json`` prints, in this order: comparison, source…, row…, finding…, remark…."""
     yield {
         "type": "comparison",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vmlat_tui.model.capabilities import State
+from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.words import clean
 
@@ -67,7 +67,11 @@ def text(host: Frame) -> str:
 def lacking(host: Mapping[str, Any]) -> list[str]:
     """The capabilities without which an agent cannot measure, and which it does not have."""
     rows = host.get("capabilities", ())
-    return [row["name"] for row in rows if row["needed"] and row["state"] == State.MISSING.value]
+    return [
+        row["name"]
+        for row in rows
+        if row["needed"] and row["state"] == CapabilityState.MISSING.value
+    ]
 
 
 def obstacle(host: Mapping[str, Any]) -> str:
@@ -86,7 +90,7 @@ def _privileges(host: Frame) -> str:
     who = "root" if host.get("user") == 0 else f"user {host.get('user')}"
     if lacking(host):
         return f"{who}: the hooks below are judged from outside; root would attach them and measure"
-    count = sum(row["state"] == State.HELD.value for row in host.get("capabilities", ()))
+    count = sum(row["state"] == CapabilityState.HELD.value for row in host.get("capabilities", ()))
     return f"{who} with {count} capabilities: the hooks below were really attached"
 
 

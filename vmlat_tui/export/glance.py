@@ -132,7 +132,7 @@ def _compared(place: Place) -> Iterator[str]:
     found = vnics.measured(place, window.Span.START)
     if len(found) < 2:
         return
-    shown = matrix.matrix(found, matrix.Figure.P50)
+    shown = matrix.matrix(found, matrix.CellValue.P50)
     for columns in matrix.spans(shown, _VNICS):
         yield ""
         yield f"p50 {shown.unit} of every leg, VM by VM, since the start"

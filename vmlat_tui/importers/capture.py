@@ -16,7 +16,7 @@ from vmlat_tui.importers.result import ImportResult, Side, Trouble
 from vmlat_tui.model import captures, readings
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
-from vmlat_tui.model.pings import LOSSES, Joiner, Outcome
+from vmlat_tui.model.pings import LOSSES, Outcome, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.protocol.frames import Frame
@@ -78,7 +78,7 @@ def read_recording(result: ImportResult) -> None:
     source = result.source
     with contextlib.suppress(OSError):  # it may be gone, which is said below
         source.text.size = source.text.path.lstat().st_size
-    joiner, initiators = Joiner(_WAIT_NS), _Initiators(source.side)
+    joiner, initiators = PingJoiner(_WAIT_NS), _Initiators(source.side)
     for frame in _frames(result):
         source.text.lines += 1
         if frame["type"] == "stats":

@@ -15,7 +15,7 @@ from vmlat_tui.importers import averages, capture, lines, logs, tree, tun_json
 from vmlat_tui.importers.drop_detector import DropDetector
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.lines import Text
-from vmlat_tui.importers.result import Ignored, ImportResult, Side, Source
+from vmlat_tui.importers.result import Ignored, ImportResult, Side, SourceFile
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
 
@@ -49,7 +49,7 @@ class Ends:
 class Imported:
     """Everything that was read."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceFile] = field(default_factory=list)
     #: Derived figures that a file of averages states, in nanoseconds.
     published_ns: dict[str, float] = field(default_factory=dict)
     #: What was left out, and why.
@@ -77,7 +77,7 @@ def files(paths: Iterable[Path], complain: Callable[[str], None]) -> dict[Path, 
 def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
     """Read all files into ``sink``."""
     found = Imported()
-    looked: list[tuple[Source, str]] = []
+    looked: list[tuple[SourceFile, str]] = []
     complaints: list[str] = []
     named = files(paths, complaints.append)
     found.unreadable += complaints[:_MOST_COMPLAINTS]
@@ -91,7 +91,7 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
     _decide([source for source, _ in looked], ends)
     for first, kind in looked:
         text = Text(first.text.path, below=first.text.below)
-        source = Source(text, side=first.side, side_reason=first.side_reason)
+        source = SourceFile(text, side=first.side, side_reason=first.side_reason)
         result = ImportResult(source, sink)
         if kind == "averages":
             found.published_ns.update(averages.read(result))
@@ -107,9 +107,9 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
     return found
 
 
-def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
+def _look(path: Path, below: Optional[Path]) -> tuple[SourceFile, str]:
     """What a file seems to be, from its beginning."""
-    source = Source(Text(path, below=below))
+    source = SourceFile(Text(path, below=below))
     with source.text.open() as file:
         head = "".join(lines.decoded(Text(path), file, 1))
     for kind, module in (("averages", averages), ("tun_json", tun_json)):
@@ -122,7 +122,7 @@ def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
     return source, "log"
 
 
-def _decide(sources: Sequence[Source], ends: Ends) -> None:
+def _decide(sources: Sequence[SourceFile], ends: Ends) -> None:
     """Which end each was written at: told, by its content, by its name, by comparing two hosts."""
     for source in sources:
         told = ends.side(source.text.path)
@@ -147,12 +147,12 @@ def _decide(sources: Sequence[Source], ends: Ends) -> None:
             one.side_reason = f"its total is {'longer' if longer else 'shorter'}"
 
 
-def _mean(source: Source) -> float:
+def _mean(source: SourceFile) -> float:
     count, total = source.totals_ns
     return total / count
 
 
-def _by_name(source: Source) -> Optional[Side]:
+def _by_name(source: SourceFile) -> Optional[Side]:
     words = re.findall("[a-z]+", source.text.path.name.lower())
     tools = source.tools
     if TunIrq.name in tools or Kick.name in tools:

@@ -51,7 +51,7 @@ class Example:
 
 
 @dataclass
-class Source:
+class SourceFile:
     """One file and what was found in it."""
 
     text: Text
@@ -90,7 +90,7 @@ class Source:
 class ImportResult:
     """Passes readings of one file on to the sink.  For one thread."""
 
-    def __init__(self, source: Source, sink: Sink) -> None:
+    def __init__(self, source: SourceFile, sink: Sink) -> None:
         """Counts in ``source``."""
         self.source = source
         self._sink = sink

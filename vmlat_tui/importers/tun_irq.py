@@ -32,7 +32,7 @@ _OPEN = 4096
 
 
 @dataclass
-class Chain:
+class PacketStages:
     """The stages of one packet; ``delays_ns`` by the number of the stage that they end at."""
 
     line: str
@@ -80,10 +80,10 @@ class TunIrq(Parser):
     def __init__(self, result: ImportResult) -> None:
         """Waits for the first stage."""
         super().__init__(result)
-        self._chains: OrderedDict[str, Chain] = OrderedDict()
+        self._chains: OrderedDict[str, PacketStages] = OrderedDict()
         # Complete but for the total that may follow.
-        self._ready: Optional[Chain] = None
-        self._block: Optional[Chain] = None
+        self._ready: Optional[PacketStages] = None
+        self._block: Optional[PacketStages] = None
 
     def take(self, line: str) -> bool:
         """One line."""
@@ -101,7 +101,7 @@ class TunIrq(Parser):
             if not total:
                 return self.damaged(line) if line.startswith("Total Delay(S1") else False
             self._end_block()
-            self._block = Chain(line, printed_ns=number_of(total[1]))
+            self._block = PacketStages(line, printed_ns=number_of(total[1]))
             return True
         step = _STEP.match(line)
         value = number_of(step[3]) if step else None
@@ -142,7 +142,7 @@ class TunIrq(Parser):
         return True
 
     def _begin(self, queue: str, line: str, rest: str) -> None:
-        chain = Chain(line, last=3 if line.startswith("TUN_IRQ") else 5)
+        chain = PacketStages(line, last=3 if line.startswith("TUN_IRQ") else 5)
         icmp = _ICMP.search(rest)
         if icmp:
             chain.echo = ECHO.get(int(icmp[1][:9]), -1) if icmp[1] else None
@@ -152,7 +152,7 @@ class TunIrq(Parser):
             chain.other = _OTHER.search(rest) is not None
         self.begin(queue, chain)
 
-    def begin(self, queue: str, chain: Chain) -> None:
+    def begin(self, queue: str, chain: PacketStages) -> None:
         """A packet enters tun: what was open on this queue has no end."""
         earlier = self._chains.pop(queue, None)
         if earlier is None and len(self._chains) >= _OPEN:

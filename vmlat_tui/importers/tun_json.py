@@ -10,7 +10,7 @@ from typing import Any, Optional
 from vmlat_tui.importers.lines import LONGEST, decoded
 from vmlat_tui.importers.parser import ECHO, packet_of
 from vmlat_tui.importers.result import ImportResult, Trouble
-from vmlat_tui.importers.tun_irq import Chain, TunIrq
+from vmlat_tui.importers.tun_irq import PacketStages, TunIrq
 
 #: The tool's objects have no others inside.  In a text there may be braces: names of tasks.
 _OBJECT = re.compile(r"""\{[^{}"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^{}"]*)*\}""")
@@ -54,8 +54,8 @@ def _take(parser: TunIrq, event: dict[str, Any]) -> None:
     )
 
 
-def _chain(event: dict[str, Any], line: str) -> Chain:
-    chain = Chain(line)
+def _chain(event: dict[str, Any], line: str) -> PacketStages:
+    chain = PacketStages(line)
     protocol = str(event.get("protocol", "")).upper()
     if protocol in _ICMP:
         kind = event.get("icmp_type")

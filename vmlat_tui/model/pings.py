@@ -112,7 +112,7 @@ class _Waiting:
     unseen: int
 
 
-class Joiner:
+class PingJoiner:
     """Joins requests and replies, in whatever order they come, in bounded memory.
 
     Where too many wait, those that came first are given up.  For one thread.

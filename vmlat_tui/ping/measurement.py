@@ -17,14 +17,14 @@ from vmlat_tui.words import clean
 
 
 @dataclass(frozen=True)
-class Measurement:
+class ImportedMeasurement:
     """What was read, and what follows from it."""
 
     imported: Imported
     found: Decomposition
 
 
-def load(paths: Sequence[str], ends: Ends) -> Measurement:
+def load(paths: Sequence[str], ends: Ends) -> ImportedMeasurement:
     """Read the files and directories of one environment.
 
     Raises :class:`.UsageError` for paths that are not there, :class:`VmlatError` if they hold
@@ -44,10 +44,10 @@ def load(paths: Sequence[str], ends: Ends) -> Measurement:
         )
     labels = [source.label for source in imported.sources if source.label]
     name = labels[0] if labels else places[0].resolve().name
-    return Measurement(imported, Decomposition(name, collection, imported.published_ns))
+    return ImportedMeasurement(imported, Decomposition(name, collection, imported.published_ns))
 
 
-def remarks(measurement: Measurement) -> Iterator[str]:
+def remarks(measurement: ImportedMeasurement) -> Iterator[str]:
     """How far to trust the figures, most important first."""
     imported = measurement.imported
     yield from trust.remarks(measurement.found)

@@ -16,7 +16,7 @@ from vmlat_tui.model import pings
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.guest import RoundTrip
-from vmlat_tui.model.pings import LOSSES, Joiner, Outcome, Ping
+from vmlat_tui.model.pings import LOSSES, Outcome, Ping, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
@@ -219,7 +219,7 @@ class HostObserver(PingObserver):
     def __init__(self, role: Observer, host: Host, timeout_ns: int) -> None:
         """A ping without a reply is lost after ``timeout_ns``."""
         super().__init__(role, host)
-        self._joiner = Joiner(timeout_ns)
+        self._joiner = PingJoiner(timeout_ns)
         self._points: Optional[Sequence[Frame]] = None
         #: What discovery found.
         self.topology: Optional[Topology] = None

@@ -47,7 +47,7 @@ class Audience:
         """Take a ping that is over."""
 
 
-class Side:
+class PingSide:
     """One end of the ping: its VM, its host, and the guest if that can be reached."""
 
     def __init__(self, end: End, host: Observer, guest: Observer, timeout_ns: int) -> None:
@@ -71,8 +71,8 @@ class PingRun:
         self.correlator = Correlator(self._patience_s)
         self.collection = Collection()
         rg, sg = Observer.RECEIVER_GUEST, Observer.SENDER_GUEST
-        self._receiver = Side(request.receiver, Observer.RECEIVER_HOST, rg, request.timeout_ns)
-        self._sender = Side(request.sender, Observer.SENDER_HOST, sg, request.timeout_ns)
+        self._receiver = PingSide(request.receiver, Observer.RECEIVER_HOST, rg, request.timeout_ns)
+        self._sender = PingSide(request.sender, Observer.SENDER_HOST, sg, request.timeout_ns)
         #: All that were asked for, receivers first.
         self.observers = [*self._receiver.observers, *self._sender.observers]
 
@@ -152,7 +152,7 @@ class PingRun:
         for observer in observers:
             observer.open()
 
-    def _taps(self, side: Side) -> list[str]:
+    def _taps(self, side: PingSide) -> list[str]:
         """Of its VM; none if its host has failed."""
         host = side.host
 

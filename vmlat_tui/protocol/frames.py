@@ -6,7 +6,7 @@ a frame; recording, replay and a remote host are the same stream.
 Frames (``type``):
 
 ``hello``    schema, version, kernel, host, boot (its id), agent (pid), clock {mono_ns, wall_ns},
-             capabilities [{name, state (of :class:`.capabilities.State`), needed, purpose, loss}],
+             capabilities [{name, state (of :class:`.CapabilityState`), needed, purpose, loss}],
              rung, offsets, points [{point, directions, hooks [{function, kind}], reason}]; the last
              three are null, null and empty while nothing is measured; once more after ``lost``
 ``attaching``  probes are being put in place, which takes seconds when they must be compiled: t_ns

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.capabilities import State
+from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.model.checks import (
     Check,
     address,
@@ -73,7 +73,7 @@ _CAPABILITIES = each(
     fields(
         {
             "name": name,
-            "state": word("|".join(state.value for state in State)),
+            "state": word("|".join(state.value for state in CapabilityState)),
             "needed": flag,
             "purpose": text,
             "loss": text,

@@ -19,7 +19,7 @@ END_LIMIT_S = 30.0
 _STEP_S = 0.2
 
 
-class Source(Protocol):
+class FrameStream(Protocol):
     """Where frames come from and commands go."""
 
     def send(self, command: str, **fields: Any) -> None:
@@ -47,7 +47,7 @@ class Run:
         """There is nothing more to wait for; override."""
         return False
 
-    def step(self, source: Source, wait_s: float = _STEP_S) -> str:
+    def step(self, source: FrameStream, wait_s: float = _STEP_S) -> str:
         """Take one frame, if one comes soon; its type."""
         frame = source.next(wait_s)
         if frame is None:
@@ -58,7 +58,7 @@ class Run:
             self._final = bool(frame["final"])
         return kind
 
-    def watch(self, source: Source) -> None:
+    def watch(self, source: FrameStream) -> None:
         """Take frames until the time is over, there are enough, or somebody interrupts."""
         deadline = None if self._duration_s is None else time.monotonic() + self._duration_s
         while not ENDING.asked and not self.enough():
@@ -67,7 +67,7 @@ class Run:
                 return
             self.step(source, wait_s)
 
-    def finish(self, source: Source) -> None:
+    def finish(self, source: FrameStream) -> None:
         """Stop the measurement and take what is left, last the final statistics."""
         source.send("stop")
         deadline = time.monotonic() + END_LIMIT_S

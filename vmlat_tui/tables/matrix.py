@@ -18,7 +18,7 @@ from vmlat_tui.words import clean
 _LEAST, _MOST, _MARK = 9, 16, 2
 
 
-class Figure(enum.Enum):
+class CellValue(enum.Enum):
     """What stands in the cells."""
 
     P50 = "p50"
@@ -29,15 +29,17 @@ class Figure(enum.Enum):
     @property
     def form(self) -> Form:
         """How it is written."""
-        return PERCENT if self is Figure.SHARE else TIME
+        return PERCENT if self is CellValue.SHARE else TIME
 
     def of(self, row: LegRow) -> Optional[float]:
         """Nanoseconds, or a share from 0 to 1; None without packets and for the share of all."""
         if not row.count:
             return None
-        if self is Figure.SHARE:
+        if self is CellValue.SHARE:
             return None if row.total else row.share
-        return {Figure.P50: row.p50_ns, Figure.P90: row.p90_ns, Figure.P99: row.p99_ns}[self]
+        return {CellValue.P50: row.p50_ns, CellValue.P90: row.p90_ns, CellValue.P99: row.p99_ns}[
+            self
+        ]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class MatrixRow:
         return self.leg.id
 
 
-def _row(leg: Leg, rows: Mapping[str, LegRow], figure: Figure) -> MatrixRow:
+def _row(leg: Leg, rows: Mapping[str, LegRow], figure: CellValue) -> MatrixRow:
     figures = ((vnic, figure.of(row)) for vnic, row in rows.items())
     values = {vnic: value for vnic, value in figures if value is not None}
     most = [vnic for vnic, value in values.items() if value == max(values.values())]
@@ -75,7 +77,7 @@ class Matrix:
     unit: str
 
 
-def matrix(found: Sequence[Measured], figure: Figure) -> Matrix:
+def matrix(found: Sequence[Measured], figure: CellValue) -> Matrix:
     """What was measured, with one unit for all cells."""
     by_leg: dict[Leg, dict[str, LegRow]] = {}
     for one in found:

@@ -128,7 +128,7 @@ DROP_COLUMNS: tuple[Column[PacketRow], ...] = (
 
 
 @dataclass(frozen=True)
-class StageRow:
+class PointRow:
     """One point that a packet passed."""
 
     stage: dict[str, Any]
@@ -145,7 +145,7 @@ class StageRow:
         return int(self.stage["t_ns"])
 
 
-def timeline(frame: Frame) -> list[StageRow]:
+def timeline(frame: Frame) -> list[PointRow]:
     """The points of a packet in order."""
     stages = frame["stages"]
     times = [int(stage["t_ns"]) for stage in stages]
@@ -156,7 +156,7 @@ def timeline(frame: Frame) -> list[StageRow]:
     for at, (stage, leg) in enumerate(zip(stages, legs)):
         task = passage.task_of(frame, stage)
         rows.append(
-            StageRow(
+            PointRow(
                 stage,
                 times[at] - times[0],
                 leg,
@@ -169,12 +169,12 @@ def timeline(frame: Frame) -> list[StageRow]:
     return rows
 
 
-def _title(row: StageRow) -> str:
+def _title(row: PointRow) -> str:
     point = POINTS.get(row.stage["point"])
     return point.title if point else str(row.stage["point"])
 
 
-STAGE_COLUMNS: tuple[Column[StageRow], ...] = (
+STAGE_COLUMNS: tuple[Column[PointRow], ...] = (
     Column("point", "point", 12, NAME, lambda r: r.stage["point"], 0, 14),
     Column("at", "at", 8, TIME, lambda r: r.from_start_ns, 2, help="since the first point"),
     Column("leg", "leg", 8, TIME, lambda r: r.leg_ns, 0, help="since the point before"),
@@ -188,6 +188,6 @@ STAGE_COLUMNS: tuple[Column[StageRow], ...] = (
 )  # fmt: skip
 
 
-def stage_emphasis(row: StageRow) -> tuple[str, str]:
+def stage_emphasis(row: PointRow) -> tuple[str, str]:
     """The slowest leg stands out."""
     return ("▲", "bad") if row.slowest else ("", "")

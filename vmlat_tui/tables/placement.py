@@ -14,7 +14,7 @@ from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.tables.trail import Move
 
 
-class Kind(enum.Enum):
+class RowKind(enum.Enum):
     """What a row is about."""
 
     HOST = "host"
@@ -63,7 +63,7 @@ class PlacementRow:
     it belongs: that of the VM's memory, for an interrupt that of its NIC.
     """
 
-    kind: Kind
+    kind: RowKind
     number: int
     title: str
     name: str
@@ -88,7 +88,7 @@ class PlacementRow:
 
     def marks(self) -> tuple[tuple[Mark, Collection[int]], ...]:
         """What CPUs are to it: of those that are several things the first counts."""
-        if self.kind is Kind.HOST:
+        if self.kind is RowKind.HOST:
             return ((Mark.ISOLATED, self.allowed),)
         here = Mark.ODD if self.severity > Severity.NOTE else Mark.HERE
         return ((here, self.cpus), (Mark.SEEN, self.seen), (Mark.MAY, self.allowed))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.model.topology import Domain, Interface, Topology
-from vmlat_tui.tables.placement import Kind, PlacementRow, Remark
+from vmlat_tui.tables.placement import PlacementRow, Remark, RowKind
 from vmlat_tui.words import clean
 
 #: A thread that takes this share of a CPU is busy.
@@ -42,7 +42,7 @@ class _Judge:
         self._nic_of = {irq.number: nic for nic in nics for irq in nic.irqs}
         self._threads_at: dict[int, list[PlacementRow]] = {}
         for row in rows:
-            for cpu in row.cpus if row.kind is not Kind.IRQ else ():
+            for cpu in row.cpus if row.kind is not RowKind.IRQ else ():
                 self._threads_at.setdefault(cpu, []).append(row)
 
     def findings(self, row: PlacementRow) -> Iterator[Remark]:
@@ -52,7 +52,7 @@ class _Judge:
 
     def _far(self, row: PlacementRow) -> Iterator[Remark]:
         where = _list(row.nodes)
-        if row.kind is Kind.IRQ:
+        if row.kind is RowKind.IRQ:
             nic = self._nic_of[row.number]
             if row.far:
                 yield Remark(
@@ -63,15 +63,15 @@ class _Judge:
             return
         if row.far:
             memory = _list(self._memory_nodes)
-            worker = row.kind is Kind.WORKER
+            worker = row.kind is RowKind.WORKER
             cost = ": every copy crosses nodes" if worker else ""
-            light = Severity.SUSPECT if row.kind is Kind.VCPU else Severity.NOTE
+            light = Severity.SUSPECT if row.kind is RowKind.VCPU else Severity.NOTE
             yield Remark(
                 "far node",
                 f"it runs on node {where}, the VM's memory is on node {memory}{cost}",
                 Severity.WRONG if worker else light,
             )
-        if row.kind is Kind.WORKER and row.nodes:
+        if row.kind is RowKind.WORKER and row.nodes:
             for nic in self._nics:
                 if nic.node is not None and nic.node not in row.nodes:
                     words = f"{clean(nic.name)} is on node {nic.node}, it runs on node {where}"
@@ -91,8 +91,8 @@ class _Judge:
 
 
 def _together(row: PlacementRow, other: PlacementRow, cpu: int) -> Iterator[Remark]:
-    if row.kind is Kind.IRQ:
-        if other.kind is not Kind.QEMU:
+    if row.kind is RowKind.IRQ:
+        if other.kind is not RowKind.QEMU:
             words = f"{other.title} is on CPU {cpu} as well, and has to make way"
             yield Remark("same CPU", words, Severity.NOTE)
     elif _bound(row) and _bound(other):
@@ -113,7 +113,7 @@ def _busy(row: PlacementRow) -> bool:
 
 def _milder(row: PlacementRow, other: PlacementRow, severity: Severity) -> Severity:
     """QEMU's main thread has little to do: it is no more than a note unless it is busy."""
-    quiet = any(one.kind is Kind.QEMU and not _busy(one) for one in (row, other))
+    quiet = any(one.kind is RowKind.QEMU and not _busy(one) for one in (row, other))
     return Severity.NOTE if quiet else severity
 
 

@@ -14,7 +14,7 @@ from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.analysis.findings.static import headline
 from vmlat_tui.analysis.placement import cpu_list
 from vmlat_tui.tables.columns import COUNT, NAME, PERCENT, TEXT, Column, Form, Scale
-from vmlat_tui.tables.placement import Kind, Mark, Placement, PlacementRow
+from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.words import clean, fit
 from vmlat_tui.words import width as cells_of
 
@@ -107,7 +107,7 @@ def _wanted(shown: Placement) -> list[int]:
     ranks: dict[int, int] = {}
     for row in shown.rows:
         for cpu in row.cpus:
-            ranks[cpu] = min(ranks.get(cpu, 9), int(row.kind is Kind.IRQ))
+            ranks[cpu] = min(ranks.get(cpu, 9), int(row.kind is RowKind.IRQ))
         for cpu in row.seen:
             ranks.setdefault(cpu, 2)
     return sorted(set(shown.cpus) & set(ranks), key=lambda cpu: (ranks[cpu], cpu))
@@ -257,7 +257,7 @@ def role(row: PlacementRow) -> str:
 
 def emphasis(row: PlacementRow) -> tuple[str, str]:
     """A glyph for what stands out; the host's own row is dim."""
-    if row.kind is Kind.HOST:
+    if row.kind is RowKind.HOST:
         return "", "dim"
     return ("▲", "") if row.severity > Severity.NOTE else ("", "")
 
@@ -295,7 +295,7 @@ def _columns(
     title: int, online: int, looks: int, cpus: Iterable[Column[PlacementRow]]
 ) -> tuple[Column[PlacementRow], ...]:
     def affinity(row: PlacementRow) -> Optional[str]:
-        if row.kind is Kind.HOST or not row.allowed:
+        if row.kind is RowKind.HOST or not row.allowed:
             return None
         return "any" if len(row.allowed) >= online else cpu_list(tuple(row.allowed))
 
@@ -303,7 +303,7 @@ def _columns(
         Column("title", "thread", title, NAME, lambda r: r.title, 0),
         *cpus,
         Column("moves", "moves", 5, COUNT,
-               lambda r: None if r.kind is Kind.HOST else len(r.moves), 1,
+               lambda r: None if r.kind is RowKind.HOST else len(r.moves), 1,
                role=lambda r: "accent" if r.moves else "dim",
                help="how often it was seen on another CPU in the last minute"),
         Column("node", "node", 4, TEXT, _node, 3, role=lambda r: role(r) if r.far else "",

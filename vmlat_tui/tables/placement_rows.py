@@ -7,7 +7,7 @@ from typing import Optional
 
 from vmlat_tui.model.topology import Cpu, Domain, Interface, Thread, Topology
 from vmlat_tui.session.snapshot import Place
-from vmlat_tui.tables.placement import Kind, Placement, PlacementRow
+from vmlat_tui.tables.placement import Placement, PlacementRow, RowKind
 from vmlat_tui.tables.placement_findings import judged
 from vmlat_tui.tables.trail import Recent, Sight, moves, recent
 from vmlat_tui.words import clean
@@ -47,7 +47,7 @@ def _nics(topology: Topology, domain: Domain) -> list[Interface]:
 def _isolated(cpus: tuple[int, ...]) -> PlacementRow:
     none = frozenset[int]()
     return PlacementRow(
-        Kind.HOST, 0, "isolated", "", (), (), False, frozenset(cpus), none, (), None
+        RowKind.HOST, 0, "isolated", "", (), (), False, frozenset(cpus), none, (), None
     )
 
 
@@ -87,18 +87,18 @@ class _View:
         for worker in domain.workers:
             queues = ",".join(map(clean, worker.queues))
             title = f"vhost {queues}" if queues else "vhost"
-            yield self._thread(Kind.WORKER, title, worker.thread)
+            yield self._thread(RowKind.WORKER, title, worker.thread)
         for vcpu in domain.vcpus:
             if vcpu.thread:
-                yield self._thread(Kind.VCPU, f"vCPU {vcpu.number}", vcpu.thread)
+                yield self._thread(RowKind.VCPU, f"vCPU {vcpu.number}", vcpu.thread)
         for thread in domain.emulator:
             if thread.tid == domain.pid:
-                yield self._thread(Kind.QEMU, "QEMU main", thread)
+                yield self._thread(RowKind.QEMU, "QEMU main", thread)
         for nic in self._nics:
             trails = self._past.irqs(nic.name)
             for irq in nic.irqs:
                 yield self._row(
-                    Kind.IRQ,
+                    RowKind.IRQ,
                     irq.number,
                     f"IRQ {irq.number}",
                     irq.name,
@@ -109,7 +109,7 @@ class _View:
                     () if nic.node is None else (nic.node,),
                 )
 
-    def _thread(self, kind: Kind, title: str, thread: Thread) -> PlacementRow:
+    def _thread(self, kind: RowKind, title: str, thread: Thread) -> PlacementRow:
         trail = self._past.thread(thread.tid)
         rate = self._rates.get(thread.tid)
         cpu = rate.cpu if rate and rate.cpu is not None else thread.cpu
@@ -127,7 +127,7 @@ class _View:
 
     def _row(
         self,
-        kind: Kind,
+        kind: RowKind,
         number: int,
         title: str,
         name: str,

@@ -9,7 +9,7 @@ from typing import Optional
 from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.analysis.placement import cpu_list
 from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
-from vmlat_tui.tables.placement import Kind, Mark, Placement, PlacementRow
+from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.tables.trail import Move
 from vmlat_tui.words import clean
 
@@ -64,7 +64,7 @@ def left_out(shown: Placement, cpus: tuple[int, ...]) -> str:
 
 def details(shown: Placement, row: PlacementRow) -> list[tuple[str, str]]:
     """(role, sentence) about a row: who it is, where it was, and every finding."""
-    if row.kind is Kind.HOST:
+    if row.kind is RowKind.HOST:
         cpus = cpu_list(shown.isolated)
         return [("dim", f"isolated CPUs {cpus}: only what is bound to one of them runs there")]
     lines = [("dim", " · ".join(_identity(row)))]
@@ -80,7 +80,7 @@ def details(shown: Placement, row: PlacementRow) -> list[tuple[str, str]]:
 
 
 def _identity(row: PlacementRow) -> Iterator[str]:
-    irq = row.kind is Kind.IRQ
+    irq = row.kind is RowKind.IRQ
     yield row.title
     yield clean(row.name) if irq else f"{clean(row.name)}, tid {row.number}"
     node = f" (node {_numbers(row.nodes)})" if row.nodes else ""

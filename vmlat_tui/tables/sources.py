@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vmlat_tui.importers.result import Source
+from vmlat_tui.importers.result import SourceFile
 from vmlat_tui.tables.columns import NAME, TEXT, Column
 from vmlat_tui.tables.grid import WHOLE, Grid
 from vmlat_tui.words import clean
 
 
-def _tools(source: Source) -> str:
+def _tools(source: SourceFile) -> str:
     return ", ".join(sorted(source.tools)) or "nothing recognised"
 
 
-def _end(source: Source) -> str:
+def _end(source: SourceFile) -> str:
     return f"{source.side.value} ({source.side_reason})" if source.side else ""
 
 
-COLUMNS: tuple[Column[Source], ...] = (
+COLUMNS: tuple[Column[SourceFile], ...] = (
     Column("file", "file", 0, NAME, lambda s: str(s.text.path)),
     Column("tools", "what", 0, TEXT, _tools),
     Column("end", "end", 0, TEXT, _end),
@@ -30,12 +30,12 @@ COLUMNS: tuple[Column[Source], ...] = (
 )  # fmt: skip
 
 
-def grid(sources: Sequence[Source]) -> Grid[Source]:
+def grid(sources: Sequence[SourceFile]) -> Grid[SourceFile]:
     """One row for each file."""
     return Grid("sources", "What was read", COLUMNS, sources)
 
 
-def troubles(sources: Sequence[Source]) -> Iterator[str]:
+def troubles(sources: Sequence[SourceFile]) -> Iterator[str]:
     """What was not read, with examples; they are data from outside, shown harmless."""
     for source in sources:
         name = clean(source.text.path.name)
@@ -50,7 +50,7 @@ def troubles(sources: Sequence[Source]) -> Iterator[str]:
             yield f"{name}: {clean(note)}"
 
 
-def source_json(source: Source) -> dict[str, object]:
+def source_json(source: SourceFile) -> dict[str, object]:
     """One object for one file."""
     return {
         "type": "source",

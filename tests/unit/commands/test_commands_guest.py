@@ -19,9 +19,9 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.export.guest_text import Figures, trip_text
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
-from vmlat_tui.importers.result import Side, Source
+from vmlat_tui.importers.result import Side, SourceFile
 from vmlat_tui.model import captures
-from vmlat_tui.model.guest import Joiner, RoundTrip
+from vmlat_tui.model.guest import RoundTrip, RoundTripJoiner
 from vmlat_tui.ping.capture import trip_json
 
 (SENDER,) = joined(*SENT)
@@ -36,7 +36,7 @@ from vmlat_tui.ping.capture import trip_json
 
 
 def unanswered(count: int) -> RoundTrip:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = RoundTripJoiner(TIMEOUT_NS)
     for one in SENT[:count]:
         joiner.add(one)
     (trip,) = joiner.give_up(10**12)
@@ -55,7 +55,7 @@ def written(trips: list[RoundTrip]) -> dict[str, str]:
     }
 
 
-def imported(path: Path, text: str) -> tuple[Collection, Source]:
+def imported(path: Path, text: str) -> tuple[Collection, SourceFile]:
     path.write_text(text)
     collection = Collection()
     (source,) = directory.read([path], collection, Ends()).sources

@@ -34,7 +34,7 @@ from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter, Protocol
-from vmlat_tui.model.pings import Joiner
+from vmlat_tui.model.pings import PingJoiner
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import Observer
@@ -330,7 +330,7 @@ def test_what_is_told_twice_counts_once() -> None:
 
 def test_what_an_agent_names_does_not_fill_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(icmp_summary, "_MOST_PLACES", 3)
-    tally, joiner = Tally(), Joiner(10**9)
+    tally, joiner = Tally(), PingJoiner(10**9)
     for number in range(20):
         for frame in host_frames("hv1", ping_of(1)):
             crossing = Crossing.of({**frame, "vm_interface": f"vnet{number}"})

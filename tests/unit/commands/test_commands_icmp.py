@@ -22,7 +22,7 @@ from vmlat_tui.commands.options import packets as command_line
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
-from vmlat_tui.importers.result import Source, Trouble
+from vmlat_tui.importers.result import SourceFile, Trouble
 from vmlat_tui.model.points import Direction
 from vmlat_tui.protocol.frames import Frame
 
@@ -57,7 +57,7 @@ class Shown:
         return "\n".join(map(json.dumps, [self.head, *self.objects, self.summary_object]))
 
 
-def imported(path: Path, text: str) -> tuple[Collection, Source]:
+def imported(path: Path, text: str) -> tuple[Collection, SourceFile]:
     path.write_text(text)
     collection = Collection()
     (source,) = directory.read([path], collection, Ends()).sources

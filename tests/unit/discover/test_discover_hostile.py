@@ -21,7 +21,7 @@ from vmlat_tui.discover.vms import cmdlines, qemu_args
 from vmlat_tui.discover.vms.descriptors import Tap
 from vmlat_tui.discover.vms.emulators import Emulators
 from vmlat_tui.discover.vms.merge import merge
-from vmlat_tui.discover.vms.qemu import Machine, Machines
+from vmlat_tui.discover.vms.qemu import QemuProcess, QemuProcesses
 from vmlat_tui.discover.vms.vcpus import Behind, VcpuThreads, read_vcpus
 from vmlat_tui.model.topology import DomainState
 
@@ -42,7 +42,7 @@ class Host:
         self.kvm = top / "kvm"
         self._next = 1000
         self.vm(50, HONEST, owner=0, tap="vnet0", here=True)
-        self.machines = Machines(self.proc.top, self.kvm, self.proc.ask)
+        self.machines = QemuProcesses(self.proc.top, self.kvm, self.proc.ask)
 
     def vm(
         self,
@@ -68,12 +68,12 @@ class Host:
         self.vm(self._next, ("qemu-kvm", *arguments), **options)  # type: ignore[arg-type]
         return self._next
 
-    def read(self) -> dict[int, Machine]:
+    def read(self) -> dict[int, QemuProcess]:
         running = threads.processes(self.proc.top)
         found = self.machines.read(running, TAPS, frozenset(range(4)), (0,))
         return {one.pid: one for one in found}
 
-    def notes(self, found: dict[int, Machine]) -> str:
+    def notes(self, found: dict[int, QemuProcess]) -> str:
         return "\n".join([*self.machines.notes, *(n for m in found.values() for n in m.notes)])
 
     def behind(self, *taps: str) -> Behind:
@@ -371,9 +371,9 @@ _CHILD = """
 import resource, sys
 from pathlib import Path
 from vmlat_tui.discover import threads
-from vmlat_tui.discover.vms.qemu import Machines
+from vmlat_tui.discover.vms.qemu import QemuProcesses
 proc = Path(sys.argv[1])
-machines = Machines(proc, proc / "kvm", lambda pid, fds: {})
+machines = QemuProcesses(proc, proc / "kvm", lambda pid, fds: {})
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 found = machines.read(threads.processes(proc), (), frozenset((0,)), (0, 1))
 print(len(found), max(len(m.vcpus) for m in found))

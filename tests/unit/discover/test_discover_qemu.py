@@ -12,7 +12,7 @@ from vmlat_tui.discover import threads
 from vmlat_tui.discover.vms import qemu_args, vhost
 from vmlat_tui.discover.vms.descriptors import Descriptors, Tap
 from vmlat_tui.discover.vms.pairing import pair
-from vmlat_tui.discover.vms.qemu import Machine, Machines
+from vmlat_tui.discover.vms.qemu import QemuProcess, QemuProcesses
 from vmlat_tui.discover.vms.qemu_args import Nic
 from vmlat_tui.model.topology import Backend, Thread, Vnic, Worker
 
@@ -168,8 +168,8 @@ def proc(tmp_path: Path) -> Proc:
     return proc
 
 
-def read(proc: Proc, **options: tuple[int, ...]) -> Machine:
-    machines = Machines(proc.top, proc.top.parent / "kvm", proc.ask)
+def read(proc: Proc, **options: tuple[int, ...]) -> QemuProcess:
+    machines = QemuProcesses(proc.top, proc.top.parent / "kvm", proc.ask)
     nodes = options.get("nodes", (0,))
     found = machines.read(threads.processes(proc.top), TAPS, frozenset(range(4)), nodes)
     (one,) = found

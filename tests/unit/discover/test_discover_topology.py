@@ -18,7 +18,7 @@ from vmlat_tui.discover.topology import Discovery
 from vmlat_tui.discover.vms import kvm
 from vmlat_tui.discover.vms.domains import Described
 from vmlat_tui.discover.vms.merge import Surroundings, merge
-from vmlat_tui.discover.vms.qemu import Machine
+from vmlat_tui.discover.vms.qemu import QemuProcess
 from vmlat_tui.discover.vms.qemu_args import Guest
 from vmlat_tui.discover.watch import Watch, steady
 from vmlat_tui.model.topology import (
@@ -58,9 +58,9 @@ def described(name: str = "vm-a", uuid: str = "u1", **changes: Any) -> Described
     return replace(one, **changes)
 
 
-def machine(pid: int = 50, uuid: Optional[str] = "u1", **changes: Any) -> Machine:
+def machine(pid: int = 50, uuid: Optional[str] = "u1", **changes: Any) -> QemuProcess:
     guest = Guest("vm-a", uuid, 9999, 1, (), ())
-    one = Machine(pid, guest, (Vcpu(0, thread(55), True),),
+    one = QemuProcess(pid, guest, (Vcpu(0, thread(55), True),),
                   (Worker(thread(60, "vhost-50"), True, ()),), (thread(50),), (0,),
                   (vnic("vnet0", backend=Backend.QEMU, queues=1, source=None),),
                   {}, ())  # fmt: skip

@@ -17,7 +17,7 @@ from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
-from vmlat_tui.importers.result import Side, Source, Trouble
+from vmlat_tui.importers.result import Side, SourceFile, Trouble
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet, Reading, to_json
 
@@ -27,7 +27,7 @@ SENDER, RECEIVER = Ends(sender=["*"]), Ends(receiver=["*"])
 
 def read(
     path: Path, lines: Sequence[str], ends: Ends | None = None, name: str = "some.log"
-) -> tuple[Collection, Source]:
+) -> tuple[Collection, SourceFile]:
     write(path, {name: lines})
     collection = Collection()
     (source,) = directory.read([path], collection, ends or Ends()).sources

@@ -19,12 +19,12 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory, lines
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.importers.lines import Text
-from vmlat_tui.importers.result import EXAMPLES, Source, Trouble
+from vmlat_tui.importers.result import EXAMPLES, SourceFile, Trouble
 
 GUEST = "\n".join(line for n in range(1, 21) for line in guest("tx", 1, n, (18, 15, 192, 225)))
 
 
-def read(path: Path) -> tuple[Collection, Source]:
+def read(path: Path) -> tuple[Collection, SourceFile]:
     collection = Collection()
     (source,) = directory.read([path], collection, Ends()).sources
     return collection, source

@@ -11,7 +11,7 @@ from tests.support.chains import RECEIVED, SENT, dropped, sent
 from tests.support.echoes import between_vms, half, reply, request, stats, whole
 from vmlat_tui.model import pings
 from vmlat_tui.model.crossings import Crossing
-from vmlat_tui.model.pings import Joiner, Outcome, Ping, unseen
+from vmlat_tui.model.pings import Outcome, Ping, PingJoiner, unseen
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, NESTED, QUANTITIES, Observer
@@ -21,14 +21,14 @@ TX, RX = Direction.TX, Direction.RX
 TIMEOUT_NS = 1_000_000_000
 
 
-def take(joiner: Joiner, frame: Frame) -> Optional[Ping]:
+def take(joiner: PingJoiner, frame: Frame) -> Optional[Ping]:
     crossing = Crossing.of(frame)
     assert crossing is not None
     return joiner.add(crossing)
 
 
 def joined(*halves: Frame) -> Ping:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     found = [ping for ping in (take(joiner, frame) for frame in halves) if ping]
     assert joiner.waiting == 0
     (ping,) = found
@@ -123,14 +123,14 @@ def test_between_two_vms_of_a_host_it_is_both_ends() -> None:
     ids=["sequence", "id", "vNIC", "before the request", "its own way", "request", "another's"],
 )
 def test_what_is_not_the_reply_is_not_taken_for_it(other: Frame) -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     assert take(joiner, request(TX)) is None and take(joiner, other) is None
     ping = take(joiner, reply(RX))
     assert ping is not None and ping.parts_ns[-1] == 208_300
 
 
 def test_a_ping_the_other_way_with_the_same_numbers_is_another() -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     theirs = request(RX)
     theirs["flow"]["src"], theirs["flow"]["dst"] = theirs["flow"]["dst"], theirs["flow"]["src"]
     assert take(joiner, request(TX)) is None and take(joiner, theirs) is None
@@ -145,7 +145,7 @@ def test_no_echo_is_no_crossing() -> None:
 
 
 def lost(*halves: Frame, after_ns: int = TIMEOUT_NS, unseen_by_then: int = 0) -> list[Ping]:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     for frame in halves:
         assert take(joiner, frame) is None
     return joiner.settle(stats(1_000_000 + after_ns, lost=unseen_by_then))
@@ -175,7 +175,7 @@ def test_nobody_says_lost_where_packets_were_not_looked_at() -> None:
 
 
 def test_what_was_not_looked_at_before_a_ping_began_is_no_excuse() -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     joiner.settle(stats(0, suppressed=5))
     take(joiner, request(TX))
     (ping,) = joiner.settle(stats(1_000_000 + TIMEOUT_NS, suppressed=5))
@@ -184,7 +184,7 @@ def test_what_was_not_looked_at_before_a_ping_began_is_no_excuse() -> None:
 
 def test_while_something_is_stuck_in_the_host_it_may_be_the_reply() -> None:
     """The guest is stopped: its packet has no frame until it expires."""
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     take(joiner, request(TX))
     stuck = stats(1_000_000 + TIMEOUT_NS)
     stuck["bins"]["rx"]["in_flight"] = 1
@@ -197,14 +197,14 @@ def test_while_something_is_stuck_in_the_host_it_may_be_the_reply() -> None:
 
 
 def test_a_reply_without_a_request_is_counted() -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     take(joiner, reply(RX))
     assert not joiner.settle(stats(1_200_000 + TIMEOUT_NS))
     assert (joiner.unmatched, joiner.waiting) == (1, 0)
 
 
 def test_at_the_end_what_is_known_is_said_and_the_rest_is_on_its_way() -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     take(joiner, request(TX))
     take(joiner, dropped(request(TX, sequence=2), "vnet_rx", "dropped"))
     (ping,) = joiner.settle(stats(1_300_000, final=True))
@@ -212,7 +212,7 @@ def test_at_the_end_what_is_known_is_said_and_the_rest_is_on_its_way() -> None:
 
 
 def test_losses_come_in_the_order_in_which_they_began() -> None:
-    joiner = Joiner(TIMEOUT_NS)
+    joiner = PingJoiner(TIMEOUT_NS)
     for sequence, t_ns in ((3, 3_000), (1, 1_000), (2, 2_000)):
         take(joiner, half(TX, True, t_ns, sequence))
     assert [p.packet.sequence for p in joiner.settle(stats(2 * TIMEOUT_NS))] == [1, 2, 3]
@@ -229,19 +229,19 @@ def test_unseen_is_what_the_counters_say() -> None:
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> Joiner:
+def few(monkeypatch: pytest.MonkeyPatch) -> PingJoiner:
     """A joiner with room for ten, three of them alike; nobody ever sends it statistics."""
     monkeypatch.setattr(pings, "_MOST", 10)
     monkeypatch.setattr(pings, "_MOST_ALIKE", 3)
-    return Joiner(TIMEOUT_NS)
+    return PingJoiner(TIMEOUT_NS)
 
 
-def size(joiner: Joiner) -> int:
+def size(joiner: PingJoiner) -> int:
     """Everything that is kept."""
     return len(joiner._waiting) + sum(map(len, joiner._waiting.values()))
 
 
-def test_requests_that_nobody_settles_are_given_up_and_counted(few: Joiner) -> None:
+def test_requests_that_nobody_settles_are_given_up_and_counted(few: PingJoiner) -> None:
     for sequence in range(100):
         take(few, request(TX, sequence=sequence))
     assert (few.waiting, few.given_up, few.unmatched) == (10, 90, 0) and size(few) == 20
@@ -250,20 +250,20 @@ def test_requests_that_nobody_settles_are_given_up_and_counted(few: Joiner) -> N
     assert ping is not None and ping.outcome is Outcome.COMPLETE
 
 
-def test_replies_that_nobody_settles_are_given_up_and_counted(few: Joiner) -> None:
+def test_replies_that_nobody_settles_are_given_up_and_counted(few: PingJoiner) -> None:
     for sequence in range(100):
         take(few, reply(RX, sequence=sequence))
     assert (few.waiting, few.given_up, few.unmatched) == (0, 0, 90) and size(few) == 20
 
 
-def test_one_packet_again_and_again_does_not_fill_it(few: Joiner) -> None:
+def test_one_packet_again_and_again_does_not_fill_it(few: PingJoiner) -> None:
     take(few, request(TX, sequence=5))
     for _ in range(100):
         take(few, request(TX))
     assert (few.waiting, few.given_up) == (4, 97) and size(few) == 6
 
 
-def test_of_pings_that_are_complete_nothing_is_kept(few: Joiner) -> None:
+def test_of_pings_that_are_complete_nothing_is_kept(few: PingJoiner) -> None:
     for sequence in range(100):
         take(few, request(TX, sequence=sequence))
         assert take(few, reply(RX, sequence=sequence))

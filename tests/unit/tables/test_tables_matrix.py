@@ -11,10 +11,10 @@ from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 from vmlat_tui.tables import vnics
 from vmlat_tui.tables.columns import table_lines
-from vmlat_tui.tables.matrix import FIXED, Figure, Matrix, matrix, spans
+from vmlat_tui.tables.matrix import FIXED, CellValue, Matrix, matrix, spans
 
 
-def of(stream: Stream, figure: Figure = Figure.P50) -> Matrix:
+def of(stream: Stream, figure: CellValue = CellValue.P50) -> Matrix:
     """The matrix of a whole measurement."""
     moments = drain(Frames(stream.whole(4)))
     return matrix(vnics.measured(Place(moments, len(moments) - 1), Span.START), figure)
@@ -44,7 +44,7 @@ def test_all_cells_have_one_unit_so_that_they_compare() -> None:
     shown = of(Stream(host.NAMES[:2]))
     scales = {column.scale(shown.rows, 9) for column in shown.columns[FIXED:]}
     assert len(scales) == 1 and shown.unit == "µs"
-    share = of(Stream(host.NAMES[:2]), Figure.SHARE)
+    share = of(Stream(host.NAMES[:2]), CellValue.SHARE)
     assert share.unit == "%" and not share.rows[0].values, "the whole has no share of itself"
     legs = [row.values["vnet0"] for row in share.rows[1:] if row.key.startswith("tx:")]
     assert abs(sum(legs) - 1) < 0.01

@@ -14,7 +14,7 @@ from vmlat_tui.model.rates import Rates, ThreadRate
 from vmlat_tui.model.topology import Cpu, Domain, Irq, Thread, Topology, Vcpu, Way, Worker
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.tables.columns import arrange, table_lines
-from vmlat_tui.tables.placement import Kind, Mark, Placement, PlacementRow
+from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.tables.placement_grid import PlacementGrid, grid
 from vmlat_tui.tables.placement_rows import placement
 from vmlat_tui.tables.placement_words import (
@@ -71,8 +71,8 @@ def words(one: PlacementRow) -> list[tuple[str, Severity]]:
 def test_workers_vcpus_qemu_and_interrupts_have_a_row_each() -> None:
     of = shown(at(moment(100, {})), WEB)
     assert [(r.kind, r.title) for r in of.rows] == [
-        (Kind.WORKER, "vhost vnet0/0"), (Kind.VCPU, "vCPU 0"), (Kind.VCPU, "vCPU 1"),
-        (Kind.QEMU, "QEMU main"), (Kind.IRQ, "IRQ 120"),
+        (RowKind.WORKER, "vhost vnet0/0"), (RowKind.VCPU, "vCPU 0"), (RowKind.VCPU, "vCPU 1"),
+        (RowKind.QEMU, "QEMU main"), (RowKind.IRQ, "IRQ 120"),
     ]  # fmt: skip
     assert [r.cpus for r in of.rows] == [(6,), (2,), (3,), (2,), (1,)], "as discovered, no rates"
     assert of.nodes == {0: tuple(range(8)), 1: tuple(range(8, 16))}
@@ -300,7 +300,7 @@ def test_threads_come_before_interrupts_where_room_is_short() -> None:
 def test_isolated_cpus_have_a_line_of_their_own() -> None:
     topology, domain = large(1, 8, vcpus=2)
     of = shown(at(Snapshot(t_ns=SECOND, topology=topology)), domain)
-    assert of.rows[0].kind is Kind.HOST and of.isolated == (5,)
+    assert of.rows[0].kind is RowKind.HOST and of.isolated == (5,)
     lines = table_lines(grid(of, 78).columns, of.rows, 78)
     assert lines[1].index("i", 10) == lines[0].index("5"), "under its number"
     assert "isolated 5" in surroundings(of) and "offline 7" in surroundings(of)
@@ -347,5 +347,5 @@ def test_uplinks_of_all_its_vnics_have_their_interrupts() -> None:
     way = Way("vnet2", HOST.ways[2].hops, ("ens1f0", "eth9"), "a bond that balances")
     topology = replace(HOST, interfaces=(*HOST.interfaces, other), ways=(*HOST.ways[:2], way))
     of = shown(at(moment(100, {}, topology)))
-    assert [r.title for r in of.rows if r.kind is Kind.IRQ] == ["IRQ 120", "IRQ 300"]
+    assert [r.title for r in of.rows if r.kind is RowKind.IRQ] == ["IRQ 120", "IRQ 300"]
     assert "ens1f0 on node 0 ≠ · eth9 on node 1 ·" in surroundings(of)

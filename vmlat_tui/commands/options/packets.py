@@ -8,7 +8,7 @@ from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host
-from vmlat_tui.commands.options.selection import Selection
+from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.flows import Protocol
 from vmlat_tui.transport.hosts import Host
@@ -19,7 +19,7 @@ class PrintRequest:
     """A checked command line."""
 
     host: Host
-    packets: Selection
+    packets: PacketSelection
     threshold_ns: int
     duration_s: Optional[float]
     count: Optional[int]

@@ -13,7 +13,7 @@ from vmlat_tui.model.flows import Filter, Protocol
 
 
 @dataclass(frozen=True)
-class Selection:
+class PacketSelection:
     """The checked options."""
 
     filters: tuple[Filter, ...]
@@ -106,7 +106,7 @@ def names(option: str, text: Optional[str]) -> tuple[str, ...]:
     return found
 
 
-def parse(args: argparse.Namespace) -> Selection:
+def parse(args: argparse.Namespace) -> PacketSelection:
     """Check the options against each other; raises :class:`UsageError`."""
     source, target = (
         None if text is None else address(text, option)
@@ -146,7 +146,7 @@ def parse(args: argparse.Namespace) -> Selection:
         raise UsageError("--vm and --vm-interface say the same", "", "leave one out")
     if args.connect is not None and not args.connect:
         raise UsageError("--connect is empty", "", "give an URI such as qemu:///system")
-    return Selection(
+    return PacketSelection(
         () if wanted.matches_all else (wanted,),
         ("tx", "rx") if args.direction == "both" else (args.direction,),
         vnets,

@@ -36,7 +36,7 @@ _COALESCING = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class EthtoolSettings:
     """What ethtool says, by interface name."""
 
     coalescing: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -95,9 +95,9 @@ class _Socket:
         self._socket.close()
 
 
-def read_settings() -> Settings:
+def read_settings() -> EthtoolSettings:
     """Of every interface that has any; nothing where the kernel or its policy says no."""
-    settings = Settings()
+    settings = EthtoolSettings()
     try:
         connection = _Socket()
     except OSError:
@@ -112,7 +112,7 @@ def read_settings() -> Settings:
     return settings
 
 
-def _read(connection: _Socket, settings: Settings) -> None:
+def _read(connection: _Socket, settings: EthtoolSettings) -> None:
     compact = attribute(_HEADER | _NESTED, attribute(3, struct.pack("=I", _COMPACT)))
     wanted = attribute(1 | _NESTED, attribute(1, struct.pack("=I", _FEATURE_NAMES)))
     names: dict[int, str] = {}

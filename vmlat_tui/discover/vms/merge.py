@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from vmlat_tui.discover.vms.domains import Described
-from vmlat_tui.discover.vms.qemu import Machine
+from vmlat_tui.discover.vms.qemu import QemuProcess
 from vmlat_tui.discover.vms.vhost import assign
 from vmlat_tui.model.topology import (
     Address,
@@ -35,7 +35,7 @@ class Surroundings:
 
 
 def merge(
-    described: Sequence[Described], machines: Sequence[Machine], around: Surroundings
+    described: Sequence[Described], machines: Sequence[QemuProcess], around: Surroundings
 ) -> tuple[Domain, ...]:
     """libvirt knows names, states and devices; /proc knows processes and threads."""
     domains, taken = [], set()
@@ -57,8 +57,8 @@ def merge(
 
 
 def _process_of(
-    one: Described, machines: Sequence[Machine], around: Surroundings
-) -> Optional[Machine]:
+    one: Described, machines: Sequence[QemuProcess], around: Surroundings
+) -> Optional[QemuProcess]:
     """The process of a VM, though any process may name the same UUID: that which holds its taps.
 
     If it has none here, the one whose owner is trusted, and who is older: they come first.
@@ -73,7 +73,7 @@ def _process_of(
     return next((m for m in same if not (taps and m.seen)), None)
 
 
-def _known(one: Described, machine: Optional[Machine], around: Surroundings) -> Domain:
+def _known(one: Described, machine: Optional[QemuProcess], around: Surroundings) -> Domain:
     vnics = [_joined(v, i in one.told, machine) for i, v in enumerate(one.vnics)]
     if one.problem and machine:
         vnics = list(machine.vnics)
@@ -84,7 +84,7 @@ def _known(one: Described, machine: Optional[Machine], around: Surroundings) -> 
     return domain if one.problem else replace(domain, memory_kb=one.memory_kb)
 
 
-def _unknown(machine: Machine, around: Surroundings) -> Domain:
+def _unknown(machine: QemuProcess, around: Surroundings) -> Domain:
     name = machine.guest.name or f"qemu-{machine.pid}"
     vnics = list(machine.vnics)
     return _domain(
@@ -97,7 +97,7 @@ def _domain(
     uuid: Optional[str],
     known: Known,
     state: DomainState,
-    machine: Optional[Machine],
+    machine: Optional[QemuProcess],
     vnics: Sequence[Vnic],
     around: Surroundings,
 ) -> Domain:
@@ -119,7 +119,7 @@ def _domain(
     )
 
 
-def _joined(vnic: Vnic, told: bool, machine: Optional[Machine]) -> Vnic:
+def _joined(vnic: Vnic, told: bool, machine: Optional[QemuProcess]) -> Vnic:
     """A vNIC of libvirt with what its process shows: how many queues, and who moves packets."""
     for seen in machine.vnics if machine else ():
         if (vnic.tap and seen.tap == vnic.tap) or (vnic.mac and seen.mac == vnic.mac):

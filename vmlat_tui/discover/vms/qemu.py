@@ -43,7 +43,7 @@ _MAPS_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Machine:
+class QemuProcess:
     """One QEMU process."""
 
     pid: int
@@ -60,7 +60,7 @@ class Machine:
     seen: bool = False
 
 
-class Machines:
+class QemuProcesses:
     """Reads all QEMU processes; remembers what is expensive to find out.  For one thread."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Machines:
         taps: Sequence[Tap],
         online: frozenset[int],
         nodes: tuple[int, ...],
-    ) -> list[Machine]:
+    ) -> list[QemuProcess]:
         """Every VM process among the ``running`` ones, first those whose owner is trusted."""
         seen = self._emulators.read(running, taps, _LIMIT_S)
         threads_left: Counter[Optional[int]] = Counter()
@@ -119,7 +119,7 @@ class Machines:
         online: frozenset[int],
         nodes: tuple[int, ...],
         most: int,
-    ) -> Machine:
+    ) -> QemuProcess:
         pid, guest = emulator.pid, emulator.guest
         numbers = tids(pid, self._proc)
         threads = [t for t in (read_thread(n, self._proc) for n in numbers[:most]) if t]
@@ -132,7 +132,7 @@ class Machines:
             notes.append(f"{emulator.label}: only {most} of its threads are looked at")
         if guest.vcpus > len(vcpus):
             notes.append(f"{emulator.label} is odd: it names {guest.vcpus} vCPUs and has none such")
-        return Machine(
+        return QemuProcess(
             pid=pid,
             guest=guest,
             vcpus=vcpus,
@@ -175,21 +175,21 @@ class Machines:
         return self._nodes[key][1]
 
 
-def _bare(emulator: Emulator, why: str) -> Machine:
+def _bare(emulator: Emulator, why: str) -> QemuProcess:
     note = f"{emulator.label} is odd: {why}"
     guest = replace(emulator.guest, nics=())
-    return Machine(emulator.pid, guest, (), (), (), (), (), {}, (*emulator.notes, note),
+    return QemuProcess(emulator.pid, guest, (), (), (), (), (), {}, (*emulator.notes, note),
                    emulator.owner, emulator.descriptors is not None)  # fmt: skip
 
 
-def _size(machine: Machine, cpus: int) -> int:
+def _size(machine: QemuProcess, cpus: int) -> int:
     """What a machine takes in a frame, bytes, more or less."""
     threads = len(machine.vcpus) + len(machine.workers) + len(machine.emulator)
     texts = len(machine.guest.name or "") + sum(map(len, machine.notes))
     return 1000 + 6 * texts + threads * (200 + 4 * cpus) + len(machine.vnics) * 600
 
 
-def _unclaimed(machines: Sequence[Machine]) -> list[Machine]:
+def _unclaimed(machines: Sequence[QemuProcess]) -> list[QemuProcess]:
     """Where only command lines tell whose a tap is, one that several name is nobody's."""
     named = Counter(v.tap for m in machines for v in m.vnics if v.tap)
 

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import matrix, vnics
 from vmlat_tui.tables.legs import long_name
-from vmlat_tui.tables.matrix import Figure, Matrix, MatrixRow
+from vmlat_tui.tables.matrix import CellValue, Matrix, MatrixRow
 from vmlat_tui.tables.vnics import CompareRow, Measured
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.paint import Line
@@ -17,7 +17,7 @@ from vmlat_tui.tui.widgets.table import Table
 
 #: From this height on both tables are in sight together.
 _HIGH = 34
-_FIGURES = tuple(Figure)
+_FIGURES = tuple(CellValue)
 _EMPTY = "nothing is measured: mark VMs with m in the list of VMs, then c"
 
 
@@ -37,7 +37,7 @@ class CompareScreen(VmlatScreen):
     def __init__(self) -> None:
         """The legs show their medians."""
         super().__init__()
-        self._figure = Figure.P50
+        self._figure = CellValue.P50
 
     def body(self) -> ComposeResult:
         """Two tables."""

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.session.snapshot import Phase, Place
 from vmlat_tui.tables import placement_words
-from vmlat_tui.tables.placement import Kind, Mark, Placement, PlacementRow
+from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.tables.placement_grid import PlacementGrid, emphasis, grid
 from vmlat_tui.tables.placement_rows import placement
 from vmlat_tui.tables.placement_words import MOVE_COLUMNS, MoveRow, move_rows
@@ -81,7 +81,7 @@ class PlacementScreen(VmlatScreen):
         self._grid.set_columns(columns.columns if columns else (), 1)
         rows = self.kept(shown.rows, self._grid.columns) if shown else []
         if not self._grid.rows:
-            self._grid.select(next((r.key for r in rows if r.kind is not Kind.HOST), None))
+            self._grid.select(next((r.key for r in rows if r.kind is not RowKind.HOST), None))
         self._grid.show(rows, _heading(columns), self._why_empty(place, domain))
         self.query_one("#facts", Lines).show(self._facts(columns))
         self._details()
