@@ -14,12 +14,12 @@ from pathlib import Path
 
 from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.session.hosts import Host
-from vmlat_tui.session.process import AgentProcess
-from vmlat_tui.session.recording import Tee
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording.write import Tee
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "vmlat_tui" / "recordings"
 _START_S = 240.0

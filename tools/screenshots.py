@@ -9,9 +9,9 @@ import asyncio
 import re
 from pathlib import Path
 
-from vmlat_tui.session.outline import outline
-from vmlat_tui.session.replay import Recording
-from vmlat_tui.session.shipped import shipped
+from vmlat_tui.recording.outline import outline
+from vmlat_tui.recording.replay import Recording
+from vmlat_tui.recording.shipped import shipped
 from vmlat_tui.tui.app import VmlatApp
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
-"""Argument parsing and wiring: the only module that sees every layer.
+"""Argument parsing and wiring.
 
-Each command lives in its own package and is imported only when it is the one asked for,
-so that ``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
+Each command is a module of its own and is imported only when it is the one asked for, so that
+``vmlat lab`` needs no BCC and ``vmlat trace`` needs no lab.
 """
 
 from __future__ import annotations
@@ -11,39 +11,37 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn, Optional
 
 from vmlat_tui import __version__
 from vmlat_tui.errors import VmlatError
 
-#: command -> (module that implements it, one line of help).  Each module offers
+#: command -> one line of help.  The module of that name in vmlat_tui.commands offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
 COMMANDS = {
-    "trace": ("vmlat_tui.report.trace", "packets and statistics of a VM's traffic"),
-    "irq": ("vmlat_tui.report.irq", "from the tap to the guest's interrupt, stage by stage"),
-    "kick": ("vmlat_tui.report.kick", "from the guest's kick to the tap, stage by stage"),
-    "icmp": ("vmlat_tui.report.icmp", "a ping, inside and outside this host, and where it is lost"),
-    "ping": ("vmlat_tui.report.ping", "a ping between VMs on two hosts, seen by all ends at once"),
-    "guest": ("vmlat_tui.report.guest", "a ping inside a guest, its stack and the rest"),
-    "topology": ("vmlat_tui.report.topology", "what was discovered on this host"),
-    "doctor": ("vmlat_tui.report.doctor", "what this host can measure, and what is missing"),
-    "record": ("vmlat_tui.report.record", "a session of this host into a file"),
-    "replay": ("vmlat_tui.tui.replay", "a recorded session on the screens"),
-    "demo": ("vmlat_tui.tui.demo", "a session that comes with vmlat, recorded in the lab"),
-    "analyze": ("vmlat_tui.report.analyze", "a ping between two VMs, segment by segment"),
-    "compare": ("vmlat_tui.report.comparison", "where one environment's ping takes longer"),
-    "lab": ("vmlat_tui.lab.command", "the built-in hypervisor"),
-    "agent": (
-        "vmlat_tui.agent.command",
-        "frames on stdout, commands on stdin (used by the others)",
-    ),
+    "trace": "packets and statistics of a VM's traffic",
+    "irq": "from the tap to the guest's interrupt, stage by stage",
+    "kick": "from the guest's kick to the tap, stage by stage",
+    "icmp": "a ping, inside and outside this host, and where it is lost",
+    "ping": "a ping between VMs on two hosts, seen by all ends at once",
+    "guest": "a ping inside a guest, its stack and the rest",
+    "topology": "what was discovered on this host",
+    "doctor": "what this host can measure, and what is missing",
+    "record": "a session of this host into a file",
+    "replay": "a recorded session on the screens",
+    "demo": "a session that comes with vmlat, recorded in the lab",
+    "analyze": "a ping between two VMs, segment by segment",
+    "compare": "where one environment's ping takes longer",
+    "lab": "the built-in hypervisor",
+    "agent": "frames on stdout, commands on stdin (used by the others)",
 }
 
 
 #: They stay the user that they are, and take signals in their own way.
 _APART = ("agent", "lab")
 #: What runs without a command.
-SCREENS = "vmlat_tui.tui.command"
+SCREENS = "screens"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,6 +49,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"vmlat_tui.commands.{command}")
 
 
 def _needs_root(args: argparse.Namespace) -> bool:
@@ -71,18 +73,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
     module = None
     if chosen is None:
-        module = importlib.import_module(SCREENS)
+        module = _module(SCREENS)
         module.configure(parser)
-    for name, (where, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, allow_abbrev=False)
         if name == chosen:
-            module = importlib.import_module(where)
+            module = _module(name)
             module.configure(command)
     args = parser.parse_args(arguments)
     if args.command != chosen:
         parser.error(f"{args.command} goes before its options")
     assert module is not None
-    from vmlat_tui.session.ending import ENDING
+    from vmlat_tui.ending import ENDING
 
     ENDING.forget()
     with ENDING.watching() if chosen not in _APART else contextlib.nullcontext():
@@ -90,16 +92,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(module: Any, args: argparse.Namespace) -> int:
-    from vmlat_tui.session.ending import ENDING
+    from vmlat_tui.ending import ENDING
 
     try:
-        from vmlat_tui.session import starter
+        from vmlat_tui.transport import starter
 
         user = None if _needs_root(args) else starter.invoker()
         status = starter.give_up_root(user) if user else None
         return int(module.run(args)) if status is None else status
     except VmlatError as error:
-        from vmlat_tui.report.words import clean
+        from vmlat_tui.words import clean
 
         # Its words may be another host's.
         print(f"vmlat: {clean(str(error))}", file=sys.stderr)

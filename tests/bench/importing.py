@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.bench.table import Row
-from tests.unit.pings import Ping, logs
+from tests.support.pings import Ping, logs
 
 #: Prints the seconds and the peak of resident kilobytes of a step.
 _RUN = """

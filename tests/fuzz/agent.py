@@ -8,10 +8,11 @@ from random import Random
 from tests.fuzz.support import Target, harmless, made, mutated, shaken, to_line
 from vmlat_tui.agent import measurement
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model import commands, filters
+from vmlat_tui.model import filters
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import layout
+from vmlat_tui.protocol import commands
 
 _FILTER = Filter(src_port=5, either=True).to_json()
 _MEASURE = {

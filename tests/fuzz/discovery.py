@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import json
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from tests.fuzz.support import ODD, Target, made, places, shaken
-from tests.unit.test_discover_domains import XML
-from vmlat_tui.discover import domains, ethtool, files, ovs, qemu_args, threads
+from tests.support.trees import OVS_TABLES
+from tests.unit.discover.test_discover_domains import XML
+from vmlat_tui.discover import files, threads
+from vmlat_tui.discover.links import ethtool
+from vmlat_tui.discover.switches import ovs
 from vmlat_tui.discover.vitals import parse_counters
+from vmlat_tui.discover.vms import domains, qemu_args
 from vmlat_tui.model.topology import DomainState
 
-_TABLES = Path(__file__).parents[1] / "unit" / "ovs_tables.json"
 _PROGRAMS = ("qemu-system-x86_64", "/usr/bin/qemu-kvm", "kvm", "qemu", "bash")
 _ARGUMENTS = (
     "-name", "-m", "-smp", "-machine", "-M", "-uuid", "-netdev", "-device", "-nic", "-object",
@@ -68,7 +70,7 @@ def _describe(data: bytes) -> None:
 
 @cache
 def _tables() -> Any:
-    return json.loads(_TABLES.read_bytes())
+    return json.loads(OVS_TABLES.read_bytes())
 
 
 def _rows(random: Random) -> bytes:

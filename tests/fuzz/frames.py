@@ -6,9 +6,9 @@ from functools import cache
 from random import Random
 
 from tests.fuzz.support import Target, made, mutated, shaken, to_line
-from tests.unit.test_model_shapes import good, readers
-from vmlat_tui.model import frames
-from vmlat_tui.model.frames import Frame
+from tests.unit.protocol.test_protocol_shapes import good, readers
+from vmlat_tui.protocol import frames
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.history import History
 
 

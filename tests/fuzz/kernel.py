@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from tests.fuzz.support import Target, made, shaken
-from tests.unit import test_probes_btf as blobs
+from tests.unit.probes import test_probes_btf as blobs
 from vmlat_tui.model.absences import ABSENCES
 from vmlat_tui.model.points import STEP_ROOM
 from vmlat_tui.probes import layout

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fuzz.recordings import directory, recording
 from tests.fuzz.support import BYTES, Target, command, made, mutated, shaken, to_line
-from tests.unit import pings
+from tests.support import pings
 
 _NAMES = ("host-send", "host-recv", "guest-send", "vhost-recv-reply", "vhost-recv-request", "x")
 #: Between the files of one input: the name of the next, and how many bytes it has.

@@ -17,10 +17,10 @@ from tests.fuzz.support import Target, command, made, mutated, shaken, to_line
 from tests.tui import host
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model import frames
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.session.outline import outline
-from vmlat_tui.session.shipped import SHIPPED, shipped
+from vmlat_tui.protocol import frames
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording.outline import outline
+from vmlat_tui.recording.shipped import SHIPPED, shipped
 
 #: What comes first, and tells of the host.
 _HEAD = ("hello", "topology", "vitals", "measuring", "links", "ack")

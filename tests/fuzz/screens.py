@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fuzz.recordings import directory, recording
 from tests.fuzz.support import Failure, Target, harmless, made
-from vmlat_tui.session.replay import Recording
+from vmlat_tui.recording.replay import Recording
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 

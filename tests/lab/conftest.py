@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.running import Keeper
+from tests.lab.running import SharedAgent
 from vmlat_tui.lab import inside, scenarios
 from vmlat_tui.lab.hypervisor import boot
 from vmlat_tui.lab.releases import DEFAULT_KERNEL
@@ -22,7 +22,7 @@ from vmlat_tui.lab.releases import DEFAULT_KERNEL
 #: Kernel -> scenarios that its predecessor has as well, with the same hooks.
 _AS_BEFORE = {"6.12": ("qinq", "bond")}
 
-_keeper = Keeper()
+_shared = SharedAgent()
 
 
 def pytest_configure(config: Any) -> None:
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: Any, items: Any) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    _keeper.end()
+    _shared.end()
 
 
 def _scenario_of(item: Any) -> str:
@@ -78,7 +78,7 @@ def _scenario_of(item: Any) -> str:
 @pytest.fixture
 def measuring() -> Any:
     """Return ``measuring(filters=..., max_rate=...)``, which measures the body of a ``with``."""
-    return _keeper.measuring
+    return _shared.measuring
 
 
 @pytest.fixture

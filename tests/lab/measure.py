@@ -14,8 +14,8 @@ from vmlat_tui.lab.hypervisor.agent import Completed as Completed
 from vmlat_tui.lab.inside import Lab as Lab
 from vmlat_tui.lab.inside import Vm as Vm
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.frames import Frame as Frame
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame as Frame
+from vmlat_tui.transport.process import AgentProcess
 
 #: The fixtures of conftest.py.
 Remote = Callable[..., Completed]

@@ -137,7 +137,7 @@ class Running(Session):
         self.wait(lambda result: len(result.acks) >= done, 60, f"the end of {command}")
 
 
-class Keeper:
+class SharedAgent:
     """Keeps the agent from one test to the next."""
 
     def __init__(self) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.hostile import CASES, Crowd
 from tests.lab.measure import Lab, Remote, Session, check_sums, measured
 from tests.lab.test_path import Range, ping
+from tests.support.hostile import CASES, Crowd
+from vmlat_tui.commands.topology import ask
 from vmlat_tui.discover.watch import steady
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.report.topology import ask
 
 #: The agent looks for vCPUs every ten seconds, and this machine is emulated.
 _LOOKED_S = 15.0

@@ -22,8 +22,8 @@ from typing import Optional
 
 import pytest
 
-from tests import deprived
 from tests.lab.measure import START_S, Frame, Lab
+from tests.support import deprived
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import (
     BPF,
@@ -39,9 +39,9 @@ from vmlat_tui.model.capabilities import (
     Use,
 )
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.session import hosts
-from vmlat_tui.session.hosts import Host
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.transport import hosts
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
 
 #: What an agent saw -> the capabilities without which it may not see it.
 PARTS: dict[str, set[Capability]] = {

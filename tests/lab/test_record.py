@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.measure import Lab, Remote
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.session.recording import read
+from vmlat_tui.recording.read import read
 
 VMLAT = [sys.executable, "-m", "vmlat_tui"]
 

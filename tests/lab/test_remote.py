@@ -15,9 +15,9 @@ import pytest
 from tests.lab.measure import Lab, Remote
 from tests.lab.test_life import ping, probes_left
 from vmlat_tui.session.history import History
-from vmlat_tui.session.hosts import reached_by_ssh
-from vmlat_tui.session.persistent import Persistent
 from vmlat_tui.session.snapshot import Phase, Snapshot
+from vmlat_tui.transport.hosts import reached_by_ssh
+from vmlat_tui.transport.persistent import Persistent
 
 _CONFIG = """
 Host hv1

@@ -14,9 +14,10 @@ from typing import Any, Optional
 import pytest
 
 from tests.lab.measure import Lab, Switch
+from vmlat_tui.commands.topology import ask
+from vmlat_tui.export.topology_text import text
 from vmlat_tui.lab import scenarios
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Interface, Known, Topology
-from vmlat_tui.report.topology import ask, text
 
 NET = Path("/sys/class/net")
 #: vhost workers are threads of QEMU from this kernel on.

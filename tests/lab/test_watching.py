@@ -16,11 +16,11 @@ import pytest
 
 from tests.lab.measure import START_S, Lab, Remote
 from tests.lab.test_topology import run
+from vmlat_tui.commands.topology import ask
 from vmlat_tui.lab import inside
-from vmlat_tui.model.frames import Frame, check_hello
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Known, Topology, Vitals
-from vmlat_tui.report.topology import ask
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.transport.process import AgentProcess
 
 #: Far longer than an event needs even here; far shorter than the slow poll takes here.
 SOON_S = 40.0

@@ -24,12 +24,12 @@ from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.lab import inside
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.report.evidence import evidence
-from vmlat_tui.report.findings import verdict
 from vmlat_tui.session.history import History
-from vmlat_tui.session.process import AgentProcess
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.session.window import Span
+from vmlat_tui.tables.evidence import evidence
+from vmlat_tui.tables.findings import verdict
+from vmlat_tui.transport.process import AgentProcess
 
 #: The lab binds vCPUs to the second one; workers are bound to the first one here, and everything
 #: else to the third.

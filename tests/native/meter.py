@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Optional
 
 from tests.native.net import Bed, wait_until
-from vmlat_tui.discover import links as discovery
+from vmlat_tui.discover.links import interfaces as discovery
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import Direction, step
 from vmlat_tui.probes.engine import PathEngine, Settings
 from vmlat_tui.probes.layout import PacketRecord
-from vmlat_tui.probes.reading import DropTotals, FlowTotals, Reading
+from vmlat_tui.probes.reading import DropTotals, FlowTotals, KernelCounts
 
 TX, RX = Direction.TX, Direction.RX
 VNET_RX = step("vnet_rx", TX).number
@@ -78,7 +78,7 @@ class Meter:
         self.bed = bed
         self.vnets: tuple[str, ...] = tuple(tap.name for tap in bed.taps)
         self.refresh()
-        self._before: Optional[Reading] = None
+        self._before: Optional[KernelCounts] = None
         self._legs: dict[tuple[int, str], Histogram] = {}
 
     def refresh(self, vnets: Optional[Sequence[str]] = None) -> discovery.Selection:

@@ -14,10 +14,10 @@ import pytest
 from tests.native.net import Bed
 from tests.native.wire import TCP, V4
 from vmlat_tui.model.flows import Filter, Protocol
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Way
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
 

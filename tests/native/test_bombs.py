@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from vmlat_tui.session import recording
+from vmlat_tui.recording import read as reading
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a terminal would obey.
@@ -34,7 +34,7 @@ try:
     if sys.argv[1] == "outline":
         from pathlib import Path
         from vmlat_tui.errors import VmlatError
-        from vmlat_tui.session.outline import outline
+        from vmlat_tui.recording.outline import outline
         try:
             outline(Path(sys.argv[2]))
             status = 0
@@ -203,8 +203,8 @@ def test_a_bomb_ends_in_a_line(bomb: str, command: str, tmp_path: Path) -> None:
 def heavy(parts: Callable[[int], bytes], begin: bytes, end: bytes) -> bytes:
     """A notice with as much in it as is taken."""
     each = [parts(n) for n in range(1_000_000)]
-    weights = itertools.accumulate(recording._weight(part) for part in each)
-    count = sum(1 for weight in weights if weight < recording._HEAVIEST - 10_000)
+    weights = itertools.accumulate(reading._weight(part) for part in each)
+    count = sum(1 for weight in weights if weight < reading._HEAVIEST - 10_000)
     return b'%s{"type":"notice","text":%s%s%s}\n' % (
         recorded()[0], begin, b"".join(each[:count]), end
     )  # fmt: skip

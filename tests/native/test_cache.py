@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.probes import compiler
 from vmlat_tui.probes.guest import GuestEngine
 from vmlat_tui.probes.ladder import Kernel
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.process import AgentProcess
 
 
 def measure(kernel: Kernel) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.native.net import Bed, wait_until
-from vmlat_tui.session import hosts, parcel
+from vmlat_tui.transport import bundle, hosts
 
 #: For this machine; the agent's own patience with itself was ten.
 SOON_S = 2.0
@@ -58,7 +58,7 @@ class Busy:
         self.tmp = tmp / "tmp"
         self._marker = f"VMLAT_CACHE={tmp}/cache"
         host = hosts.here()
-        command = ["sh", "-c", shlex.join(["exec", *parcel.COMMAND])] if far else list(host.argv)
+        command = ["sh", "-c", shlex.join(["exec", *bundle.COMMAND])] if far else list(host.argv)
         self.child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
             env={"PATH": PATH, "TMPDIR": str(self.tmp), "VMLAT_CACHE": f"{tmp}/cache",
@@ -66,7 +66,7 @@ class Busy:
         )  # fmt: skip
         assert self.child.stdin
         lines = b"".join(json.dumps(command).encode() + b"\n" for command in commands)
-        self.child.stdin.write((parcel.parcel() if far else b"") + lines)
+        self.child.stdin.write((bundle.agent_bundle() if far else b"") + lines)
 
         def stop() -> bool:
             for pid in filter(compiles, running(self._marker)):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.native.nobody import LETS_IN, by_nobody
-from tests.unit.far import FarHost
+from tests.support.far import FarHost
 from vmlat_tui.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,16 +13,16 @@ from typing import Any, Optional
 
 import pytest
 
-from tests.hostile import USER, Crowd
 from tests.native.net import Bed, Namespace
 from tests.native.qemus import Qemu, qemu
 from tests.native.wire import V4
-from vmlat_tui.discover import tuns
-from vmlat_tui.discover.emulators import Emulators
-from vmlat_tui.discover.vcpus import read_vcpus
+from tests.support.hostile import USER, Crowd
+from vmlat_tui.discover.vms import tuns
+from vmlat_tui.discover.vms.emulators import Emulators
+from vmlat_tui.discover.vms.vcpus import read_vcpus
 from vmlat_tui.discover.watch import steady
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
 

@@ -17,11 +17,11 @@ from tests.native.net import Bed, Tap, alone, run, wait_until
 from tests.native.wire import TCP, UDP, V4, V6
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.probes import layout
 from vmlat_tui.probes.engine import Limits, PathEngine
 from vmlat_tui.probes.ladder import Kernel
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.process import AgentProcess
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import deprived
 from tests.native.net import Bed, run, wait_until
 from tests.native.test_ending import PATH
 from tests.native.wire import V4
+from tests.support import deprived
 from vmlat_tui.agent.seccomp import REFUSED
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export import doctor_text
 from vmlat_tui.model.capabilities import (
     BPF,
     CAPABILITIES,
@@ -32,11 +33,10 @@ from vmlat_tui.model.capabilities import (
     SYSLOG,
     Capability,
 )
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.report import doctor
-from vmlat_tui.session import hosts, parcel
-from vmlat_tui.session.hosts import Host
-from vmlat_tui.session.process import AgentProcess
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport import bundle, hosts
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 _LIMIT_S = 60.0
@@ -65,9 +65,9 @@ def cache() -> Iterator[Path]:
 
 def as_user(capabilities: Sequence[Capability], cache: Path) -> Host:
     """An agent of another user, who cannot read this checkout: it travels to them."""
-    command = deprived.as_user(capabilities, parcel.COMMAND)
+    command = deprived.as_user(capabilities, bundle.COMMAND)
     environment = {"PATH": PATH, "VMLAT_CACHE": str(cache)}
-    return Host("the user", command, environment, preamble=parcel.parcel, far=True)
+    return Host("the user", command, environment, preamble=bundle.agent_bundle, far=True)
 
 
 def without(*missing: Capability) -> Host:
@@ -141,8 +141,8 @@ def test_what_is_needed_is_named(bed: Bed, missing: Capability) -> None:
     assert title == "measuring needs CAP_BPF and CAP_PERFMON"
     assert cause.startswith(f"user 0 has no {missing.name} here; run as root")
     frame = told(without(missing))
-    assert not frame["measurable"] and doctor.lacking(frame) == [missing.name]
-    text = doctor.text(frame)
+    assert not frame["measurable"] and doctor_text.lacking(frame) == [missing.name]
+    text = doctor_text.text(frame)
     assert f"this agent has no {missing.name}" in text and "MISS  privileges" in text
 
 
@@ -156,7 +156,7 @@ def test_what_else_is_missing_costs_its_part_only(bed: Bed, missing: Capability)
     assert measured.missing == [missing.name]
     (notice,) = [text for text in measured.notices if "without" in text]
     assert missing.name in notice and "doctor" in notice
-    text = doctor.text(told(without(missing)))
+    text = doctor_text.text(told(without(missing)))
     assert "The main path can be measured." in text
     row, loss = text[text.index(missing.name) :].splitlines()[:2]
     assert row.split()[1] == "missing" and loss.strip() == f"without it: {missing.loss}"
@@ -176,8 +176,8 @@ def test_functions_that_drop_have_names_with_one_capability(bed: Bed) -> None:
 def test_without_any_doctor_says_what_there_is(cache: Path) -> None:
     frame = told(as_user((), cache))
     assert {row["state"] for row in frame["capabilities"]} == {"missing"}
-    assert doctor.lacking(frame) == [BPF.name, PERFMON.name]
-    assert "judged from outside" in doctor.text(frame)
+    assert doctor_text.lacking(frame) == [BPF.name, PERFMON.name]
+    assert "judged from outside" in doctor_text.text(frame)
     assert frame["user"] == deprived.USER and frame["ring_buffer"]
 
 

@@ -14,10 +14,10 @@ from textual.widget import Widget
 
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
-from vmlat_tui.model.frames import Frame
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
-from vmlat_tui.tui.lines import LineView
+from vmlat_tui.tui.widgets.lines import LineView
 
 Result = TypeVar("Result")
 WIDE, SMALL, LARGE = (120, 40), (80, 24), (200, 50)

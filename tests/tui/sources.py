@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional
 
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.session.source import StreamEnded
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.transport.source import StreamEnded
 
 
 class Frames:

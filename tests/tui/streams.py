@@ -16,16 +16,16 @@ from typing import Any, Optional
 
 from tests.tui import host
 from vmlat_tui.errors import UsageError
-from vmlat_tui.model import frames
 from vmlat_tui.model.absences import ABSENCE
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Filter, Flow, Protocol
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import BOTH, Direction, step
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol import frames
+from vmlat_tui.protocol.frames import Frame
 
 #: Point -> function, and the typical time from the point before, in ns.
 PATHS: dict[Direction, tuple[tuple[str, str, int], ...]] = {

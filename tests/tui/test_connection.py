@@ -10,7 +10,7 @@ from tests.tui.driving import SMALL, drive, press, screen_text
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from tests.tui.test_screens import live, until
-from vmlat_tui.model.frames import Frame
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 

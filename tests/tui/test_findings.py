@@ -27,7 +27,7 @@ from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screens.findings import VerdictScreen
 from vmlat_tui.tui.screens.leg import LegScreen
 from vmlat_tui.tui.screens.path import PathScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 
 def verdict(app: VmlatApp) -> str:

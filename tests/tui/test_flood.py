@@ -11,7 +11,7 @@ import pytest
 
 from tests.tui.streams import Stream
 from tests.tui.terminal import LEFT, ROOT, Terminal
-from vmlat_tui.model import frames
+from vmlat_tui.protocol import frames
 
 _BEGIN = """
 import json, os, sys, threading
@@ -40,8 +40,8 @@ while True:
 _PROGRAM = """
 import sys
 from vmlat_tui.cli import main
-from vmlat_tui.session import hosts
-from vmlat_tui.session.hosts import Host
+from vmlat_tui.transport import hosts
+from vmlat_tui.transport.hosts import Host
 agent = (sys.executable, "-IS", sys.argv[1] + "/agent.py", *sys.argv[1:])
 hosts.reached_by_ssh = lambda place, sudo=False, option="": Host(place, agent, far=True)
 sys.exit(main(["--host", "hv1"]))

@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, drive, screen_text, tour, wakeful
 from tests.tui.wakeful import Wakeful
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.report.glance import text as glance_text
+from vmlat_tui.export.glance import text as glance_text
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tui.app import VmlatApp
@@ -96,7 +96,7 @@ def test_the_plain_snapshot_is_harmless_too() -> None:
         def send(self, command: str, **fields: Any) -> None: ...
 
         def next(self, timeout_s: float) -> Frame:
-            from vmlat_tui.session.source import StreamEnded
+            from vmlat_tui.transport.source import StreamEnded
 
             for frame in self._frames:
                 return frame

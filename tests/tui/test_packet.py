@@ -7,10 +7,10 @@ import copy
 from textual.pilot import Pilot
 
 from tests.tui.driving import SMALL, drive, recorded, screen_text
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import POINTS
-from vmlat_tui.tui import strip
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.widgets import strip
 
 
 def timeline(frame: Frame, size: tuple[int, int] = SMALL) -> str:

@@ -9,17 +9,17 @@ from typing import TypeVar
 import pytest
 from textual.pilot import Pilot
 
+from tests.support.pings import PINGS, logs, pings, write
 from tests.tui.driving import LARGE, SMALL, WIDE, drive, press, screen_text, walk
 from tests.tui.terminal import running
-from tests.unit.pings import PINGS, logs, pings, write
 from vmlat_tui.analysis.comparison import Comparison
 from vmlat_tui.cli import main
 from vmlat_tui.importers.directory import Ends
-from vmlat_tui.report.measurement import load
+from vmlat_tui.ping.measurement import load
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screens.pings import PingsScreen
-from vmlat_tui.tui.stack import drawing
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.stack import drawing
+from vmlat_tui.tui.widgets.table import Table
 
 Result = TypeVar("Result")
 
@@ -118,7 +118,7 @@ def test_what_has_no_whole_has_no_bars(tmp_path: Path) -> None:
 
 def test_plain_characters_are_enough(published: Comparison) -> None:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        from vmlat_tui.tui.lines import Lines
+        from vmlat_tui.tui.widgets.lines import Lines
 
         bars = app.screen.query_one("#bars", Lines)
         return "".join(bars.render_line(y).text for y in range(bars.size.height))

@@ -15,12 +15,12 @@ from textual.widgets import Input
 from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
 from tests.tui.streams import Stream
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Cpu, DomainState
-from vmlat_tui.report.placement import PlacementRow
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.tables.placement import PlacementRow
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screens.placement import PlacementScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 
 def table(app: VmlatApp, selector: str) -> Table[Any]:

@@ -16,12 +16,12 @@ from textual.widgets import Input
 from tests.tui.driving import SMALL, press, screen_text
 from tests.tui.streams import Stream, write
 from tests.tui.terminal import ENTERED, ROOT, running
-from vmlat_tui.session.replay import Recording
-from vmlat_tui.session.shipped import SHIPPED
+from vmlat_tui.recording.replay import Recording
+from vmlat_tui.recording.shipped import SHIPPED
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 S = 1_000_000_000
 #: The clock of a stream begins here, and its readings are a second apart.

@@ -12,8 +12,8 @@ from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from tests.tui.test_screens import until
 from vmlat_tui.errors import UsageError
-from vmlat_tui.model.frames import error_frame
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.frames import error_frame
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 

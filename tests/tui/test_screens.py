@@ -17,10 +17,10 @@ from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, 
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
-from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, State
-from vmlat_tui.model.frames import Frame, error_frame
+from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, CapabilityState
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.session.recording import read
+from vmlat_tui.protocol.frames import Frame, error_frame
+from vmlat_tui.recording.read import read
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches
@@ -29,7 +29,7 @@ from vmlat_tui.tui.screens.doctor import DoctorScreen
 from vmlat_tui.tui.screens.flows import FlowsScreen
 from vmlat_tui.tui.screens.path import PathScreen
 from vmlat_tui.tui.screens.sessions import recordings
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 
 def live(frames: Optional[Iterable[Frame]] = None) -> Frames:
@@ -413,9 +413,14 @@ def test_a_lower_rung_is_said_on_the_trust_line_and_by_the_doctor() -> None:
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [(State.HELD, "the main path can be measured"), (State.MISSING, "this agent has no CAP_BPF")],
+    [
+        (CapabilityState.HELD, "the main path can be measured"),
+        (CapabilityState.MISSING, "this agent has no CAP_BPF"),
+    ],
 )
-def test_the_doctor_asks_the_host_before_anything_is_measured(state: State, words: str) -> None:
+def test_the_doctor_asks_the_host_before_anything_is_measured(
+    state: CapabilityState, words: str
+) -> None:
     stream = Stream()
     source = Frames([stream.hello(), stream.topology()], endless=True)
 
@@ -425,8 +430,9 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(state: State, word
         points = stream.measuring()["points"]
         capability = {"name": BPF.name, "state": state.value, "needed": True,
                       "purpose": BPF.purpose, "loss": BPF.loss}  # fmt: skip
-        host = {"type": "host", "measurable": state is State.HELD, "rung": "full", "problem": "",
-                "missing": [], "points": points, "capabilities": [capability]}  # fmt: skip
+        host = {"type": "host", "measurable": state is CapabilityState.HELD, "rung": "full",
+                "problem": "", "missing": [], "points": points,
+                "capabilities": [capability]}  # fmt: skip
         source.give([host])
         await until(pilot, lambda: app.moments[-1].host is not None)
         await pilot.pause(0.3)
@@ -441,7 +447,10 @@ def test_the_doctor_shows_what_the_agent_may_do() -> None:
     hello["capabilities"] = [
         {"name": one.name, "state": state.value, "needed": one.needed, "purpose": one.purpose,
          "loss": one.loss}
-        for one, state in ((BPF, State.HELD), (SYSLOG, State.MISSING), (SYS_ADMIN, State.GIVEN_UP))
+        for one, state in (
+            (BPF, CapabilityState.HELD), (SYSLOG, CapabilityState.MISSING),
+            (SYS_ADMIN, CapabilityState.GIVEN_UP),
+        )
     ]  # fmt: skip
     frames = [hello, *list(Stream().whole(2))[1:]]
     lines = drive(frames, walk(("d",)), size=(160, 40)).splitlines()

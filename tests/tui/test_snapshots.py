@@ -16,7 +16,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.driving import drive, recorded, snapshot, tour, wakeful
-from vmlat_tui.model.frames import Frame
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.tui.app import VmlatApp
 
 SCREENS = {

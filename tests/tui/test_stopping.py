@@ -15,9 +15,9 @@ from typing import Optional, Union
 
 import pytest
 
+from tests.support import stubborn
 from tests.tui.streams import Stream, write
 from tests.tui.terminal import ENTERED, LEFT, ROOT, Terminal, running
-from tests.unit import stubborn
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: Two seconds to end in, and one more for a busy machine.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.tui.streams import PATHS, Stream
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
+from vmlat_tui.protocol.frames import Frame
 
 WHOLE = {
     **PATHS,

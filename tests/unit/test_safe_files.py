@@ -17,14 +17,15 @@ import pytest
 
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
-from tests.unit import test_report_ping, test_report_record
+from tests.unit.commands import test_commands_ping, test_commands_record
 from vmlat_tui import safe_files
+from vmlat_tui.commands import show
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.export import sheets
 from vmlat_tui.lab import releases, store
 from vmlat_tui.lab.instances import Instances
 from vmlat_tui.safe_files import TrustedDirectory, Untrusted, make_directory, new_file, open_regular
 from vmlat_tui.session.feed import Feed
-from vmlat_tui.tui import export, show
 
 PRECIOUS = "nobody but its owner changes this\n"
 
@@ -44,10 +45,10 @@ def umask(value: int) -> Iterator[None]:
 def run(writer: str, tmp_path: Path, *words: str) -> tuple[int, str]:
     """Status and messages of ``record`` or ``ping``, which does not hang."""
     if writer == "record":
-        child = test_report_record.started(tmp_path, *words, "--duration", "0.3")
+        child = test_commands_record.started(tmp_path, *words, "--duration", "0.3")
     else:
-        far = test_report_ping.Hosts(tmp_path)
-        child = far.start(*test_report_ping.MADE, "--count", "3", "-w", *words)
+        far = test_commands_ping.Hosts(tmp_path)
+        child = far.start(*test_commands_ping.MADE, "--count", "3", "-w", *words)
     try:
         return child.wait(30), child.communicate()[1]
     finally:
@@ -66,7 +67,7 @@ def by_ping(path: Path, tmp_path: Path) -> None:
 
 
 def by_export(path: Path, tmp_path: Path) -> None:
-    export.write(path, "title", {}, [])
+    sheets.write(path, "title", {}, [])
 
 
 def by_defect(path: Path, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_the_recording_of_the_screens_is_a_new_file(kind: str, tmp_path: Path) -
 def test_directories_are_the_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
     with umask(0):
         make_directory(tmp_path / "state" / "vmlat" / "sessions")
-        export.write(tmp_path / "out" / "deep" / "x.txt", "title", {}, [])
+        sheets.write(tmp_path / "out" / "deep" / "x.txt", "title", {}, [])
     made = [path for path in tmp_path.rglob("*") if path.is_dir()]
     assert len(made) == 5 and {path.stat().st_mode & 0o777 for path in made} == {0o700}
     (tmp_path / "file").touch()
@@ -253,7 +254,7 @@ def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
     else:
         path.mkdir()
     with pytest.raises(UsageError, match="no regular file"):
-        export.write(path, "title", {}, [])
+        sheets.write(path, "title", {}, [])
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -4,7 +4,7 @@ Before it reads any, it gives up the privileges that it does not need (:mod:`.pr
 
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
 ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
-on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.watchman`); all probes live in its
+on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.orphan`); all probes live in its
 descriptors, so however it ends, none is left in the kernel.
 """
 
@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from vmlat_tui import __version__
+from vmlat_tui.agent.background import BackgroundJob
 from vmlat_tui.agent.describe import host_frame
-from vmlat_tui.agent.errand import Errand
 from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.line import line_of
 from vmlat_tui.agent.measurement import Measurement, prepare
+from vmlat_tui.agent.orphan import OrphanGuard
 from vmlat_tui.agent.privileges import Privileges, drop
-from vmlat_tui.agent.watchman import Watchman
 from vmlat_tui.discover.capabilities import lacking, names, needed
-from vmlat_tui.discover.links import LinkMonitor
+from vmlat_tui.discover.links.interfaces import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model import commands, frames
-from vmlat_tui.model.commands import Command, Refused
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import cache
+from vmlat_tui.protocol import commands, frames
+from vmlat_tui.protocol.commands import Command, Refused
+from vmlat_tui.protocol.frames import Frame
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -47,12 +47,12 @@ class Agent:
     """One session on this host: a measurement, discovery, or both."""
 
     def __init__(
-        self, orders: int, output: int, watchman: Watchman, privileges: Privileges
+        self, orders: int, output: int, guard: OrphanGuard, privileges: Privileges
     ) -> None:
         """``orders`` and ``output`` are descriptors; the output must be nobody else's."""
         self._orders = orders
         self._output = output
-        self._watchman = watchman
+        self._guard = guard
         self._privileges = privileges
         self._buffer = b""
         self._ended = False
@@ -61,7 +61,7 @@ class Agent:
         self._measurement: Union[Measurement, GuestMeasurement, None] = None
         self._watch: Optional[Watch] = None
         #: What takes long, by the command that wants it.
-        self._errands: dict[str, Errand[Any]] = {}
+        self._jobs: dict[str, BackgroundJob[Any]] = {}
         #: Commands ``measure`` that wait for the one of that name.
         self._requests: list[Command] = []
 
@@ -72,7 +72,7 @@ class Agent:
             if first is None:
                 return 0
             if first["command"] == "describe":
-                with self._watchman.busy():
+                with self._guard.busy():
                     self._send(host_frame(self._privileges))
                 return 0
             self._open(first)
@@ -199,7 +199,7 @@ class Agent:
                 f"user {os.geteuid()} has no {names(missing)} here",
                 "run as root, or with --sudo",
             )
-        with self._watchman.busy():
+        with self._guard.busy():
             if command.get("guest", False):
                 self._measurement = GuestMeasurement(command, self._send)
             else:
@@ -215,9 +215,9 @@ class Agent:
 
     def _describe(self) -> None:
         """Look at what can be measured here, in another thread: who may attaches every probe."""
-        if "describe" not in self._errands:
+        if "describe" not in self._jobs:
             look = functools.partial(host_frame, self._privileges)
-            self._errands["describe"] = Errand(look, self._send)
+            self._jobs["describe"] = BackgroundJob(look, self._send)
 
     def _prepare(self, command: Command) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures.
@@ -225,10 +225,10 @@ class Agent:
         What is requested meanwhile is carried out after that.
         """
         self._requests.append(command)
-        if "measure" not in self._errands:
+        if "measure" not in self._jobs:
             self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
             compile_it = functools.partial(prepare, Requested.from_json(command))
-            self._errands["measure"] = Errand(compile_it, lambda _: self._obey_requests())
+            self._jobs["measure"] = BackgroundJob(compile_it, lambda _: self._obey_requests())
 
     def _obey_requests(self) -> None:
         requests, self._requests = self._requests, []
@@ -251,7 +251,7 @@ class Agent:
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
         self._requests.clear()
-        if self._errands.pop("measure", None) is None:
+        if self._jobs.pop("measure", None) is None:
             measurement = self._measuring()
             self._measurement = None
             try:
@@ -286,8 +286,8 @@ class Agent:
                 self._obey(command)
             for frame in self._watch.frames() if self._watch else ():
                 self._send(frame)
-            for name in [name for name, errand in self._errands.items() if errand.over]:
-                self._errands.pop(name).finish()
+            for name in [name for name, job in self._jobs.items() if job.over]:
+                self._jobs.pop(name).finish()
             now = time.monotonic()
             if self._measurement is None:
                 continue
@@ -314,7 +314,7 @@ def main() -> int:
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
     os.dup2(2, 1)
-    agent = Agent(0, output, Watchman(0), privileges)
+    agent = Agent(0, output, OrphanGuard(0), privileges)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: agent.end())
     # The terminal's Ctrl-C reaches the whole group; the parent decides when to stop.

@@ -9,14 +9,14 @@ from typing import Any
 
 from vmlat_tui.agent.encode import points_json
 from vmlat_tui.agent.privileges import Privileges
-from vmlat_tui.discover.links import default_uplinks, default_vnets, read_links
+from vmlat_tui.discover.links.interfaces import default_uplinks, default_vnets, read_links
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import BOTH
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.compiler import bcc_version
 from vmlat_tui.probes.engine import Limits, PathEngine
 from vmlat_tui.probes.ladder import Kernel, PointState
+from vmlat_tui.protocol.frames import Frame
 
 
 def _lockdown() -> str:

@@ -8,15 +8,15 @@ from typing import Optional
 
 from vmlat_tui.discover.threads import PROC, read_stat
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.hooks import HOOKS, NUMBER
 from vmlat_tui.model.legs import sort_key
 from vmlat_tui.model.points import STEPS, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes.ladder import PointState
 from vmlat_tui.probes.layout import PacketRecord
-from vmlat_tui.probes.reading import Reading
+from vmlat_tui.probes.reading import KernelCounts
 from vmlat_tui.probes.symbols import DropReasons, Symbols
+from vmlat_tui.protocol.frames import Frame
 
 
 class Tasks:
@@ -107,7 +107,7 @@ class Encoder:
 
     def stats_frame(
         self,
-        reading: Reading,
+        reading: KernelCounts,
         wakeups: Sequence[tuple[int, Wakeups]],
         t_ns: int,
         cost: Mapping[str, int],

@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from vmlat_tui.model.commands import Command
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.guest import Joiner
+from vmlat_tui.model.guest import RoundTripJoiner
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.guest import GuestEngine
+from vmlat_tui.protocol.commands import Command
+from vmlat_tui.protocol.frames import Frame
 
 
 class GuestMeasurement:
@@ -20,7 +20,7 @@ class GuestMeasurement:
     def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
         """Attach as a ``configure`` command says; raises as :class:`.measurement.Measurement`."""
         self._send = send
-        self._joiner = Joiner(command.get("timeout_ns", 1_000_000_000))
+        self._joiner = RoundTripJoiner(command.get("timeout_ns", 1_000_000_000))
         self._engine = GuestEngine(ladder.inspect())
         self._interfaces: dict[int, str] = {}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vmlat_tui.model import frames
-from vmlat_tui.model.frames import Frame, encode
+from vmlat_tui.protocol import frames
+from vmlat_tui.protocol.frames import Frame, encode
 
 #: What ``stats`` do without, first to last.
 _ROWS = ("flows", "wakeups", "legs")

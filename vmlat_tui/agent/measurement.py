@@ -8,8 +8,7 @@ import time
 from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
-from vmlat_tui.discover.emulators import Emulators
-from vmlat_tui.discover.links import (
+from vmlat_tui.discover.links.interfaces import (
     Link,
     Selection,
     default_uplinks,
@@ -19,15 +18,16 @@ from vmlat_tui.discover.links import (
     require_taps,
     select_links,
 )
-from vmlat_tui.discover.vcpus import read_vcpus
+from vmlat_tui.discover.vms.emulators import Emulators
+from vmlat_tui.discover.vms.vcpus import read_vcpus
 from vmlat_tui.errors import UsageError, VmlatError, listed
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.points import BOTH
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
+from vmlat_tui.protocol.frames import Frame
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0

@@ -20,7 +20,7 @@ from typing import Any
 
 from vmlat_tui.agent import seccomp
 from vmlat_tui.discover.capabilities import HEADER, held, useful
-from vmlat_tui.model.capabilities import BPF, SETPCAP, Capability, State, Use
+from vmlat_tui.model.capabilities import BPF, SETPCAP, Capability, CapabilityState, Use
 from vmlat_tui.probes import opener
 from vmlat_tui.probes.syscalls import unlock_memory
 
@@ -48,12 +48,12 @@ class Privileges:
         """For the frame ``host``."""
         mine = held()
 
-        def state(one: Capability) -> State:
+        def state(one: Capability) -> CapabilityState:
             if one in mine:
-                return State.HELD
+                return CapabilityState.HELD
             if one not in self.begun:
-                return State.MISSING
-            return State.APART if one.use is Use.APART else State.GIVEN_UP
+                return CapabilityState.MISSING
+            return CapabilityState.APART if one.use is Use.APART else CapabilityState.GIVEN_UP
 
         return [
             {

@@ -1,1 +1,1 @@
-"""What is on this host.  In this issue: interfaces and their roles on the path."""
+"""What is on this host: VMs, network interfaces, switches, and the ways between them."""

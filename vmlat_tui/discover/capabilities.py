@@ -10,7 +10,7 @@ import os
 import resource
 from collections.abc import Collection
 
-from vmlat_tui.discover.ovs import RUN
+from vmlat_tui.discover.switches.ovs import RUN
 from vmlat_tui.model.capabilities import (
     CAPABILITIES,
     DAC_OVERRIDE,

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from vmlat_tui.discover import kvm
+from vmlat_tui.discover.bounded import Answer, BoundedCall
 from vmlat_tui.discover.capabilities import held, names
 from vmlat_tui.discover.cpus import nodes, read_cpus
-from vmlat_tui.discover.descriptors import Tap
-from vmlat_tui.discover.domains import Described, GuestAgents, Libvirt
 from vmlat_tui.discover.files import decimal, entries, read
-from vmlat_tui.discover.keeper import Answer, Keeper
-from vmlat_tui.discover.links import SYSFS
-from vmlat_tui.discover.merge import Surroundings, merge
-from vmlat_tui.discover.netlink import Network, read_network
-from vmlat_tui.discover.ovs import Switch, read_switch
-from vmlat_tui.discover.qemu import Machine, Machines
+from vmlat_tui.discover.links.interfaces import SYSFS
+from vmlat_tui.discover.links.netlink import Network, read_network
+from vmlat_tui.discover.switches.ovs import Switch, read_switch
+from vmlat_tui.discover.switches.ways import find_ways
 from vmlat_tui.discover.threads import processes
-from vmlat_tui.discover.ways import find_ways
+from vmlat_tui.discover.vms import kvm
+from vmlat_tui.discover.vms.descriptors import Tap
+from vmlat_tui.discover.vms.domains import Described, GuestAgents, Libvirt
+from vmlat_tui.discover.vms.merge import Surroundings, merge
+from vmlat_tui.discover.vms.qemu import QemuProcess, QemuProcesses
 from vmlat_tui.model.capabilities import DAC_READ_SEARCH, NET_ADMIN, SYS_PTRACE
 from vmlat_tui.model.topology import Address, Backend, Domain, Ovs, Topology
 
@@ -42,7 +42,7 @@ class _Parts:
 
     libvirt: Answer[tuple[Described, ...]]
     switch: Answer[Switch]
-    machines: Sequence[Machine]
+    machines: Sequence[QemuProcess]
     processes: Sequence[str]
     domains: Sequence[Domain]
     network: Network
@@ -58,12 +58,12 @@ class Discovery:
     ) -> None:
         """``changed`` is called, from any thread, when another look is worth while."""
         uri = uri or DEFAULT_URI
-        self._machines = Machines()
-        self._libvirt = Keeper(Libvirt(uri, changed).read, "libvirt")
-        self._switch = Keeper(read_switch, "openvswitch")
+        self._machines = QemuProcesses()
+        self._libvirt = BoundedCall(Libvirt(uri, changed).read, "libvirt")
+        self._switch = BoundedCall(read_switch, "openvswitch")
         self._guests: frozenset[str] = frozenset()
         agents = GuestAgents(uri)
-        self._agents = Keeper(lambda: agents.read(self._guests), "guest-agents")
+        self._agents = BoundedCall(lambda: agents.read(self._guests), "guest-agents")
         self._asked_agents = 0.0
         self._limit_s = _FIRST_LIMIT_S
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vmlat_tui.discover.cpus import IdleClock
 from vmlat_tui.discover.files import read
-from vmlat_tui.discover.kvm import HaltCounters
-from vmlat_tui.discover.qemu import POOL
 from vmlat_tui.discover.threads import PROC, Neighbourhood, read_use
+from vmlat_tui.discover.vms.kvm import HaltCounters
+from vmlat_tui.discover.vms.qemu import POOL
 from vmlat_tui.model.topology import Topology, Vitals
 
 #: Columns of /proc/net/dev under the kernel's names of the same counters.

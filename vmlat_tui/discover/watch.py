@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any, Callable, Optional
 
-from vmlat_tui.discover.qemu import POOL
 from vmlat_tui.discover.threads import Neighbourhood
 from vmlat_tui.discover.topology import Discovery
 from vmlat_tui.discover.vitals import VitalsReader
-from vmlat_tui.model.frames import Frame
+from vmlat_tui.discover.vms.qemu import POOL
+from vmlat_tui.protocol.frames import Frame
 
 #: Without any event a look and a search every so often, each with this part of one CPU at most.
 _POLL_S = 5.0

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.errors import UsageError, quoted
-from vmlat_tui.importers.intake import Intake
+from vmlat_tui.importers.result import ImportResult
 from vmlat_tui.model import checks
 from vmlat_tui.model.readings import Average
 from vmlat_tui.model.segments import QUANTITIES
@@ -39,28 +39,28 @@ def recognised(head: str) -> bool:
     return head.lstrip("\ufeff \t\r\n").startswith("{") and '"averages"' in head[:4096]
 
 
-def read(intake: Intake) -> dict[str, float]:
-    """Read the file of the intake's source; returns what is published, in nanoseconds.
+def read(result: ImportResult) -> dict[str, float]:
+    """Read the file of the result's source; returns what is published, in nanoseconds.
 
     Raises :class:`UsageError`: somebody wrote this file by hand, for us.
     """
-    path = intake.source.text.path
+    path = result.source.text.path
     try:
-        with intake.source.text.open() as file:
+        with result.source.text.open() as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path.name} is no file of averages", str(error)) from None
     if len(raw) > _LARGEST:
         raise UsageError(f"{path.name} is no file of averages", "it has more than 1 MiB")
-    intake.source.text.size, intake.source.text.lines = len(raw), raw.count(b"\n")
+    result.source.text.size, result.source.text.lines = len(raw), raw.count(b"\n")
     try:
         found = json.loads(raw.decode("utf-8-sig"))
-        return _take(intake, found)
+        return _take(result, found)
     except (ValueError, RecursionError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name} is no file of averages", str(error)) from None
 
 
-def _take(intake: Intake, found: Any) -> dict[str, float]:
+def _take(result: ImportResult, found: Any) -> dict[str, float]:
     if not isinstance(found, dict) or found.get("vmlat") != "averages":
         raise ValueError('it has no "vmlat": "averages"')
     _FILE(found)
@@ -77,9 +77,9 @@ def _take(intake: Intake, found: Any) -> dict[str, float]:
     counts = found.get("count")
     for quantity, value in values.items():
         count = counts.get(quantity) if isinstance(counts, dict) else counts
-        intake.state(quantity, Average(value, count))
-    intake.tool("averages")
-    intake.source.label = found.get("name")
+        result.state(quantity, Average(value, count))
+    result.tool("averages")
+    result.source.label = found.get("name")
     return published
 
 

@@ -50,7 +50,7 @@ class Histograms(Parser):
         """The head of a report; it lasts to the next line that another tool claims."""
         self._inside = "Flow Latency Report (" in line
         if self._inside:
-            self.intake.tool(self.name)
+            self.result.tool(self.name)
             self.source.note(
                 f"{self.name} has histograms of all traffic and names no packet: not used"
             )

@@ -12,15 +12,15 @@ from typing import Any, Optional
 
 from vmlat_tui.errors import UsageError, VmlatError, quoted
 from vmlat_tui.importers import lines
-from vmlat_tui.importers.intake import Intake, Side, Trouble
+from vmlat_tui.importers.result import ImportResult, Side, Trouble
 from vmlat_tui.model import captures, readings
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.model.pings import LOSSES, Joiner, Outcome
+from vmlat_tui.model.pings import LOSSES, Outcome, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.session import recording
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording.read import read
 
 #: So long the halves of a ping are kept.
 _WAIT_NS = 10_000_000_000
@@ -38,19 +38,19 @@ def recognised(head: str) -> Optional[str]:
     return {"capture": "capture", "hello": "recording"}.get(str(kind))
 
 
-def read_capture(intake: Intake) -> None:
-    """Read the file of the intake's source."""
-    source = intake.source
+def read_capture(result: ImportResult) -> None:
+    """Read the file of the result's source."""
+    source = result.source
     for number, line in enumerate(lines.read(source.text)):
         try:
             value: Any = json.loads(line)
             if not isinstance(value, dict):
                 raise ValueError("no object")
             if number == 0:
-                _head(intake, value)
+                _head(result, value)
             elif value.get("type") == "reading":
                 reading = readings.from_json(value)
-                intake.add(reading.packet, reading.intervals_ns)
+                result.add(reading.packet, reading.intervals_ns)
             elif value.get("type") == "loss":
                 source.drops[_LOSSES[value["outcome"]]] += 1
             elif value.get("type") not in captures.VOID:
@@ -59,27 +59,27 @@ def read_capture(intake: Intake) -> None:
             source.trouble(Trouble.DAMAGED, line)
 
 
-def _head(intake: Intake, value: dict[str, Any]) -> None:
+def _head(result: ImportResult, value: dict[str, Any]) -> None:
     if value.get("schema") != captures.SCHEMA:
         raise UsageError(
-            f"{intake.source.text.path.name} has schema {quoted(value.get('schema'))}",
+            f"{result.source.text.path.name} has schema {quoted(value.get('schema'))}",
             f"this program reads {captures.SCHEMA}",
         )
-    intake.tool("vmlat capture")
+    result.tool("vmlat capture")
     name = value.get("name")
-    intake.source.label = name if isinstance(name, str) else None
+    result.source.label = name if isinstance(name, str) else None
 
 
-def read_recording(intake: Intake) -> None:
+def read_recording(result: ImportResult) -> None:
     """Echo packets of a recorded session.
 
     Of pings without a reply it does not say why: it may hold only slow packets, or some of them.
     """
-    source = intake.source
+    source = result.source
     with contextlib.suppress(OSError):  # it may be gone, which is said below
         source.text.size = source.text.path.lstat().st_size
-    joiner, initiators = Joiner(_WAIT_NS), _Initiators(source.side)
-    for frame in _frames(intake):
+    joiner, initiators = PingJoiner(_WAIT_NS), _Initiators(source.side)
+    for frame in _frames(result):
         source.text.lines += 1
         if frame["type"] == "stats":
             joiner.settle(frame)
@@ -94,17 +94,17 @@ def read_recording(intake: Intake) -> None:
             continue
         side = _SIDES[crossing.observer]
         source.banner_side = source.banner_side or side
-        intake.tool("vmlat recording")
+        result.tool("vmlat recording")
         if crossing.dropped:
             request = crossing.echo.request
             lost = Outcome.REQUEST_INSIDE if request else Outcome.REPLY_INSIDE
             source.drops[LOSSES[lost]] += 1
             continue
         packet = Packet(crossing.echo.id, crossing.echo.sequence) if numbered else None
-        intake.add(packet, crossing.intervals_ns)
+        result.add(packet, crossing.intervals_ns)
         ping = joiner.add(crossing) if numbered else None
         if ping is not None:
-            intake.add(packet, ping.joined_ns)
+            result.add(packet, ping.joined_ns)
         elif not numbered:
             source.note("a recording of an older version has no sequence numbers: "
                         "its packets join no others")  # fmt: skip
@@ -129,8 +129,8 @@ class _Initiators:
         return Echo(flow["src_port"], 0, leaves == self._leaves.setdefault(key, leaves))
 
 
-def _frames(intake: Intake) -> Iterator[Frame]:
+def _frames(result: ImportResult) -> Iterator[Frame]:
     try:
-        yield from recording.read(intake.source.text.path, intake.source.text.below)
+        yield from read(result.source.text.path, result.source.text.below)
     except VmlatError as error:
-        intake.source.note(f"ends early: {error}")
+        result.source.note(f"ends early: {error}")

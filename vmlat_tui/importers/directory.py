@@ -13,9 +13,9 @@ from typing import Optional
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import averages, capture, lines, logs, tree, tun_json
 from vmlat_tui.importers.drop_detector import DropDetector
-from vmlat_tui.importers.intake import Ignored, Intake, Side, Source
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.lines import Text
+from vmlat_tui.importers.result import Ignored, ImportResult, Side, SourceFile
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
 
@@ -46,10 +46,10 @@ class Ends:
 
 
 @dataclass
-class Intaken:
+class Imported:
     """Everything that was read."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceFile] = field(default_factory=list)
     #: Derived figures that a file of averages states, in nanoseconds.
     published_ns: dict[str, float] = field(default_factory=dict)
     #: What was left out, and why.
@@ -74,10 +74,10 @@ def files(paths: Iterable[Path], complain: Callable[[str], None]) -> dict[Path, 
     return found
 
 
-def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
+def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
     """Read all files into ``sink``."""
-    found = Intaken()
-    looked: list[tuple[Source, str]] = []
+    found = Imported()
+    looked: list[tuple[SourceFile, str]] = []
     complaints: list[str] = []
     named = files(paths, complaints.append)
     found.unreadable += complaints[:_MOST_COMPLAINTS]
@@ -91,25 +91,25 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Intaken:
     _decide([source for source, _ in looked], ends)
     for first, kind in looked:
         text = Text(first.text.path, below=first.text.below)
-        source = Source(text, side=first.side, side_reason=first.side_reason)
-        intake = Intake(source, sink)
+        source = SourceFile(text, side=first.side, side_reason=first.side_reason)
+        result = ImportResult(source, sink)
         if kind == "averages":
-            found.published_ns.update(averages.read(intake))
+            found.published_ns.update(averages.read(result))
         elif kind == "tun_json":
-            tun_json.read(intake)
+            tun_json.read(result)
         elif kind == "capture":
-            capture.read_capture(intake)
+            capture.read_capture(result)
         elif kind == "recording":
-            capture.read_recording(intake)
+            capture.read_recording(result)
         else:
-            logs.read(intake)
+            logs.read(result)
         found.sources.append(source)
     return found
 
 
-def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
+def _look(path: Path, below: Optional[Path]) -> tuple[SourceFile, str]:
     """What a file seems to be, from its beginning."""
-    source = Source(Text(path, below=below))
+    source = SourceFile(Text(path, below=below))
     with source.text.open() as file:
         head = "".join(lines.decoded(Text(path), file, 1))
     for kind, module in (("averages", averages), ("tun_json", tun_json)):
@@ -118,11 +118,11 @@ def _look(path: Path, below: Optional[Path]) -> tuple[Source, str]:
     own = capture.recognised(head)
     if own:
         return source, own
-    logs.read(Intake(source, Ignored()), _GLANCE)
+    logs.read(ImportResult(source, Ignored()), _GLANCE)
     return source, "log"
 
 
-def _decide(sources: Sequence[Source], ends: Ends) -> None:
+def _decide(sources: Sequence[SourceFile], ends: Ends) -> None:
     """Which end each was written at: told, by its content, by its name, by comparing two hosts."""
     for source in sources:
         told = ends.side(source.text.path)
@@ -147,12 +147,12 @@ def _decide(sources: Sequence[Source], ends: Ends) -> None:
             one.side_reason = f"its total is {'longer' if longer else 'shorter'}"
 
 
-def _mean(source: Source) -> float:
+def _mean(source: SourceFile) -> float:
     count, total = source.totals_ns
     return total / count
 
 
-def _by_name(source: Source) -> Optional[Side]:
+def _by_name(source: SourceFile) -> Optional[Side]:
     words = re.findall("[a-z]+", source.text.path.name.lower())
     tools = source.tools
     if TunIrq.name in tools or Kick.name in tools:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.importers.parser import Parser, packet_of
+from vmlat_tui.importers.result import ImportResult, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.model.pings import LOSSES, Outcome
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_PARTS, HOST_VIEW, Observer
@@ -37,9 +37,9 @@ class DropDetector(Parser):
     name = "icmp_drop_detector"
     words = ("#", "Latency(us):", "Latency:", "===", "Flow:", "[", "Drop", "RX", "TX")
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first event."""
-        super().__init__(intake)
+        super().__init__(result)
         self._event: Optional[Packet] = None
         self._complete = False
         self._mixed = self._other = self._dropping = self._block = False
@@ -119,7 +119,7 @@ class DropDetector(Parser):
         packet, self._event = self._event, None
         if not self._complete:
             return True
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         known = {name: value for name, value in values.items() if value}
         parts = [known.get(name) for name in ("ReqInternal", "External", "RepInternal")]
         total = known.get("Total")
@@ -134,7 +134,7 @@ class DropDetector(Parser):
             self.source.trouble(Trouble.SIDELESS, self._line)
         else:
             names = _NAMES[side]
-            self.intake.add(packet, {names[name]: value for name, value in known.items()})
+            self.result.add(packet, {names[name]: value for name, value in known.items()})
         return True
 
     def _interface(self, line: str) -> bool:

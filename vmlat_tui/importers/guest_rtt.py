@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.importers.parser import Parser, packet_of
+from vmlat_tui.importers.result import ImportResult, Side, Trouble, adds_up, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _HEAD = re.compile(r"=== ICMP RTT Trace: [^(]*\((TX|RX)\b.* ===$")
@@ -29,9 +29,9 @@ class GuestRtt(Parser):
     name = "kernel_icmp_rtt"
     words = ("===", "Session:", "Path", "SKB", "Stage", "[", "Total", "Inter-Path", "Kernel")
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first block."""
-        super().__init__(intake)
+        super().__init__(result)
         self._side: Optional[Side] = None
         self._packet: Optional[Packet] = None
         self._values: dict[str, Optional[int]] = {}
@@ -111,7 +111,7 @@ class GuestRtt(Parser):
         self._side, self._packet, self._values = None, None, {}
         if side is None:
             return
-        self.intake.tool(f"{self.name} {'TX' if side is Side.SENDER else 'RX'}")
+        self.result.tool(f"{self.name} {'TX' if side is Side.SENDER else 'RX'}")
         if packet is None or "RTT" not in values:
             self.source.trouble(Trouble.INCOMPLETE, first)
         parts = [values.get(name) for name in ("Path 1", "Inter", "Path 2")]
@@ -119,6 +119,6 @@ class GuestRtt(Parser):
             self.source.trouble(Trouble.CONTRADICTORY, first)
         elif packet is not None:
             names = _NAMES[side]
-            self.intake.add(
+            self.result.add(
                 packet, {names[name]: value for name, value in values.items() if value is not None}
             )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Trouble, nanoseconds
 from vmlat_tui.importers.parser import ECHO, HOST_LEGS, Parser, packet_of
+from vmlat_tui.importers.result import ImportResult, Trouble, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _ICMP = re.compile(r"ICMP: \S+ -> \S+ \(id=(\d+), seq=(\d+), type=(\d+)\)")
@@ -23,9 +23,9 @@ class HostPath(Parser):
 
     words: tuple[str, ...] = ()
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first block."""
-        super().__init__(intake)
+        super().__init__(result)
         self._open = False
         self._packet: Optional[Packet] = None
         self._echo: Optional[int] = None
@@ -48,12 +48,12 @@ class HostPath(Parser):
 
     def _finish(self, leaves: bool, value_ns: Optional[int]) -> bool:
         line, self._line = self._line, ""
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         if self._packet is None or self._echo is None:
             self.source.trouble(Trouble.OTHER, line)
             return True
         _, segment = HOST_LEGS[leaves, self._echo]
-        self.intake.add(self._packet, {} if value_ns is None else {segment: value_ns})
+        self.result.add(self._packet, {} if value_ns is None else {segment: value_ns})
         return True
 
 

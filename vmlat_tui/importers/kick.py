@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.importers.parser import Parser
+from vmlat_tui.importers.result import ImportResult, Side, Trouble, nanoseconds
 from vmlat_tui.model.readings import Average
 
 _PACKET = re.compile(
@@ -41,9 +41,9 @@ class Kick(Parser):
     name = "kvm_vhost_tun_latency"
     words = ("[", "S0", "S1", "S2", "S0+S1+S2", "Total", "Exact", "S0:", "S1:", "S2:", "#", "(no")
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first line."""
-        super().__init__(intake)
+        super().__init__(result)
         self._packets = 0
         self._chains: Optional[int] = None
         self._averages: dict[str, tuple[float, Optional[int]]] = {}
@@ -73,7 +73,7 @@ class Kick(Parser):
         """Averages count only where there were no single packets."""
         if not (self._averages or self._sums):
             return
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         if self._packets:
             return
         segment = self._segment("averages")
@@ -82,7 +82,7 @@ class Kick(Parser):
         if not self._averages:
             self._merge(segment)
         for stage, (mean_ns, count) in self._averages.items():
-            self.intake.state(segment + _PARTS[stage], Average(mean_ns, count))
+            self.result.state(segment + _PARTS[stage], Average(mean_ns, count))
 
     def _segment(self, line: str) -> Optional[str]:
         self.source.note("kick to vnet is of all packets of a queue, not only of the ping")
@@ -95,7 +95,7 @@ class Kick(Parser):
         found = _PACKET.match(line)
         if not found:
             return self.damaged(line) if " tid=" in line and " s0=" in line else False
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         self._packets += 1
         s0, s1, s2, total = (int(number) * 1000 for number in found.groups())
         if not total:
@@ -105,7 +105,7 @@ class Kick(Parser):
         segment = self._segment(line)
         if segment:
             values = {".kick": s0, ".vhost": s1, ".tun": s2, "": total}
-            self.intake.add(None, {segment + part: value for part, value in values.items()})
+            self.result.add(None, {segment + part: value for part, value in values.items()})
         return True
 
     def _average(self, line: str) -> bool:
@@ -171,10 +171,10 @@ class Kick(Parser):
             average = Average(
                 sum_ns / count, int(count), _quantiles_ns(self._buckets.get(stage, {}))
             )
-            self.intake.state(segment + _PARTS[stage], average)
+            self.result.state(segment + _PARTS[stage], average)
         if len(self._sums) == 3:
             fewest = int(min(count for count, _ in self._sums.values()))
-            self.intake.state(segment, Average(total_ns, fewest))
+            self.result.state(segment, Average(total_ns, fewest))
 
 
 def _quantiles_ns(

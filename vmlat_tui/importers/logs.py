@@ -9,19 +9,19 @@ from vmlat_tui.importers.banners import Banners, Histograms
 from vmlat_tui.importers.drop_detector import DropDetector
 from vmlat_tui.importers.guest_rtt import GuestRtt
 from vmlat_tui.importers.host_path import Details, Metrics
-from vmlat_tui.importers.intake import Intake, Trouble
 from vmlat_tui.importers.kick import Kick
 from vmlat_tui.importers.parser import Parser
+from vmlat_tui.importers.result import ImportResult, Trouble
 from vmlat_tui.importers.tun_irq import TunIrq
 
 _TOOLS = (GuestRtt, DropDetector, TunIrq, Kick, Details, Metrics, Histograms)
 
 
-def read(intake: Intake, limit: Optional[int] = None) -> None:
-    """Read the file of the intake's source, at most about ``limit`` bytes of it."""
-    source = intake.source
-    parsers: list[Parser] = [tool(intake) for tool in _TOOLS]
-    banners = Banners(intake)
+def read(result: ImportResult, limit: Optional[int] = None) -> None:
+    """Read the file of the result's source, at most about ``limit`` bytes of it."""
+    source = result.source
+    parsers: list[Parser] = [tool(result) for tool in _TOOLS]
+    banners = Banners(result)
     by_word: dict[str, list[Parser]] = {}
     for parser in parsers:
         for word in parser.words:
@@ -54,11 +54,11 @@ def read(intake: Intake, limit: Optional[int] = None) -> None:
     for parser in parsers:
         parser.end()
     if limit is None or source.text.size < limit:
-        _notes(intake)
+        _notes(result)
 
 
-def _notes(intake: Intake) -> None:
-    source, text = intake.source, intake.source.text
+def _notes(result: ImportResult) -> None:
+    source, text = result.source, result.source.text
     if text.encoding.startswith("utf-16"):
         source.note("written in UTF-16")
     if text.undecodable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble
+from vmlat_tui.importers.result import ImportResult, Side, Trouble
 from vmlat_tui.model.readings import Packet
 
 #: (leaves the VM, echo type) -> (side, segment): what a host sees of one packet.
@@ -26,10 +26,10 @@ class Parser:
     #: First words of its lines; ``[`` stands for a bracket, ``#`` for a date.
     words: tuple[str, ...] = ()
 
-    def __init__(self, intake: Intake) -> None:
-        """Gives what it reads to ``intake``."""
-        self.intake = intake
-        self.source = intake.source
+    def __init__(self, result: ImportResult) -> None:
+        """Gives what it reads to ``result``."""
+        self.result = result
+        self.source = result.source
 
     def take(self, line: str) -> bool:
         """Take a stripped line that begins with one of ``words``; false if it is another tool's."""

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Optional
 
-from vmlat_tui.importers.intake import Intake, Side, Trouble, nanoseconds
 from vmlat_tui.importers.parser import ECHO, Parser, packet_of
+from vmlat_tui.importers.result import ImportResult, Side, Trouble, nanoseconds
 from vmlat_tui.model.readings import Packet
 
 _LINE = re.compile(
@@ -32,7 +32,7 @@ _OPEN = 4096
 
 
 @dataclass
-class Chain:
+class PacketStages:
     """The stages of one packet; ``delays_ns`` by the number of the stage that they end at."""
 
     line: str
@@ -77,13 +77,13 @@ class TunIrq(Parser):
     name = "tun_tx_to_kvm_irq"
     words = ("TUN", "TUN_IRQ", "->", "Total", *(f"Stage{n}->Stage{n + 1}:" for n in range(1, 5)))
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, result: ImportResult) -> None:
         """Waits for the first stage."""
-        super().__init__(intake)
-        self._chains: OrderedDict[str, Chain] = OrderedDict()
+        super().__init__(result)
+        self._chains: OrderedDict[str, PacketStages] = OrderedDict()
         # Complete but for the total that may follow.
-        self._ready: Optional[Chain] = None
-        self._block: Optional[Chain] = None
+        self._ready: Optional[PacketStages] = None
+        self._block: Optional[PacketStages] = None
 
     def take(self, line: str) -> bool:
         """One line."""
@@ -101,7 +101,7 @@ class TunIrq(Parser):
             if not total:
                 return self.damaged(line) if line.startswith("Total Delay(S1") else False
             self._end_block()
-            self._block = Chain(line, printed_ns=number_of(total[1]))
+            self._block = PacketStages(line, printed_ns=number_of(total[1]))
             return True
         step = _STEP.match(line)
         value = number_of(step[3]) if step else None
@@ -142,7 +142,7 @@ class TunIrq(Parser):
         return True
 
     def _begin(self, queue: str, line: str, rest: str) -> None:
-        chain = Chain(line, last=3 if line.startswith("TUN_IRQ") else 5)
+        chain = PacketStages(line, last=3 if line.startswith("TUN_IRQ") else 5)
         icmp = _ICMP.search(rest)
         if icmp:
             chain.echo = ECHO.get(int(icmp[1][:9]), -1) if icmp[1] else None
@@ -152,7 +152,7 @@ class TunIrq(Parser):
             chain.other = _OTHER.search(rest) is not None
         self.begin(queue, chain)
 
-    def begin(self, queue: str, chain: Chain) -> None:
+    def begin(self, queue: str, chain: PacketStages) -> None:
         """A packet enters tun: what was open on this queue has no end."""
         earlier = self._chains.pop(queue, None)
         if earlier is None and len(self._chains) >= _OPEN:
@@ -195,7 +195,7 @@ class TunIrq(Parser):
         chain, self._ready = self._ready, None
         if chain is None:
             return
-        self.intake.tool(self.name)
+        self.result.tool(self.name)
         if chain.other:
             self.source.trouble(Trouble.OTHER, chain.line)
             return
@@ -211,4 +211,4 @@ class TunIrq(Parser):
             self.source.note("this version of the tool has no delay of stage 2: no total")
         elif segment not in intervals:
             self.source.trouble(Trouble.INCOMPLETE, chain.line)
-        self.intake.add(chain.packet, intervals)
+        self.result.add(chain.packet, intervals)

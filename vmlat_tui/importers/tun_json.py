@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from vmlat_tui.importers.intake import Intake, Trouble
 from vmlat_tui.importers.lines import LONGEST, decoded
 from vmlat_tui.importers.parser import ECHO, packet_of
-from vmlat_tui.importers.tun_irq import Chain, TunIrq
+from vmlat_tui.importers.result import ImportResult, Trouble
+from vmlat_tui.importers.tun_irq import PacketStages, TunIrq
 
 #: The tool's objects have no others inside.  In a text there may be braces: names of tasks.
 _OBJECT = re.compile(r"""\{[^{}"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^{}"]*)*\}""")
@@ -24,15 +24,15 @@ def recognised(head: str) -> bool:
     return head.lstrip("\ufeff \t\r\n").startswith("[") and '"stage_name"' in head
 
 
-def read(intake: Intake) -> None:
-    """Read the file of the intake's source."""
-    parser = TunIrq(intake)
-    for event in _objects(intake):
-        intake.source.text.lines += 1
+def read(result: ImportResult) -> None:
+    """Read the file of the result's source."""
+    parser = TunIrq(result)
+    for event in _objects(result):
+        result.source.text.lines += 1
         try:
             _take(parser, event)
         except (TypeError, ValueError, OverflowError):
-            intake.source.trouble(Trouble.DAMAGED, json.dumps(event))
+            result.source.trouble(Trouble.DAMAGED, json.dumps(event))
     parser.end()
 
 
@@ -54,8 +54,8 @@ def _take(parser: TunIrq, event: dict[str, Any]) -> None:
     )
 
 
-def _chain(event: dict[str, Any], line: str) -> Chain:
-    chain = Chain(line)
+def _chain(event: dict[str, Any], line: str) -> PacketStages:
+    chain = PacketStages(line)
     protocol = str(event.get("protocol", "")).upper()
     if protocol in _ICMP:
         kind = event.get("icmp_type")
@@ -68,14 +68,14 @@ def _chain(event: dict[str, Any], line: str) -> Chain:
     return chain
 
 
-def _objects(intake: Intake) -> Iterator[dict[str, Any]]:
-    source, rest = intake.source, ""
+def _objects(result: ImportResult) -> Iterator[dict[str, Any]]:
+    source, rest = result.source, ""
     with source.text.open() as file:
         for piece in decoded(source.text, file, None):
             rest += piece
             position = 0
             for found in _OBJECT.finditer(rest):
-                _between(intake, rest[position : found.start()])
+                _between(result, rest[position : found.start()])
                 position = found.end()
                 event = _event(found[0])
                 if event is None:
@@ -89,7 +89,7 @@ def _objects(intake: Intake) -> Iterator[dict[str, Any]]:
                 # What is so long is none; another may begin in it.
                 begin = rest.rfind("{", -LONGEST)
                 position = begin if begin > 0 else len(rest)
-                _between(intake, rest[:position])
+                _between(result, rest[:position])
                 rest = rest[position:]
     if rest.strip(_VOID):
         source.trouble(Trouble.INCOMPLETE, rest[:200])
@@ -103,6 +103,6 @@ def _event(text: str) -> Optional[dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def _between(intake: Intake, text: str) -> None:
+def _between(result: ImportResult, text: str) -> None:
     if text.strip(_VOID):
-        intake.source.trouble(Trouble.DAMAGED, text[:200])
+        result.source.trouble(Trouble.DAMAGED, text[:200])

@@ -1,1 +1,1 @@
-"""Pure data and arithmetic: points, legs, flows, histograms, frames.  Standard library only."""
+"""Pure data and arithmetic: points, legs, flows, histograms, pings.  Standard library only."""

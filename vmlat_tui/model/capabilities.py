@@ -22,7 +22,7 @@ class Use(enum.Enum):
     START = "start"
 
 
-class State(enum.Enum):
+class CapabilityState(enum.Enum):
     """What a running agent has of a capability."""
 
     HELD = "held"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from vmlat_tui.model.flows import Echo
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.segments import HOST_VIEW, Observer
 
 #: What is kept of a frame while its packet waits; of ``flow`` and ``drop`` likewise.
@@ -47,7 +46,7 @@ def between(start: Optional[int], end: Optional[int]) -> Optional[int]:
     return None if start is None or end is None or end < start else end - start
 
 
-def _part(frame: Frame) -> Frame:
+def _part(frame: dict[str, Any]) -> dict[str, Any]:
     """What is of interest of a ``packet`` or ``drop`` frame: many are kept, and it may be large."""
     kept = {name: frame[name] for name in _KEPT if name in frame}
     for outer, names in _KEPT_INSIDE:
@@ -63,12 +62,12 @@ class Crossing:
     ``frame`` is what is kept of it.
     """
 
-    frame: Frame
+    frame: dict[str, Any]
     echo: Echo
     times_ns: Mapping[str, int]
 
     @classmethod
-    def of(cls, frame: Frame, echo: Optional[Echo] = None) -> Optional[Crossing]:
+    def of(cls, frame: dict[str, Any], echo: Optional[Echo] = None) -> Optional[Crossing]:
         """Of a ``packet`` or ``drop`` frame; None if that is of no echo.
 
         ``echo`` is what an older frame does not say.

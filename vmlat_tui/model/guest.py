@@ -19,7 +19,7 @@ from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 
 
-class Point(enum.IntEnum):
+class GuestPoint(enum.IntEnum):
     """Where an echo packet is seen; the value is the BPF program's."""
 
     XMIT = 0
@@ -44,7 +44,7 @@ class Sighting:
     polled for.
     """
 
-    point: Point
+    point: GuestPoint
     t_ns: int
     also_ns: Optional[int]
     flow: Flow
@@ -176,7 +176,7 @@ class RoundTrip:
         return self.parts_ns[-1]
 
 
-class Joiner:
+class RoundTripJoiner:
     """Makes round trips of sightings, which come in the order in which they happened.
 
     In bounded memory: where too many are on their way, those that began first are given up.
@@ -194,7 +194,7 @@ class Joiner:
         key = (*seen.ends, seen.echo.id, seen.echo.sequence)
         trip = self._open.get(key)
         if trip is None:
-            if seen.echo.request and seen.point in (Point.QUEUE, Point.RECEIVE):
+            if seen.echo.request and seen.point in (GuestPoint.QUEUE, GuestPoint.RECEIVE):
                 self._open[key] = _begin(seen)
                 if len(self._open) > _MOST:
                     first = self._open.pop(next(iter(self._open)))
@@ -202,7 +202,7 @@ class Joiner:
             return None
         if trip.observer is Observer.SENDER_GUEST:
             _at_sender(trip, seen)
-        elif seen.echo.request and seen.point is Point.QUEUE:
+        elif seen.echo.request and seen.point is GuestPoint.QUEUE:
             trip.forwarded = True
         else:
             _at_receiver(trip, seen)
@@ -222,7 +222,7 @@ class Joiner:
 
 def _begin(seen: Sighting) -> RoundTrip:
     packet = Packet(seen.echo.id, seen.echo.sequence)
-    if seen.point is Point.RECEIVE:
+    if seen.point is GuestPoint.RECEIVE:
         trip = RoundTrip(packet, seen.ends, Observer.RECEIVER_GUEST, seen.interface)
         _outer(trip, "request_receive", seen)
         return trip
@@ -247,15 +247,17 @@ def _at_sender(trip: RoundTrip, seen: Sighting) -> None:
     times = trip.times_ns
     if seen.echo.request:
         # The driver may be done with it after the reply was received.
-        if seen.point is Point.XMIT and seen.t_ns < times.get("reply_receive", seen.t_ns + 1):
+        if seen.point is GuestPoint.XMIT and seen.t_ns < times.get("reply_receive", seen.t_ns + 1):
             # Behind a bridge or a bond of the guest's own: the last device is the outer one.
             trip.interface = seen.interface
             _outer(trip, "request_xmit", seen)
-    elif seen.point is Point.RECEIVE:
+    elif seen.point is GuestPoint.RECEIVE:
         if "reply_receive" not in times:
             _outer(trip, "reply_receive", seen)
     elif (
-        seen.point is Point.READ and trip.tgid in (UNKNOWN, seen.tgid) and "reply_receive" in times
+        seen.point is GuestPoint.READ
+        and trip.tgid in (UNKNOWN, seen.tgid)
+        and "reply_receive" in times
     ):
         # Every socket that waits for echo replies gets a copy: another ping's is not of interest.
         trip.tgid, trip.comm = seen.tgid, seen.comm
@@ -265,11 +267,11 @@ def _at_sender(trip: RoundTrip, seen: Sighting) -> None:
 def _at_receiver(trip: RoundTrip, seen: Sighting) -> None:
     times = trip.times_ns
     if seen.echo.request:
-        if seen.point is Point.ICMP:
+        if seen.point is GuestPoint.ICMP:
             times.setdefault("icmp", seen.t_ns)
             # It was queued on a device that gave it back: ifb, to delay or limit what is received.
             trip.forwarded = False
-    elif seen.point is Point.REPLY:
+    elif seen.point is GuestPoint.REPLY:
         times.setdefault("reply", seen.t_ns)
-    elif seen.point is Point.XMIT:
+    elif seen.point is GuestPoint.XMIT:
         _outer(trip, "reply_xmit", seen)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing, between
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_VIEW, Observer
 
@@ -93,7 +92,7 @@ class Ping:
         return {**self.request.intervals_ns, **self.joined_ns, **reply}
 
 
-def unseen(stats: Frame) -> int:
+def unseen(stats: dict[str, Any]) -> int:
     """How many packets so far had no frame of their own though they should.
 
     A ping that began before the last of them may have had its reply.
@@ -102,7 +101,7 @@ def unseen(stats: Frame) -> int:
     return _count(stats, Bin.EVICTED) + sum(int(counters.get(n, 0)) for n in _UNSEEN)
 
 
-def _count(stats: Frame, which: Bin) -> int:
+def _count(stats: dict[str, Any], which: Bin) -> int:
     return sum(int(row[which.id]) for row in stats["bins"].values())
 
 
@@ -113,7 +112,7 @@ class _Waiting:
     unseen: int
 
 
-class Joiner:
+class PingJoiner:
     """Joins requests and replies, in whatever order they come, in bounded memory.
 
     Where too many wait, those that came first are given up.  For one thread.
@@ -169,7 +168,7 @@ class Joiner:
         if not rows:
             del self._waiting[key]
 
-    def settle(self, stats: Frame) -> list[Ping]:
+    def settle(self, stats: dict[str, Any]) -> list[Ping]:
         """Those that nothing can be waited for any more at a ``stats`` frame, in their order.
 
         A packet that is stuck in the host has no frame until it expires.  So as long as any is in

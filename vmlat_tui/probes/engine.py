@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vmlat_tui.discover.links import Link, Selection
-from vmlat_tui.discover.vcpus import VcpuThreads
+from vmlat_tui.discover.links.interfaces import Link, Selection
+from vmlat_tui.discover.vms.vcpus import VcpuThreads
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE_ROOM
 from vmlat_tui.model.bins import Bin
@@ -27,7 +27,7 @@ from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import NONE, Kernel
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.program import Program, available_bytes, possible_processors
-from vmlat_tui.probes.reading import Reader, Reading
+from vmlat_tui.probes.reading import KernelCounts, Reader
 from vmlat_tui.probes.ring import Ring
 from vmlat_tui.probes.roles import BESIDE_ROOM, Roles
 from vmlat_tui.probes.selfcheck import deaf_hooks
@@ -297,7 +297,7 @@ class PathEngine:
         """How many vNICs this program has slots for."""
         return self._limits.vnics
 
-    def replace_deaf(self, reading: Reading) -> list[str]:
+    def replace_deaf(self, reading: KernelCounts) -> list[str]:
         """Report hooks that never fire where they must, and put the next alternative in place.
 
         Each is reported once.
@@ -329,7 +329,7 @@ class PathEngine:
         """Single packets given to user space since the last call; never waits."""
         return [layout.packet(data) for data in self._ring.records(limit)]
 
-    def read(self, exact: bool = True) -> Reading:
+    def read(self, exact: bool = True) -> KernelCounts:
         """Everything counted since the start; see :meth:`Reader.read`."""
         reading = self._reader.read(exact)
         counters = {**reading.counters, "vcpus_left_out": self._threads.vcpus_left_out}

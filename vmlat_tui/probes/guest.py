@@ -10,7 +10,7 @@ import os
 import struct
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model.guest import Point, Sighting
+from vmlat_tui.model.guest import GuestPoint, Sighting
 from vmlat_tui.probes import ladder, layout, offsets, opener, syscalls
 from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.probes.program import Program
@@ -34,8 +34,8 @@ _NOTIFY = ("vp_notify", "vp_notify_with_data", "vm_notify", "vm_notify_with_data
 #: also there, but nobody on the way of a reply calls it: the compiler puts it into its callers in
 #: the same file (seen on 5.10, 6.1 and 6.12).  That of IPv6 has none in its file.
 _FUNCTIONS = {
-    Point.ICMP: ("kp_icmp", (("icmp_rcv",), ("icmpv6_rcv",))),
-    Point.REPLY: (
+    GuestPoint.ICMP: ("kp_icmp", (("icmp_rcv",), ("icmpv6_rcv",))),
+    GuestPoint.REPLY: (
         "kp_local_out",
         (("__ip_local_out", "ip_local_out"), ("ip6_local_out", "__ip6_local_out")),
     ),
@@ -44,7 +44,7 @@ _FUNCTIONS = {
 
 def macros() -> dict[str, int]:
     """What the source uses besides what the path's does."""
-    return {**layout.macros(), **{point.macro: int(point) for point in Point}}
+    return {**layout.macros(), **{point.macro: int(point) for point in GuestPoint}}
 
 
 class GuestEngine:
@@ -144,5 +144,5 @@ def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
     assert echo is not None, "the program tells of echo packets only"
     name = comm.split(b"\0")[0].decode(errors="replace")
     return Sighting(
-        Point(point), t_ns, also_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
+        GuestPoint(point), t_ns, also_ns or None, flow, echo, interfaces.get(ifindex), tgid, name
     )

@@ -49,7 +49,7 @@ class DropTotals:
 
 
 @dataclass(frozen=True)
-class Reading:
+class KernelCounts:
     """Everything counted since the program was loaded; ``legs`` by (slot, leg).
 
     ``flows`` are those that had traffic since the reading before; of an exact one, all.
@@ -93,7 +93,7 @@ class Reader:
         #: Flows that were forgotten to make room for others, and their packets.
         self.flows_evicted = self.flow_packets_evicted = 0
 
-    def read(self, exact: bool) -> Reading:
+    def read(self, exact: bool) -> KernelCounts:
         """One consistent-enough view: maps are read one after another while packets go on.
 
         What is in flight is counted by looking at every state if ``exact``, else it is the rest.
@@ -121,7 +121,7 @@ class Reader:
             "flow_packets_evicted": self.flow_packets_evicted,
             "unplaced": self._widener.unplaced,
         }
-        return Reading(
+        return KernelCounts(
             accounts, legs, flows, drops, statistics.hits, counters, self._read_absences()
         )
 

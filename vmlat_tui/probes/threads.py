@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vmlat_tui.discover.vcpus import VcpuThreads
+from vmlat_tui.discover.vms.vcpus import VcpuThreads
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Role, Wakeups
 from vmlat_tui.probes import layout

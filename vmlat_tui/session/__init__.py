@@ -1,1 +1,1 @@
-"""Where frames come from: a local agent now; ssh and files later."""
+"""A measurement as it is remembered: frames in, moments and spans of time out."""

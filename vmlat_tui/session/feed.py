@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.frames import Frame
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording.write import RecordingFailed, Tee
 from vmlat_tui.session.history import History
-from vmlat_tui.session.recording import RecordingFailed, Tee
 from vmlat_tui.session.snapshot import Moments, Phase
-from vmlat_tui.session.source import Source, StreamEnded
+from vmlat_tui.transport.source import Source, StreamEnded
 
 #: Two paints a second.
 TICK_S = 0.5

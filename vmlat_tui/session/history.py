@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.frames import Frame, check_hello, error_of
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Vitals
+from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.recording.read import time_of
 from vmlat_tui.session import rates
-from vmlat_tui.session.recording import time_of
 from vmlat_tui.session.snapshot import (
     Measuring,
     Moments,

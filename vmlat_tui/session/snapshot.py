@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Optional
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.bins import Account
 from vmlat_tui.model.flows import Flow
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.rates import Rates
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Wakeups
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.sample import LegKey, Samples, grown, merged
 from vmlat_tui.session.wakes import Woken
 

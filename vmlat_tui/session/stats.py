@@ -8,9 +8,9 @@ from typing import Any, Optional, TypeVar
 
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.flows import Flow, row_key
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Wakeups
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session import wakes
 from vmlat_tui.session.sample import LegKey, Samples, grown
 from vmlat_tui.session.snapshot import (

@@ -18,22 +18,20 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.frames import Frame
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report.words import clean
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.recording.replay import Recording
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import Feed
-from vmlat_tui.session.replay import Recording
 from vmlat_tui.session.sample import LegKey
 from vmlat_tui.session.snapshot import Moments, Phase, Place
-from vmlat_tui.session.source import Source
 from vmlat_tui.session.window import Span
+from vmlat_tui.transport.source import Source
 from vmlat_tui.tui import files, keys
 from vmlat_tui.tui.control import Control
 from vmlat_tui.tui.driver import TerminalDriver
 from vmlat_tui.tui.paint import DARK, LIGHT, AsciiScrollBar, Painter, ascii_only
 from vmlat_tui.tui.player import Player
-from vmlat_tui.tui.prompt import Prompt
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.screens.compare import CompareScreen
 from vmlat_tui.tui.screens.doctor import DoctorScreen
@@ -47,7 +45,9 @@ from vmlat_tui.tui.screens.path import PathScreen
 from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.screens.sessions import SessionsScreen
 from vmlat_tui.tui.screens.thread import ThreadScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.prompt import Prompt
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 #: Between two messages of the host.
 _PAUSE_S = 0.5

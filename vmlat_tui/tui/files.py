@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmlat_tui.report.columns import table_lines
-from vmlat_tui.report.words import wall_clock
-from vmlat_tui.tui import export
-from vmlat_tui.tui.prompt import Prompt
+from vmlat_tui.export import sheets
+from vmlat_tui.tables.columns import table_lines
 from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.widgets.prompt import Prompt
+from vmlat_tui.words import wall_clock
 
 if TYPE_CHECKING:
     from vmlat_tui.tui.app import VmlatApp
@@ -73,5 +73,5 @@ def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
         **screen.facts(),
     }
     title = " > ".join(("vmlat", *app.crumbs))
-    written = export.write(Path(name).expanduser(), title, facts, screen.sheets())
+    written = sheets.write(Path(name).expanduser(), title, facts, screen.sheets())
     app.tell("wrote " + ", ".join(str(path) for path in written))

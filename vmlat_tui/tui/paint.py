@@ -17,10 +17,11 @@ from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.theme import Theme
 
-from vmlat_tui.report.words import cut, width
+from vmlat_tui.words import cut, width
 
-Span = tuple[str, str]
-Line = tuple[Span, ...]
+#: Words, and the role that they play.
+StyledText = tuple[str, str]
+Line = tuple[StyledText, ...]
 
 #: role -> (variable of the theme or "", attributes)
 _ROLES: dict[str, tuple[str, str]] = {

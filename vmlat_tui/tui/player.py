@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.session.outline import Outline, outline
-from vmlat_tui.session.replay import Recording, Replay
+from vmlat_tui.recording.outline import Outline, outline
+from vmlat_tui.recording.replay import Recording, Replay
 from vmlat_tui.session.snapshot import Phase, Place, Snapshot
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.report.columns import Column
+from vmlat_tui.export.sheets import Sheet
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables.columns import Column
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.export import Sheet
-from vmlat_tui.tui.frame import Crumb, Hints, TrustLine
-from vmlat_tui.tui.prompt import Prompt
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.frame import Crumb, Hints, TrustLine
+from vmlat_tui.tui.widgets.prompt import Prompt
+from vmlat_tui.tui.widgets.table import Table
 
 if TYPE_CHECKING:
     from vmlat_tui.tui.app import VmlatApp

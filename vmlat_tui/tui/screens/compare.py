@@ -5,19 +5,19 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.report import compare, matrix
-from vmlat_tui.report.compare import CompareRow, Measured
-from vmlat_tui.report.legs import long_name
-from vmlat_tui.report.matrix import Figure, Matrix, MatrixRow
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables import matrix, vnics
+from vmlat_tui.tables.legs import long_name
+from vmlat_tui.tables.matrix import CellValue, Matrix, MatrixRow
+from vmlat_tui.tables.vnics import CompareRow, Measured
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen, matches
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 #: From this height on both tables are in sight together.
 _HIGH = 34
-_FIGURES = tuple(Figure)
+_FIGURES = tuple(CellValue)
 _EMPTY = "nothing is measured: mark VMs with m in the list of VMs, then c"
 
 
@@ -37,11 +37,11 @@ class CompareScreen(VmlatScreen):
     def __init__(self) -> None:
         """The legs show their medians."""
         super().__init__()
-        self._figure = Figure.P50
+        self._figure = CellValue.P50
 
     def body(self) -> ComposeResult:
         """Two tables."""
-        yield Table(compare.COLUMNS, lambda r: r.key, id="compare", emphasis=compare.emphasis)
+        yield Table(vnics.COLUMNS, lambda r: r.key, id="compare", emphasis=vnics.emphasis)
         yield Table((), lambda r: r.key, id="matrix", emphasis=matrix.emphasis)
 
     @property
@@ -55,10 +55,10 @@ class CompareScreen(VmlatScreen):
     def fill(self, place: Place) -> None:
         """Show the figures of this moment."""
         app = self.vmlat
-        found = compare.measured(place, app.span, app.mark_ns)
+        found = vnics.measured(place, app.span, app.mark_ns)
         small = self.size.height < _HIGH
         self.set_class(small, "-small")
-        rows = self.kept(compare.rows(found), compare.COLUMNS)
+        rows = self.kept(vnics.rows(found), vnics.COLUMNS)
         title = ((" whole way and slowest leg", "title"), (f"   {app.span_words}", "dim"))
         self._ways.show(rows, title, _EMPTY)
         height = "1fr" if small else min(self._ways.height_wanted, self.size.height // 2 - 2)

@@ -8,16 +8,16 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from vmlat_tui.model.capabilities import State
+from vmlat_tui.export.doctor_text import obstacle
+from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.model.points import POINTS
-from vmlat_tui.report.columns import COUNT, NAME, TEXT, Column
-from vmlat_tui.report.doctor import obstacle
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Place, Snapshot
-from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 Point = Mapping[str, Any]
 _Capability = Mapping[str, Any]
@@ -35,13 +35,13 @@ def _title(point: Point) -> str:
 
 
 def _missing(capability: _Capability) -> tuple[str, str]:
-    return ("▲", "") if capability["state"] == State.MISSING.value else ("", "")
+    return ("▲", "") if capability["state"] == CapabilityState.MISSING.value else ("", "")
 
 
 _CAPABILITIES: list[Column[_Capability]] = [
     Column("capability", "capability", 19, NAME, lambda c: clean(c["name"]), 0, 22),
     Column("state", "agent", 8, TEXT, lambda c: c["state"], 0, 10,
-           lambda c: "warn" if c["state"] == State.MISSING.value else ""),
+           lambda c: "warn" if c["state"] == CapabilityState.MISSING.value else ""),
     Column("purpose", "for what", 30, TEXT, lambda c: clean(c["purpose"]), 1, 64),
     Column("loss", "without it", 30, TEXT, lambda c: clean(c["loss"]), 2, 64),
 ]  # fmt: skip

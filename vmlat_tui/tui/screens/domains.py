@@ -8,14 +8,14 @@ from typing import Optional
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.report import domains
-from vmlat_tui.report.domains import DomainRow
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.tables import domains
+from vmlat_tui.tables.domains import DomainRow
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 
 class DomainsScreen(VmlatScreen):

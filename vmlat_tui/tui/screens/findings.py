@@ -9,14 +9,14 @@ from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.analysis.findings.finding import Finding
-from vmlat_tui.report import findings
+from vmlat_tui.export.sheets import Sheet
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables import findings
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.export import Sheet
-from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
 
 _HEADING = 9
 

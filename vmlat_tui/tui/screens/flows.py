@@ -8,12 +8,12 @@ from textual.app import ComposeResult
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import filters
 from vmlat_tui.model.flows import Filter
-from vmlat_tui.report import flows
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import FlowRow, Place
+from vmlat_tui.tables import flows
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 
 class FlowsScreen(VmlatScreen):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
-from vmlat_tui.report.columns import TEXT, Column
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
 
 Row = tuple[str, str, str]
 _HEADINGS = {"table": "in lists", "app": "everywhere", "recording": "a replay"}

@@ -7,20 +7,20 @@ from textual.app import ComposeResult
 
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import POINTS
-from vmlat_tui.report import packets
-from vmlat_tui.report.columns import TIME
-from vmlat_tui.report.packets import PacketRow
-from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
 from vmlat_tui.session.sample import LegKey, merged
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import LegRow
+from vmlat_tui.tables import packets
+from vmlat_tui.tables.columns import TIME
+from vmlat_tui.tables.packets import PacketRow
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.distribution import distribution
-from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.distribution import distribution
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 
 class LegScreen(VmlatScreen):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.model.frames import Frame
-from vmlat_tui.report import packets, passage
-from vmlat_tui.report.packets import PacketRow
-from vmlat_tui.report.words import clean, wall_clock
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.snapshot import Place
-from vmlat_tui.tui.lines import Lines
+from vmlat_tui.tables import packets, passage
+from vmlat_tui.tables.packets import PacketRow
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean, wall_clock
 
 #: Lines of the screen that are no points: breadcrumb, head of the table, trust line, hints.
 _AROUND = 4

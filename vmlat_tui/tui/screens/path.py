@@ -9,23 +9,23 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.sheets import Sheet
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import findings, halting, legs, thread_columns, threads
-from vmlat_tui.report.findings import Verdict
-from vmlat_tui.report.threads import Look, ThreadRow
-from vmlat_tui.report.words import clean
 from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Phase, Place
 from vmlat_tui.session.window import LegRow
+from vmlat_tui.tables import findings, halting, legs, thread_columns, threads
+from vmlat_tui.tables.findings import Verdict
+from vmlat_tui.tables.threads import Look, ThreadRow
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.export import Sheet
-from vmlat_tui.tui.frame import ATTACHING_WORDS
-from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen, matches
-from vmlat_tui.tui.strip import strip_lines
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.frame import ATTACHING_WORDS
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.strip import strip_lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 #: From this size on everything is in sight together.
 _WIDE, _HIGH = 120, 34

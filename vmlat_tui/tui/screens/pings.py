@@ -9,17 +9,17 @@ from textual.app import ComposeResult
 from vmlat_tui.analysis.comparison import Comparison, Line
 from vmlat_tui.analysis.figures import Figure
 from vmlat_tui.analysis.plan import REST, TOTAL
-from vmlat_tui.report import comparison as report
-from vmlat_tui.report.columns import TEXT, Column
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables import comparison as report
+from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.frame import TrustLine
-from vmlat_tui.tui.lines import Lines
-from vmlat_tui.tui.paint import Span
+from vmlat_tui.tui.paint import StyledText
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.stack import GREW, drawing
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.frame import TrustLine
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.stack import GREW, drawing
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 
 class PingsScreen(VmlatScreen):
@@ -118,9 +118,9 @@ def emphasis(line: Line) -> tuple[str, str]:
     return "", "dim" if line.beside else ""
 
 
-def trust(comparison: Comparison) -> tuple[Span, ...]:
+def trust(comparison: Comparison) -> tuple[StyledText, ...]:
     """How far to rely on it: packets that joined, and the remainder with its spread."""
-    spans: list[Span] = []
+    spans: list[StyledText] = []
     for side in (comparison.a, comparison.b):
         rest = side.figure(REST)
         joined = f"{len(side.rows)} packets" if side.rows else "from means"

@@ -9,18 +9,18 @@ from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.report import placement_text
-from vmlat_tui.report.placement import Kind, Mark, Placement, PlacementRow
-from vmlat_tui.report.placement_grid import PlacementGrid, emphasis, grid
-from vmlat_tui.report.placement_rows import placement
-from vmlat_tui.report.placement_text import MOVE_COLUMNS, MoveRow, move_rows
-from vmlat_tui.report.words import clean, width
 from vmlat_tui.session.snapshot import Phase, Place
+from vmlat_tui.tables import placement_words
+from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
+from vmlat_tui.tables.placement_grid import PlacementGrid, emphasis, grid
+from vmlat_tui.tables.placement_rows import placement
+from vmlat_tui.tables.placement_words import MOVE_COLUMNS, MoveRow, move_rows
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.lines import Lines
-from vmlat_tui.tui.paint import Line, Span
+from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean, width
 
 _MARGIN = 1
 #: Lines that make sense for the moves: rule, title, head, two of them.
@@ -81,7 +81,7 @@ class PlacementScreen(VmlatScreen):
         self._grid.set_columns(columns.columns if columns else (), 1)
         rows = self.kept(shown.rows, self._grid.columns) if shown else []
         if not self._grid.rows:
-            self._grid.select(next((r.key for r in rows if r.kind is not Kind.HOST), None))
+            self._grid.select(next((r.key for r in rows if r.kind is not RowKind.HOST), None))
         self._grid.show(rows, _heading(columns), self._why_empty(place, domain))
         self.query_one("#facts", Lines).show(self._facts(columns))
         self._details()
@@ -109,11 +109,11 @@ class PlacementScreen(VmlatScreen):
         shown = self._shown
         if shown is None or columns is None:
             return []
-        marks: list[Span] = []
-        for mark, words in placement_text.legend(shown):
+        marks: list[StyledText] = []
+        for mark, words in placement_words.legend(shown):
             marks += [(mark.glyph, _DRAWN[mark]), (f" {words}   ", "dim")]
-        around = _wrapped(placement_text.surroundings(shown), self.size.width - 2)
-        missing = placement_text.left_out(shown, columns.left_out)
+        around = _wrapped(placement_words.surroundings(shown), self.size.width - 2)
+        missing = placement_words.left_out(shown, columns.left_out)
         return [
             *(((line.rstrip(" ·"), ""),) for line in around),
             tuple(marks),
@@ -122,7 +122,7 @@ class PlacementScreen(VmlatScreen):
 
     def _details(self) -> None:
         pane, row = self.query_one("#details", Lines), self._grid.selected
-        told = placement_text.details(self._shown, row) if self._shown and row else []
+        told = placement_words.details(self._shown, row) if self._shown and row else []
         cells = self.size.width - 2
         pane.show([((line, role),) for role, text in told for line in _wrapped(text, cells)])
 
@@ -131,7 +131,7 @@ class PlacementScreen(VmlatScreen):
         found = move_rows(shown) if shown else []
         kept = {row.key for row in rows}
         moved = [move for move in found if move.row.key in kept]
-        reach = placement_text.reach(shown) if shown else ""
+        reach = placement_words.reach(shown) if shown else ""
         count = f" {len(moved)} move{'s' if len(moved) != 1 else ''}"
         title = ((count, "title"), (f"   {reach}, seen once a reading", "dim"))
         if shown is None or not shown.seconds:
@@ -166,9 +166,9 @@ class PlacementScreen(VmlatScreen):
         """Nodes, and what the marks mean."""
         if self._shown is None:
             return {}
-        marks = (f"{m.glyph} {words}" for m, words in placement_text.legend(self._shown))
+        marks = (f"{m.glyph} {words}" for m, words in placement_words.legend(self._shown))
         return {
-            "placement": placement_text.surroundings(self._shown),
+            "placement": placement_words.surroundings(self._shown),
             "marks": ", ".join(marks),
         }
 
@@ -207,7 +207,7 @@ def _heading(columns: Optional[PlacementGrid]) -> Line:
     """The nodes over their CPUs, each as wide as they are."""
     if columns is None or not columns.groups:
         return (("", ""),)
-    spans: list[Span] = []
+    spans: list[StyledText] = []
     at = -_MARGIN
     for group, (start, cells) in zip(columns.groups, columns.spans):
         label = group.label(cells)

@@ -14,12 +14,12 @@ from typing import Optional
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.report.columns import NAME, RATE, TEXT, Column
-from vmlat_tui.report.words import clean
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.tables.columns import NAME, RATE, TEXT, Column
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.table import Table
+from vmlat_tui.words import clean
 
 #: A directory with more is none of recordings.
 _MOST_ENTRIES = 5000

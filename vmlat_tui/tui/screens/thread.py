@@ -9,17 +9,17 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.report import threads, waited
-from vmlat_tui.report.threads import ThreadRow
 from vmlat_tui.session import window
 from vmlat_tui.session.sample import merged
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
+from vmlat_tui.tables import threads, waited
+from vmlat_tui.tables.threads import ThreadRow
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.distribution import distribution
-from vmlat_tui.tui.lines import Lines
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.table import Table
+from vmlat_tui.tui.widgets.distribution import distribution
+from vmlat_tui.tui.widgets.lines import Lines
+from vmlat_tui.tui.widgets.table import Table
 
 _WIDE = 120
 _CHARTS = (("queued", "run-queue wait"), ("idle", "idle exit"))

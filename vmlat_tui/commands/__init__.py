@@ -1,0 +1,1 @@
+"""One module a command: its arguments, what it calls, its exit status."""

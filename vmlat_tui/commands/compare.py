@@ -1,0 +1,44 @@
+"""``vmlat compare``: where one environment takes longer than another, and what to look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from vmlat_tui.analysis.comparison import Comparison
+from vmlat_tui.analysis.figures import STATISTICS
+from vmlat_tui.commands.options.files import add_options, ends_of, format_of
+from vmlat_tui.export.comparison import document, objects
+from vmlat_tui.ping.measurement import load
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``vmlat compare``."""
+    parser.description = (
+        "Compare the ping of two environments segment by segment: difference, ratio, and share of "
+        "the growth. A and B are directories or files as `vmlat analyze` takes them; A is the "
+        "base. Times are in microseconds."
+    )
+    parser.add_argument("a", metavar="A", help="the base")
+    parser.add_argument("b", metavar="B", help="what is compared with it")
+    parser.add_argument(
+        "--statistic",
+        choices=STATISTICS,
+        default="mean",
+        help="what is compared (default mean; only means add up)",
+    )
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the comparison."""
+    a, b = (load([path], ends_of(args)) for path in (args.a, args.b))
+    comparison = Comparison(a.found, b.found, args.statistic)
+    form = format_of(args)
+    if form == "json":
+        for value in objects(comparison, a, b):
+            print(json.dumps(value))
+    else:
+        for line in document(comparison, a, b, form == "markdown"):
+            print(line)
+    return 0

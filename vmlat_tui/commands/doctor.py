@@ -1,0 +1,42 @@
+"""``vmlat doctor``: what this host can measure, and what is missing; ``--live`` measures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from vmlat_tui.commands import live
+from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.doctor_text import text
+from vmlat_tui.transport.process import AgentProcess
+
+_LIMIT_S = 180.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``vmlat doctor``."""
+    parser.description = (
+        "Show what this host can measure: kernel, BTF, kprobes, ring buffer, BCC, privileges, and "
+        "the hook of every point. With the privileges to measure, the probes are really attached "
+        "for a moment. "
+        "Exit status 0 if the main path can be measured. With --live it measures, and says what "
+        "explains the time."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    host_options(parser)
+    live.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 0 if the main path can be measured, else 1."""
+    if args.live:
+        return live.run(args)
+    live.refuse(args)
+    with AgentProcess(chosen_host(args)) as agent:
+        agent.send("describe")
+        frame = agent.next(_LIMIT_S)
+    if frame is None or frame["type"] != "host":
+        raise VmlatError("the agent did not describe its host")
+    print(json.dumps(frame) if args.json else text(frame))
+    return 0 if frame["measurable"] else 1

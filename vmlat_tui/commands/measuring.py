@@ -1,0 +1,258 @@
+"""What ``trace``, ``irq``, ``kick`` and ``icmp`` have in common: the agent, packets, statistics.
+
+What they make of packets is a :class:`View`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from vmlat_tui.commands.options import packets as request
+from vmlat_tui.commands.options.packets import PrintRequest
+from vmlat_tui.ending import ENDING
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.view import View
+from vmlat_tui.model.flows import Flow, row_key
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.session.headless import START_LIMIT_S, Run, watching
+from vmlat_tui.session.vms import taps_of
+from vmlat_tui.transport.process import AgentDied, AgentProcess
+from vmlat_tui.words import clean, say
+
+#: How long packets wait until it is known which VMs there are.
+_LOOK_S = 6.0
+#: So many flows are remembered, and so many packets may wait for that.
+_MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
+#: So many vNICs are told apart in single packets; those of all others are of this one.
+_MOST_VNICS, OTHERS = 10_000, "others"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of the commands.
+
+    ``direction`` (tx, rx or both) is None where there is an option for it.  ``points`` are those
+    that it is about, none: all.  ``discover``: it needs to know the VMs of the host.  ``pings``:
+    its entries are pings, made of several packets, so it needs every one.
+    """
+
+    description: str
+    threshold: str
+    view: Callable[[PrintRequest], View]
+    direction: Optional[str] = None
+    points: tuple[str, ...] = ()
+    discover: bool = False
+    pings: bool = False
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options."""
+        parser.description = self.description
+        request.configure(parser, self.threshold, self.direction, self.pings)
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Measure until told to stop; Ctrl-C ends it with the statistics."""
+        return Driver(self, request.parse(args)).run()
+
+
+class Driver(Run):
+    """One run: frames in, text or JSON out."""
+
+    def __init__(self, command: Command, request: PrintRequest) -> None:
+        """Nothing is started yet."""
+        super().__init__(request.duration_s)
+        self._command = command
+        self._request = request
+        self._view = command.view(request)
+        self._counted = 0
+        self._points: list[Frame] = []
+        self._offset_ns = 0
+        self._latest: Optional[Frame] = None
+        self._flows: dict[tuple[str, str, Flow], dict[str, Any]] = {}
+        self._vnics: set[Optional[str]] = set()
+        self._begin_ns = 0
+        self._present: Optional[dict[str, int]] = None
+        self._measuring: Optional[Frame] = None
+        #: What discovery found.
+        self.topology: Optional[Topology] = None
+        #: Packets that wait for what discovery finds; None: they do not.
+        self._held: Optional[list[Frame]] = [] if command.discover else None
+
+    def run(self) -> int:
+        """From the agent's start to its end; returns the exit status."""
+        with AgentProcess(self._request.host) as agent:
+            self._begin(*self._start(agent))
+            try:
+                with ENDING.orderly():
+                    self._look(agent)
+                    self.watch(agent)
+                    self.finish(agent)
+            except AgentDied as death:
+                self._release()
+                self._summary(str(death))
+                raise
+        self._summary("")
+        return 0
+
+    def _start(self, agent: AgentProcess) -> tuple[Frame, Frame]:
+        """Have it measure; the ``hello``, and the frame that has the points."""
+        request = self._request
+        packets, every = request.packets, self._command.pings
+        requested = packets.requested(
+            threshold_ns=0 if every else request.threshold_ns,
+            max_rate=request.max_rate,
+            emit=every or not request.stats_only,
+            detail=not (every or request.stats_only),
+            rung=request.rung,
+            offsets=request.offsets,
+        )
+        look = {
+            "interval_s": 0.25 if request.count and request.stats_only else 1.0,
+            "discover": self._command.discover or bool(packets.vms),
+            **packets.discovery(),
+        }
+        if not packets.vms:
+            agent.send("configure", **requested.to_json(), **look)
+            hello = self._hello(agent)
+            return hello, hello
+        agent.send("configure", measure=False, **look)
+        hello = self._hello(agent)
+        taps = taps_of(self, lambda: self.step(agent), packets.vms)
+        agent.send("measure", **replace(requested, vm_interfaces=tuple(taps)).to_json())
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            self.step(agent)
+            if self._measuring is not None:
+                return hello, self._measuring
+        raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
+
+    def _hello(self, agent: AgentProcess) -> Frame:
+        hello = agent.next(START_LIMIT_S)
+        if hello is None:
+            raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
+        check_hello(hello)
+        return hello
+
+    def _begin(self, hello: Frame, measuring: Frame) -> None:
+        self._offset_ns = hello["clock"]["wall_ns"] - hello["clock"]["mono_ns"]
+        self._begin_ns = measuring.get("t_ns", hello["clock"]["mono_ns"])
+        ours = self._command.points
+        self._points = [p for p in measuring["points"] if not ours or p["point"] in ours]
+        seen = [p for p in self._points if p["hooks"]]
+        if ours and self._points and len(seen) < 2:
+            missing = next(p for p in self._points if not p["hooks"])
+            raise VmlatError(
+                f"point {missing['point']} cannot be observed",
+                clean(missing["reason"]),
+                "run `vmlat doctor`",
+            )
+        head = self._view.head_json(hello) if self._request.json else None
+        if head is not None:
+            print(json.dumps(head), flush=True)
+
+    def _look(self, agent: AgentProcess) -> None:
+        """Let packets wait until it is known whose they are."""
+        deadline = time.monotonic() + _LOOK_S
+        while self._held is not None and not ENDING.asked and time.monotonic() < deadline:
+            self.step(agent)
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        for frame in held or ():
+            self._show(frame)
+
+    def _interfaces(self, links: Frame) -> None:
+        """Say what is watched, and later what came and what went."""
+        before, self._present = (
+            self._present,
+            {v["name"]: v["ifindex"] for v in links["vm_interfaces"] if v["ifindex"] is not None},
+        )
+        if before is None:
+            say(watching(links, self._points, bool(self._command.points)))
+            return
+        for name in before.keys() - self._present.keys():
+            say(f"{clean(name)} vanished; waiting for it")
+        for name, ifindex in self._present.items():
+            if before.get(name) != ifindex:
+                say(f"{clean(name)} is there, watching it")
+
+    def enough(self) -> bool:
+        """As many packets as were asked for."""
+        count = self._request.count
+        if count is None:
+            return False
+        if self._command.pings or not self._request.stats_only:
+            return self._counted >= count
+        done = (self._latest or {"bins": {}})["bins"].values()
+        return sum(int(row["completed"]) for row in done) >= count
+
+    def take(self, frame: Frame) -> None:
+        """Print it, keep it, or say it."""
+        kind = frame["type"]
+        if kind in ("packet", "drop"):
+            frame = self._of_known(frame)
+            if self._held is not None:
+                self._held.append(frame)
+                if len(self._held) >= _MOST_HELD:
+                    self._release()
+            else:
+                self._show(frame)
+        elif kind == "stats":
+            self._flows.update({row_key(row): row for row in frame["flows"]})
+            for key in list(itertools.islice(self._flows, max(0, len(self._flows) - _MOST_FLOWS))):
+                del self._flows[key]
+            self._latest = {**frame, "flows": list(self._flows.values())}
+            if self._held is None:
+                self._show(frame)
+        elif kind == "topology":
+            self.topology = Topology.from_json(frame)
+            self._view.learn(self.topology)
+            self._release()
+        elif kind == "measuring":
+            self._measuring = frame
+        elif kind == "links":
+            self._interfaces(frame)
+        elif kind == "notice":
+            say(clean(frame["text"]))
+        elif kind == "error":
+            raise error_of(frame)
+
+    def _of_known(self, frame: Frame) -> Frame:
+        vnic = frame["vm_interface"]
+        if vnic in self._vnics or len(self._vnics) < _MOST_VNICS:
+            self._vnics.add(vnic)
+            return frame
+        return {**frame, "vm_interface": OTHERS}
+
+    def _show(self, frame: Frame) -> None:
+        if self._request.stats_only and not self._command.pings:
+            return
+        for entry in () if self.enough() else self._view.entries(frame):
+            self._counted += self._view.counts(entry)
+            if self._request.json and not self._request.stats_only:
+                print(json.dumps(self._view.json(entry, self._offset_ns)), flush=True)
+            elif not self._request.stats_only:
+                print(self._view.text(entry, self._offset_ns), flush=True)
+            if self.enough():
+                return
+
+    def _summary(self, interrupted: str) -> None:
+        stats = self._latest
+        if stats is None:
+            return
+        duration_ns = stats["t_ns"] - self._begin_ns
+        if self._request.json:
+            summary = self._view.summary_json(stats, duration_ns)
+            if interrupted:
+                summary["interrupted"] = interrupted
+            print(json.dumps(summary), flush=True)
+        else:
+            text = self._view.summary_text(stats, duration_ns, interrupted)
+            print(text, end="", flush=True)

@@ -1,0 +1,48 @@
+"""Options of the commands that read what other tools and earlier measurements wrote."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Optional
+
+from vmlat_tui.errors import UsageError
+from vmlat_tui.importers.directory import Ends
+from vmlat_tui.words import clean
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that reads files."""
+    for end in ("sender", "receiver"):
+        parser.add_argument(
+            f"--{end}",
+            metavar="PATTERN",
+            action="append",
+            default=[],
+            help=f"files of such names (*{end[:4]}*) were written on the {end}'s host; for logs "
+            "that do not say it themselves",
+        )
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    parser.add_argument("--json", action="store_true", help="the same as --format json")
+
+
+def format_of(args: argparse.Namespace) -> str:
+    """``text``, ``markdown`` or ``json``."""
+    return "json" if args.json else str(args.format)
+
+
+def ends_of(args: argparse.Namespace) -> Ends:
+    """What the options say of the files."""
+    return Ends(args.sender, args.receiver)
+
+
+def microseconds_of(text: Optional[str], option: str) -> Optional[int]:
+    """Nanoseconds of an option in microseconds; raises :class:`UsageError`."""
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e12:
+        raise UsageError(f"{option} {clean(text)}", "it is a number of microseconds")
+    return round(value * 1000)

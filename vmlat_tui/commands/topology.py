@@ -1,0 +1,57 @@
+"""``vmlat topology``: the VMs of this host, their threads, and their ways to the wire."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Optional
+
+from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.topology_text import text
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.frames import check_hello
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.words import clean
+
+_LIMIT_S = 60.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``vmlat topology``."""
+    parser.description = (
+        "Show what was discovered on this host: VMs with the threads that run them, their vNICs "
+        "with the way to the wire and the reason of each step, switches, halt polling, CPUs. "
+        "Works without root, libvirt or Open vSwitch; what could not be seen is said at the end."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    host_options(parser)
+    parser.add_argument("--connect", metavar="URI", help="libvirt's URI (default qemu:///system)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the topology."""
+    topology = ask(args.connect, chosen_host(args))
+    print(json.dumps(topology.to_json()) if args.json else text(topology))
+    return 0
+
+
+def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
+    """Let an agent look at its host once."""
+    with AgentProcess(host) as agent:
+        agent.send("configure", measure=False, discover=True, connect=uri)
+        deadline = time.monotonic() + _LIMIT_S
+        first = True
+        while True:
+            frame = agent.next(deadline - time.monotonic())
+            if frame is None:
+                raise VmlatError("discovery did not end", f"nothing in {_LIMIT_S:.0f} s")
+            if first:
+                check_hello(frame)
+                first = False
+            elif frame["type"] == "topology":
+                return Topology.from_json(frame)
+            elif frame["type"] == "notice":
+                raise VmlatError(clean(frame["text"]))

@@ -1,0 +1,1 @@
+"""Network interfaces: what each is, its hardware, its settings."""

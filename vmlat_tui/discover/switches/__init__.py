@@ -1,0 +1,1 @@
+"""Switches, and the ways that packets take through them."""

@@ -1,0 +1,1 @@
+"""Virtual machines: their processes, threads, taps and vhost workers."""

@@ -1,0 +1,1 @@
+"""What vmlat knows, as text, Markdown and JSON: for people and programs, without screens."""

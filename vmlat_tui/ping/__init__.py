@@ -1,0 +1,1 @@
+"""One ping between two VMs, seen by several observers at once, or read from their files."""

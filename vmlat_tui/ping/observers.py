@@ -1,0 +1,306 @@
+"""One observer of ``vmlat ping``: an agent on a host or in a guest, and what it tells of pings.
+
+An observer never raises for what its agent does: it fails, says so once, and is over.  Several are
+served by one thread, each in its turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from vmlat_tui.errors import VmlatError
+from vmlat_tui.model import pings
+from vmlat_tui.model.crossings import Crossing
+from vmlat_tui.model.flows import Filter
+from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.pings import LOSSES, Outcome, Ping, PingJoiner
+from vmlat_tui.model.readings import Packet
+from vmlat_tui.model.requested import Requested
+from vmlat_tui.model.segments import Observer
+from vmlat_tui.model.topology import Topology
+from vmlat_tui.ping.capture import missing, ping_json, trip_json
+from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.session.headless import watching
+from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.words import clean, say
+
+#: How long one that has nothing to say is listened to in its turn.
+_TURN_S = 0.01
+#: So many frames are its turn: one that never rests does not keep the others from theirs.
+_MOST_FRAMES = 1000
+#: So many messages of an agent are shown.
+_MOST_NOTICES = 20
+#: So many ways of losing a ping are told apart: an agent's names are in some.
+_MOST_WORDS, _OTHERWISE = 20, "in other ways"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an observer says of one ping: intervals (ns), or in words how it was ``lost`` there.
+
+    ``line`` is the capture's.
+    """
+
+    observer: Observer
+    packet: Packet
+    intervals_ns: Mapping[str, int]
+    lost: str
+    line: Frame
+
+
+class PingObserver:
+    """One observer, from :meth:`open` to :meth:`close`.
+
+    What differs between a host and a guest is in the classes below.
+
+    For one thread.
+    """
+
+    def __init__(self, role: Observer, host: Host) -> None:
+        """Nothing is started yet."""
+        self.role = role
+        self.host = host
+        self._agent: Optional[AgentProcess] = None
+        self._hello: Optional[Frame] = None
+        self._offset_ns = self._notices = 0
+        self._stopped = False
+        #: Pings of these addresses are told of; None: of none yet.
+        self.wanted: Optional[Filter] = None
+        self.error: Optional[VmlatError] = None
+        #: Its agent measures; all that it measured was told.
+        self.ready = self.over = False
+        #: How many pings it told of since :meth:`begin`, and the lost ones by the words for it.
+        self.reported = 0
+        self.lost: Counter[str] = Counter()
+        #: Packets that nobody looked at singly, by its own account.
+        self._overlooked = 0
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.role.title} {clean(self.host.name)}"
+
+    @property
+    def serving(self) -> bool:
+        """It has neither failed nor ended."""
+        return self._agent is not None and not self.over
+
+    @property
+    def unseen(self) -> int:
+        """Packets that were lost from sight, there or here."""
+        return self._overlooked
+
+    @property
+    def boot(self) -> str:
+        """Which machine it is on, and which start of it; empty if that is not known."""
+        return str(self._hello.get("boot", "")) if self._hello else ""
+
+    # ---- its agent ----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the agent."""
+        try:
+            self._agent = AgentProcess(self.host)
+            self._agent.send("configure", **self._configuration())
+        except VmlatError as error:
+            self.fail(error)
+
+    def send(self, command: str, **fields: Any) -> None:
+        """Give a command to the agent, if there is one."""
+        if self._agent is None:
+            return
+        try:
+            self._agent.send(command, **fields)
+        except VmlatError as error:
+            self.fail(error)
+
+    def begin(self) -> None:
+        """Count anew: all are there now."""
+        self.reported = 0
+        self.lost.clear()
+
+    def stop(self) -> None:
+        """Have the agent tell the rest, and end."""
+        self._stopped = True
+        self.send("stop")
+
+    def poll(self) -> list[Observation]:
+        """What has come by now."""
+        found: list[Observation] = []
+        wait_s = _TURN_S
+        for _ in range(_MOST_FRAMES):
+            if self._agent is None or self.over:
+                break
+            try:
+                frame = self._agent.next(wait_s)
+                if frame is None:
+                    break
+                found += self._take(frame)
+            except VmlatError as error:
+                self.fail(error)
+            wait_s = 0.0  # only what has come already
+        return found
+
+    def fail(self, error: VmlatError) -> None:
+        """It is over, and why."""
+        if self.error is not None:
+            return
+        self.error = error
+        how = f"is gone after {self.reported} pings" if self.ready else "does not measure"
+        say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
+        self.close()
+
+    def hang_up(self) -> None:
+        """Let the agent end; :meth:`close` must follow."""
+        if self._agent is not None:
+            self._agent.hang_up()
+
+    def close(self) -> None:
+        """End the agent; may be called twice."""
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.close()
+
+    # ---- frames -------------------------------------------------------------------------------
+
+    def _configuration(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
+        """What a frame says of pings."""
+        raise NotImplementedError
+
+    def _learn(self, frame: Frame) -> None:
+        """Take what else a frame says."""
+        raise NotImplementedError
+
+    def _take(self, frame: Frame) -> list[Observation]:
+        kind = frame["type"]
+        if self._hello is None:
+            check_hello(frame)
+            self._hello = frame
+            self._offset_ns = frame["clock"]["wall_ns"] - frame["clock"]["mono_ns"]
+        elif kind == "notice":
+            self._notice(frame["text"])
+        elif kind == "error":
+            raise error_of(frame)
+        self._learn(frame)
+        found = list(self._pings(frame)) if self.wanted is not None else []
+        for one in found:
+            self.reported += 1
+            if one.lost:
+                known = one.lost in self.lost or len(self.lost) < _MOST_WORDS
+                self.lost[one.lost if known else _OTHERWISE] += 1
+        if kind == "stats" and frame["final"]:
+            self.over = True
+            if not self._stopped:
+                self.fail(VmlatError("its agent ended by itself"))
+        return found
+
+    def _notice(self, text: str) -> None:
+        self._notices += 1
+        if self._notices <= _MOST_NOTICES:
+            say(f"{self.title}: {clean(text)}")
+        elif self._notices == _MOST_NOTICES + 1:
+            say(f"{self.title}: it says more, which is not shown")
+
+    def _is_ready(self, words: str) -> None:
+        if not self.ready:
+            self.ready = True
+            say(f"the {self.title} is ready: {words}")
+
+
+class HostObserver(PingObserver):
+    """A hypervisor; the pings of one VM of it."""
+
+    def __init__(self, role: Observer, host: Host, timeout_ns: int) -> None:
+        """A ping without a reply is lost after ``timeout_ns``."""
+        super().__init__(role, host)
+        self._joiner = PingJoiner(timeout_ns)
+        self._points: Optional[Sequence[Frame]] = None
+        #: What discovery found.
+        self.topology: Optional[Topology] = None
+
+    @property
+    def unseen(self) -> int:
+        """And those that were given up here, because too many waited for their other half."""
+        return self._overlooked + self._joiner.given_up
+
+    def addresses(self, vm: str) -> frozenset[str]:
+        """Of a VM, as far as its host knows them."""
+        domains = self.topology.domains if self.topology else ()
+        vnics = (v for domain in domains if domain.name == vm for v in domain.vnics)
+        return frozenset(address.ip for vnic in vnics for address in vnic.addresses)
+
+    def measure(self, wanted: Filter, taps: Sequence[str], uplinks: Sequence[str]) -> None:
+        """Begin with the packets of these pings, both ways, every one."""
+        self.wanted = wanted
+        requested = Requested(tuple(taps), tuple(uplinks), (wanted,), detail=False)
+        self.send("measure", **requested.to_json())
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"discover": True, "measure": False}
+
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
+        kind = frame["type"]
+        final: Sequence[Ping] = ()
+        if kind in ("packet", "drop"):
+            crossing = Crossing.of(frame)
+            if crossing and self.wanted and self.wanted.admits(crossing.ends):
+                ping = self._joiner.add(crossing)
+                final = [ping] if ping else []
+        elif kind == "stats":
+            final = self._joiner.settle(frame)
+        # Seen from the other end, or between two VMs of this host, it is another ping.
+        return [self._tell(ping) for ping in final if ping.observer is self.role]
+
+    def _tell(self, ping: Ping) -> Observation:
+        whole = ping.outcome is Outcome.COMPLETE
+        lost = "" if whole else LOSSES.get(ping.outcome, "not known where")
+        intervals = ping.intervals_ns if whole else {}
+        line = ping_json(ping, self._offset_ns)
+        return Observation(self.role, ping.packet, intervals, lost, line)
+
+    def _learn(self, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "topology":
+            self.topology = Topology.from_json(frame)
+        elif kind == "measuring":
+            self._points = frame["points"]
+        elif kind == "links" and self._points is not None:
+            self._is_ready(watching(frame, self._points))
+        elif kind == "stats":
+            self._overlooked = pings.unseen(frame)
+
+
+class GuestObserver(PingObserver):
+    """A guest; the pings that it sends, or those that it answers."""
+
+    def __init__(self, role: Observer, host: Host, timeout_ns: int) -> None:
+        """A ping is given up after ``timeout_ns``."""
+        super().__init__(role, host)
+        self._timeout_ns = timeout_ns
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"guest": True, "timeout_ns": self._timeout_ns}
+
+    def _pings(self, frame: Frame) -> Iterable[Observation]:
+        if frame["type"] == "echo":
+            trip = RoundTrip.from_json(frame)
+            if trip.observer is self.role and self.wanted and self.wanted.admits(trip.ends):
+                lost = "" if trip.complete else missing(trip)
+                intervals = {} if lost else trip.intervals_ns
+                line = trip_json(trip, self._offset_ns)
+                return [Observation(self.role, trip.packet, intervals, lost, line)]
+        return ()
+
+    def _learn(self, frame: Frame) -> None:
+        if frame["type"] == "hello":
+            self._is_ready("watching its pings")
+        elif frame["type"] == "stats":
+            counters = frame["counters"]
+            self._overlooked = int(counters.get("lost", 0)) + int(counters.get("given_up", 0))

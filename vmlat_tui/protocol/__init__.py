@@ -1,0 +1,1 @@
+"""What an agent and its other side say to each other: commands one way, frames the other."""

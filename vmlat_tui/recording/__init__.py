@@ -1,0 +1,1 @@
+"""Sessions in files: written, read, and replayed in their time."""

@@ -1,1 +1,0 @@
-"""Text and JSON for people and programs; from frames only."""

@@ -1,0 +1,1 @@
+"""Rows and columns by subject, for the screens and the exports; no input, no output."""
