@@ -4,6 +4,7 @@
 # make fuzz    set up, then new inputs for every parser (MINUTES=60, TARGETS="frame logs" for some)
 # make bench   set up, then the benchmarks
 # make bench-lab  set up, then those that need a guest: they run in the lab, for some ten minutes
+# make docs    build the pages of docs/ as a site, in .vmlat/site
 # make setup   only the set-up
 # make clean   remove what was built here (not the packages, not the lab's cache)
 
@@ -20,7 +21,7 @@ FILES ?= .
 
 python := .venv/bin/python
 
-.PHONY: run test check fuzz bench bench-lab setup format clean
+.PHONY: run test check fuzz bench bench-lab docs setup format clean
 
 run: setup
 	.venv/bin/vmlat --or-lab
@@ -41,6 +42,18 @@ bench-lab: setup
 	.venv/bin/vmlat lab run --count-instructions -- lab-python -m tests.bench.lab instructions
 	.venv/bin/vmlat lab run -- lab-python -m tests.bench.lab roundtrip
 
+# An environment of its own: the site is no part of the program.  Warnings are errors (mkdocs.yml).
+docs: .vmlat/docs-venv/complete
+	NO_MKDOCS_2_WARNING=1 .vmlat/docs-venv/bin/python -m mkdocs build --clean
+	@echo "the site is in .vmlat/site"
+
+.vmlat/docs-venv/complete: requirements-docs.txt
+	rm -rf .vmlat/docs-venv
+	/usr/bin/python3 -m venv .vmlat/docs-venv
+	.vmlat/docs-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--require-hashes -r requirements-docs.txt
+	touch $@
+
 setup:
 	@sh tools/setup.sh
 
@@ -50,6 +63,6 @@ format: setup
 	$(python) -m ruff format $(FILES)
 
 clean:
-	rm -rf .venv .vmlat/setup.* .vmlat/test-logs .ruff_cache .mypy_cache .pytest_cache \
+	rm -rf .venv .vmlat/setup.* .vmlat/test-logs .vmlat/docs-venv .vmlat/site .ruff_cache .mypy_cache .pytest_cache \
 		.import_linter_cache build dist *.egg-info
 	find vmlat_tui tests tools stubs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the screens from the recordings that ship with vmlat.
+"""Takes the pictures of the screens in docs/ from the recordings that ship with vmlat.
 
 python tools/screenshots.py        # writes docs/*.svg
 """

@@ -1,6 +1,6 @@
 """The points of the path and the steps at which one packet passes them.
 
-A *point* is a place with a stable id (DESIGN section 1).  A *step* is a point at its place in
+A *point* is a place with a stable id (docs/path.md).  A *step* is a point at its place in
 the order of one direction; it is the index of the timestamp in the packet state that the BPF
 programs keep.  Steps of one direction, read in increasing order, are that direction's path, so the
 legs of a packet are the differences between consecutive steps that it passed.

@@ -1,6 +1,6 @@
 """What this kernel allows, and the hook that each point gets.
 
-Three rungs (DESIGN section 3): *full* has kprobes and tracepoints, *tracepoints* only the latter,
+Three rungs (docs/probes.md): *full* has kprobes and tracepoints, *tracepoints* only the latter,
 *none* no BPF at all.
 """
 
