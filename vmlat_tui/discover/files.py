@@ -28,6 +28,14 @@ def read(path: Union[Path, str], most: int = _MOST_BYTES) -> str:
         return ""
 
 
+def lines(text: str) -> list[str]:
+    """The lines of a file of the kernel's, which ends them with a newline and nothing else.
+
+    ``str.splitlines`` has ten more ends, which a name of a process or an interface may hold.
+    """
+    return text.split("\n")
+
+
 def decimal(text: Optional[str], below: int = 1 << 63) -> Optional[int]:
     """The number that ASCII digits and nothing else write, if it is less than ``below``.
 

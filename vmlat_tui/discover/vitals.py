@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from vmlat_tui.discover.cpus import IdleClock
-from vmlat_tui.discover.files import read
+from vmlat_tui.discover.files import decimal, lines, read
 from vmlat_tui.discover.threads import PROC, Neighbourhood, read_use
 from vmlat_tui.discover.vms.kvm import HaltCounters
 from vmlat_tui.discover.vms.qemu import POOL
@@ -17,18 +17,22 @@ _COLUMNS = {
     0: "rx_bytes", 1: "rx_packets", 2: "rx_errors", 3: "rx_dropped", 7: "multicast",
     8: "tx_bytes", 9: "tx_packets", 10: "tx_errors", 11: "tx_dropped", 13: "collisions",
 }  # fmt: skip
+_NUMBERS = 16
 #: A line for each of the interfaces, of which there may be tens of thousands.
 _NET_DEV_BYTES = 16 << 20
 
 
 def parse_counters(text: str) -> dict[str, dict[str, int]]:
-    """/proc/net/dev by interface; a name may hold a colon, the numbers cannot."""
+    """/proc/net/dev by interface; a name may hold a colon, the numbers cannot.
+
+    A line that is not the kernel's is left out.
+    """
     found = {}
-    for line in text.splitlines()[2:]:
+    for line in lines(text)[2:]:
         name, _, numbers = line.rpartition(":")
-        values = numbers.split()
-        if name and len(values) >= 16:
-            found[name.strip()] = {word: int(values[n]) for n, word in _COLUMNS.items()}
+        values = [value for word in numbers.split() if (value := decimal(word)) is not None]
+        if name and len(values) == _NUMBERS:
+            found[name.strip()] = {word: values[n] for n, word in _COLUMNS.items()}
     return found
 
 

@@ -58,3 +58,8 @@ def test_what_a_file_is_can_be_told() -> None:
     assert null and here and file_status("/no such file") is None
     assert null.device == (1, 3) and here.uid == os.stat(__file__).st_uid
     assert here.mode == os.stat(__file__).st_mode
+
+
+def test_only_a_newline_ends_a_line() -> None:
+    name = "a\v\f\x1c\x1d\x1e\x85\u2028\u2029\r"
+    assert files.lines(f"Name:\t{name}\nUid:\t1") == [f"Name:\t{name}", "Uid:\t1"]

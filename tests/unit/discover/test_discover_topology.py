@@ -125,13 +125,15 @@ Inter-|   Receive                                                |  Transmit
     lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16
  vnet0:100 2 0 1 0 0 0 0 300 4 0 0 0 0 0 0
  a:b: 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
+ c\x1cd: 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
 broken: 1 2
+   odd: 1 2 3 4 5 6 7 x 9 10 11 12 13 14 15 16
 """
 
 
 def test_interface_counters_have_the_kernels_names() -> None:
     found = vitals.parse_counters(NET_DEV)
-    assert set(found) == {"lo", "vnet0", "a:b"}
+    assert set(found) == {"lo", "vnet0", "a:b", "c\x1cd"}
     assert found["lo"] == {"rx_bytes": 1, "rx_packets": 2, "rx_errors": 3, "rx_dropped": 4,
                            "multicast": 8, "tx_bytes": 9, "tx_packets": 10, "tx_errors": 11,
                            "tx_dropped": 12, "collisions": 14}  # fmt: skip

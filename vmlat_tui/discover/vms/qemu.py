@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import decimal, read
+from vmlat_tui.discover.files import decimal, lines, read
 from vmlat_tui.discover.threads import PROC, Stat, read_owner, read_thread, tids
 from vmlat_tui.discover.vms import kvm, tuns, vhost
 from vmlat_tui.discover.vms.cmdlines import trusted
@@ -225,7 +225,7 @@ def pinned(thread: Thread, online: frozenset[int]) -> bool:
 def numa_nodes(process: Path) -> tuple[int, ...]:
     """The nodes that hold a process's memory, from ``numa_maps``; none if it is not readable."""
     kilobytes: dict[int, int] = {}
-    for line in read(process / "numa_maps", _MAPS_BYTES).splitlines():
+    for line in lines(read(process / "numa_maps", _MAPS_BYTES)):
         size = re.search(r" kernelpagesize_kB=([0-9]{1,9})\b", line)
         for node, pages in re.findall(r" N([0-9]{1,4})=([0-9]{1,15})\b", line):
             kilobytes[int(node)] = kilobytes.get(int(node), 0) + int(pages) * int(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.discover.files import read
+from vmlat_tui.discover.files import lines, read
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Since 5.3 and 5.6, with one number on every architecture that matters.
@@ -37,8 +37,8 @@ def attached(fdinfo: str) -> str:
 
     Only the kernel's tun prints that line, so it also tells what the descriptor is.
     """
-    lines = (line.partition(":") for line in fdinfo.splitlines())
-    return next((value.strip() for key, _, value in lines if key == "iff"), "")
+    rows = (line.partition(":") for line in lines(fdinfo))
+    return next((value.strip() for key, _, value in rows if key == "iff"), "")
 
 
 def ask(pid: int, descriptors: Iterable[int]) -> dict[int, Tun]:
