@@ -192,6 +192,12 @@ def steps() -> tuple[list[Step], list[Step]]:
         Step("inputs", (*pytest, "-n", "2", "--timeout=120", "tests/fuzz"), 180, "tests/fuzz"),
     ]
     full = [
+        Step(
+            "processes",
+            (*pytest, "-n", "3", "--timeout=120", "tests/processes"),
+            400,
+            "tests/processes",
+        ),
         Step("fuzz", (python, "-m", "tests.fuzz", "--minutes", str(FUZZ_MINUTES)), 360),
         Step("native", (*pytest, "--timeout=300", "tests/native"), 900, "tests/native"),
         Step(

@@ -27,7 +27,7 @@ from vmlat_tui.commands.options import ping as options
 from vmlat_tui.errors import UsageError
 from vmlat_tui.ping.request import PingRequest, addresses
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 #: The command with other agents; argv: their directory, and the arguments.
 PROGRAM = """
 import os, sys

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.processes import test_commands_ping
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
-from tests.unit.commands import test_commands_ping, test_commands_record
+from tests.unit.commands import test_commands_record
 from vmlat_tui import safe_files
 from vmlat_tui.commands import show
 from vmlat_tui.errors import UsageError, VmlatError

@@ -45,7 +45,7 @@ from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.process import AgentDied, AgentProcess
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 #: What a terminal would obey.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 HUGE = (1 << 62) - 1
