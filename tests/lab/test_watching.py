@@ -301,8 +301,8 @@ def test_a_measurement_begins_while_discovery_runs(lab: Lab, remote: Remote) -> 
         assert measuring["rung"] == "full" and measuring["points"] and measuring["offsets"]
         assert watcher.frame("ack")["id"] == 2
         assert watcher.frame("links")["leaves"] == ["phy0"]
-        watcher.agent.send("measure", id=3)
-        assert "measures already" in watcher.frame("error")["title"]
+        watcher.agent.send("measure", id=3, rung="tracepoints")
+        assert "stay what they are" in watcher.frame("error")["title"]
         remote(["ping", "-n", "-q", "-c", "5", "-i", "0.1", "-w", "20", vm.ip4])
         assert watcher.frame("packet")["vm_interface"] == vm.vnet
         before = len(watcher.vitals)
