@@ -148,8 +148,20 @@ def observed(program: str) -> Iterator[Observation]:
                 break
         yield observation
     finally:
+        observation.output = ended(observer)
+
+
+def ended(observer: subprocess.Popen[str]) -> str:
+    """What it printed, after it was told to end.
+
+    Told just before it waits for the next event, bpftrace waits for that: it is told again.
+    """
+    for _ in range(18):
         observer.send_signal(signal.SIGINT)
-        observation.output = observer.communicate(timeout=180)[0]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return observer.communicate(timeout=10)[0]
+    observer.kill()
+    raise AssertionError(f"bpftrace does not end: {observer.communicate()[0][-1000:]}")
 
 
 def stages(packet: Frame) -> list[str]:

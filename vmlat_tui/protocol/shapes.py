@@ -36,6 +36,7 @@ from vmlat_tui.model.checks import (
 )
 from vmlat_tui.model.guest import TIMES
 from vmlat_tui.model.jsonable import Jsonable
+from vmlat_tui.model.points import BOTH, path
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Vitals
 
@@ -121,6 +122,26 @@ def _value(kind: type[Jsonable]) -> Check:
     return check
 
 
+#: Direction -> point -> where it is on the path.
+_ORDER = {d.id: {step.point.id: n for n, step in enumerate(path(d))} for d in BOTH}
+
+
+def _packet(check: Check) -> Check:
+    """A packet passes the points of its path in their order, each once at most.
+
+    Points that a later version has are between any two.
+    """
+
+    def checked(frame: Any) -> None:
+        check(frame)
+        order = _ORDER[frame["direction"]]
+        passed = [order[s["point"]] for s in frame["stages"] if s["point"] in order]
+        if any(before >= after for before, after in zip(passed, passed[1:])):
+            raise ValueError("the stages are not in the order of the path")
+
+    return checked
+
+
 _PACKET: Mapping[str, Check] = {
     "direction": direction,
     "flow": _flow,
@@ -191,8 +212,8 @@ _FRAMES: Mapping[str, Check] = {
             "leaves": each(text),
         }
     ),
-    "packet": _frame(_PACKET, **_OF_PACKET),
-    "drop": _frame({**_PACKET, "bin": name, "drop": _DROP}, **_OF_PACKET),
+    "packet": _packet(_frame(_PACKET, **_OF_PACKET)),
+    "drop": _packet(_frame({**_PACKET, "bin": name, "drop": _DROP}, **_OF_PACKET)),
     "echo": _frame(
         {
             "side": word("sender_guest|receiver_guest"),

@@ -135,6 +135,7 @@ ELSEWHERE = {
 def fields_of_frame(kind: str, said: Mapping[str, Field]) -> dict[str, Field]:
     """Those of a frame; what any frame may have counts only where the page lists it here."""
     check = shapes._FRAMES[kind]
+    check = parts_of(check).get("check", check)  # of a packet the order of its stages, too
     anywhere = {
         path
         for name, inner, required in parts_of(check)["both"]

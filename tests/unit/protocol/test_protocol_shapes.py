@@ -223,6 +223,16 @@ def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() ->
     assert frames.decode(frames.encode(frame)) == frame
 
 
+def test_a_packet_passes_each_point_once_and_in_the_order_of_the_path() -> None:
+    whole = packet()
+    first, second, *others = whole["stages"]
+    later = {**second, "point": "of a later version"}
+    frames.decode(frames.encode({**whole, "stages": [first, later, second, *others]}))
+    for stages in ([second, first, *others], [first, second, *others, first]):
+        with pytest.raises(FrameError, match="order of the path"):
+            frames.decode(frames.encode({**whole, "stages": stages}))
+
+
 def test_a_task_that_is_not_known_is_null() -> None:
     frame = packet()
     frame["stages"][0].update(tid=None, comm=None)
