@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -75,9 +76,10 @@ def crumb(app: VmlatApp) -> str:
 
 def test_space_stops_a_replay_and_lets_it_go_on(recording: Path) -> None:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> None:
-        assert "► 0:10 of 4:0" in crumb(app) and not app.live
+        # It plays meanwhile, on a busy machine for some seconds.
+        assert re.search("► 0:1[0-9] of 4:0", crumb(app)) and not app.live
         await press(pilot, "greater_than_sign", "greater_than_sign", "greater_than_sign")
-        assert "×8" in crumb(app)
+        await until(pilot, lambda: "×8" in crumb(app))
         await press(pilot, "space")
         await pilot.pause(0.3)
         stood = second(app)
