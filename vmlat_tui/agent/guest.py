@@ -7,14 +7,12 @@ import socket
 import time
 from collections.abc import Callable
 
+from vmlat_tui.agent.looks import all_seen
 from vmlat_tui.model.guest import RoundTripJoiner
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.guest import GuestEngine
 from vmlat_tui.protocol.commands import Command
 from vmlat_tui.protocol.frames import Frame
-
-#: After so many there is always more, and nobody knows what has not come.
-_MOST_LOOKS = 16
 
 
 class GuestMeasurement:
@@ -55,10 +53,7 @@ class GuestMeasurement:
     def send_expired(self) -> None:
         """Send those that nothing came of; on a busy machine it may have come, and wait here."""
         now_ns = time.monotonic_ns()
-        for _ in range(_MOST_LOOKS):
-            if not self.send_packets():
-                break
-        else:
+        if not all_seen(self.send_packets):
             return
         for trip in self._joiner.give_up(now_ns):
             self._send(trip.to_json())

@@ -8,6 +8,7 @@ import time
 from typing import Callable, Optional
 
 from vmlat_tui.agent.encode import Encoder, points_json
+from vmlat_tui.agent.looks import all_seen
 from vmlat_tui.discover.links.interfaces import (
     Link,
     Selection,
@@ -31,8 +32,6 @@ from vmlat_tui.protocol.frames import Frame
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
-#: Looks for single packets before statistics: what comes is not stopped meanwhile.
-_MOST_LOOKS = 16
 
 
 def prepare(requested: Requested) -> None:
@@ -288,9 +287,7 @@ class Measurement:
                 self._send({"type": "notice", "text": text})
         wakeups = self.engine.wakeups()
         now_ns = time.monotonic_ns()
-        for _ in range(_MOST_LOOKS):
-            if not self.send_packets():
-                break
+        all_seen(self.send_packets)
         self._send(self._encoder.stats_frame(reading, wakeups, now_ns, cost, final))
 
     def finish(self) -> None:

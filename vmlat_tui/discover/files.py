@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
@@ -34,6 +35,13 @@ def lines(text: str) -> list[str]:
     ``str.splitlines`` has ten more ends, which a name of a process or an interface may hold.
     """
     return text.split("\n")
+
+
+def rows(text: str) -> Iterator[tuple[str, str]]:
+    """The names and values of a file whose lines are ``name: value``, as they come."""
+    for line in lines(text):
+        name, _, value = line.partition(":")
+        yield name, value.strip()
 
 
 def decimal(text: Optional[str], below: int = 1 << 63) -> Optional[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.discover.files import decimal, entries, lines, parse_list, read
+from vmlat_tui.discover.files import decimal, entries, parse_list, read, rows
 from vmlat_tui.model.topology import Neighbour, Thread, ThreadUse
 
 PROC = Path("/proc")
@@ -88,8 +88,7 @@ def read_owner(pid: int, proc: Path = PROC) -> Optional[int]:
 
 
 def _status(directory: Path) -> dict[str, str]:
-    rows = (line.partition(":") for line in lines(read(directory / "status")))
-    return {key: value.strip() for key, _, value in rows}
+    return dict(rows(read(directory / "status")))
 
 
 def read_thread(tid: int, proc: Path = PROC) -> Optional[Thread]:

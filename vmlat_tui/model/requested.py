@@ -38,13 +38,13 @@ class Requested:
     and ``detail`` are about single packets only.
     """
 
-    #: Taps.  None: every tap of a switch, and those that appear later.
+    #: Taps.  Empty: every tap of a switch, and those that appear later.
     vm_interfaces: tuple[str, ...] = ()
-    #: None: those that the taps share a switch with.
+    #: Empty: those that the taps share a switch with.
     uplinks: tuple[str, ...] = ()
-    #: A packet is measured that one of them matches.  None: every packet.
+    #: A packet is measured that one of them matches.  Empty: every packet.
     filters: tuple[Filter, ...] = ()
-    #: By their ids, TX first.  None: nothing is measured for now.
+    #: By their ids, TX first.  Empty: nothing is measured for now.
     directions: tuple[str, ...] = ("tx", "rx")
     threshold_ns: int = 0
     #: Packets a second, 0: without limit.

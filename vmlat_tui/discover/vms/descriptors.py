@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from vmlat_tui.discover.files import lines, link_name, read
+from vmlat_tui.discover.files import link_name, read, rows
 from vmlat_tui.discover.vms import tuns
 from vmlat_tui.discover.vms.statx import file_status
 from vmlat_tui.discover.vms.tuns import Tun
@@ -137,6 +137,6 @@ def _macvtap(
 
 def _is_path(directory: Path, fd: int) -> bool:
     """Whether it is a mere path, which whoever sees a file can have without the right to open."""
-    rows = (line.partition(":") for line in lines(read(directory / "fdinfo" / str(fd))))
-    flags = next((value.strip() for key, _, value in rows if key == "flags"), "0")
+    said = rows(read(directory / "fdinfo" / str(fd)))
+    flags = next((value for name, value in said if name == "flags"), "0")
     return not re.fullmatch("[0-7]{1,20}", flags) or bool(int(flags, 8) & _O_PATH)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.discover.files import lines, read
+from vmlat_tui.discover.files import read, rows
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: Since 5.3 and 5.6, with one number on every architecture that matters.
@@ -37,8 +37,7 @@ def attached(fdinfo: str) -> str:
 
     Only the kernel's tun prints that line, so it also tells what the descriptor is.
     """
-    rows = (line.partition(":") for line in lines(fdinfo))
-    return next((value.strip() for key, _, value in rows if key == "iff"), "")
+    return next((value for name, value in rows(fdinfo) if name == "iff"), "")
 
 
 def ask(pid: int, descriptors: Iterable[int]) -> dict[int, Tun]:
