@@ -26,8 +26,16 @@ class BoundedCall(Generic[_Value]):
     asks while it hangs does not wait again.  The thread never keeps the program from ending.
     """
 
-    def __init__(self, reading: Callable[[], _Value], name: str) -> None:
+    def __init__(
+        self,
+        reading: Callable[[], _Value],
+        name: str,
+        news: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``news`` is called, from the thread, when an answer nobody waits for any more is another
+        one than the last."""
         self._reading = reading
+        self._news = news
         self._changed = threading.Condition()
         self._asked = self._done = 0
         self._answer: Answer[_Value] = Answer(None, True)
@@ -37,6 +45,8 @@ class BoundedCall(Generic[_Value]):
     def ask(self) -> None:
         """Start a reading; returns at once."""
         with self._changed:
+            if self._done == self._asked:
+                self._overdue = False  # it came late, and hangs no more
             self._asked += 1
             self._changed.notify_all()
 
@@ -60,5 +70,12 @@ class BoundedCall(Generic[_Value]):
             except Exception as error:  # of a library, or of what it talked to
                 answer = Answer(None, False, f"{error}" or type(error).__name__)
             with self._changed:
+                another = (answer.value, answer.problem) != (
+                    self._answer.value,
+                    self._answer.problem,
+                )
+                unheard = self._overdue and another
                 self._answer, self._done = answer, asked
                 self._changed.notify_all()
+            if unheard:
+                self._news()

@@ -59,11 +59,11 @@ class Discovery:
         """``changed`` is called, from any thread, when another look is worth while."""
         uri = uri or DEFAULT_URI
         self._machines = QemuProcesses()
-        self._libvirt = BoundedCall(Libvirt(uri, changed).read, "libvirt")
-        self._switch = BoundedCall(read_switch, "openvswitch")
+        self._libvirt = BoundedCall(Libvirt(uri, changed).read, "libvirt", changed)
+        self._switch = BoundedCall(read_switch, "openvswitch", changed)
         self._guests: frozenset[str] = frozenset()
         agents = GuestAgents(uri)
-        self._agents = BoundedCall(lambda: agents.read(self._guests), "guest-agents")
+        self._agents = BoundedCall(lambda: agents.read(self._guests), "guest-agents", changed)
         self._asked_agents = 0.0
         self._limit_s = _FIRST_LIMIT_S
 

@@ -90,11 +90,14 @@ class Watch:
                 self._frames.put({"type": "notice", "text": f"discovery failed: {problem}"})
 
     def _look_on(self) -> None:
+        usual = False
         while not self._ended.is_set():
             self._poked.clear()
             begin = time.thread_time()
             self._attempt(self._look)
-            took = time.thread_time() - begin
+            # The first look imports libraries and fills caches: it says nothing of the next ones.
+            took = time.thread_time() - begin if usual else 0.0
+            usual = True
             self._ended.wait(max(_SETTLE_S, took / _BUSY_SHARE))
             self._poked.wait(max(_POLL_S, took / _SHARE))
             if self._poked.is_set():

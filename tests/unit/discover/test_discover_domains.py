@@ -297,6 +297,49 @@ def test_the_last_answer_stays_while_the_next_is_late() -> None:
     wait_for(lambda: call.answer(1).value == 1)
 
 
+def test_what_was_late_once_is_waited_for_again_when_it_has_come() -> None:
+    gate = threading.Semaphore(0)
+    slow_s = 0.0
+
+    def read() -> int:
+        gate.acquire()
+        time.sleep(slow_s)
+        return 7
+
+    call = BoundedCall(read, "late once")
+    call.ask()
+    assert call.answer(0.1).late
+    gate.release()
+    wait_for(lambda: call._done == 1)
+    slow_s = 0.2
+    gate.release()
+    call.ask()
+    assert not call.answer(10).late
+
+
+def test_a_late_answer_is_news_if_it_is_another_one() -> None:
+    gate = threading.Semaphore(0)
+    values, told = iter("aabb"), []
+
+    def read() -> str:
+        gate.acquire()
+        return next(values)
+
+    call = BoundedCall(read, "news", lambda: told.append(call.answer(0).value))
+    for count, (late, expected) in enumerate(
+        [(True, ["a"]), (True, ["a"]), (False, ["a"]), (True, ["a"])], 1
+    ):
+        if not late:
+            gate.release()
+        call.ask()
+        assert call.answer(0.1 if late else 10).late is late
+        if late:
+            gate.release()
+        wait_for(lambda count=count: call._done == count)
+        time.sleep(0.05)
+        assert told == expected, count
+
+
 def test_an_exception_is_a_problem_and_the_next_answer_may_be_good() -> None:
     outcomes = iter([ValueError("broken"), OSError(), 5])
 

@@ -276,6 +276,25 @@ def test_a_change_is_sent_soon_after_its_event(watch: Callable[..., Watch]) -> N
     assert of("topology", found)[0]["notes"] == ["new"]
 
 
+def test_what_the_first_look_costs_holds_up_no_other(watch: Callable[..., Watch]) -> None:
+    """It imports libraries: on a slow host events would not be looked at for half a minute."""
+
+    class Cold(Script):
+        def look(self) -> Topology:
+            end = time.thread_time() + (1.0 if self.looks == 0 else 0.0)
+            while time.thread_time() < end:
+                pass
+            return super().look()
+
+    script = Cold(topology(), topology(notes=("new",)))
+    running = watch(script)
+    frames(running, lambda f: of("topology", f))
+    begin = time.monotonic()
+    running.poke()
+    frames(running, lambda f: of("topology", f))
+    assert time.monotonic() - begin < 2.0, "five times the cost of the first look"
+
+
 def test_a_failed_look_is_said_once_and_the_next_one_counts(watch: Callable[..., Watch]) -> None:
     script = Script(OSError("odd"), OSError("odd"), topology())
     running = watch(script)
