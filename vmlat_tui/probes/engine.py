@@ -34,7 +34,7 @@ from vmlat_tui.probes.selfcheck import deaf_hooks
 from vmlat_tui.probes.threads import Threads
 
 _ZERO = bytes(4)
-_SOURCE = "path.c"
+_SOURCE = "path.bpf.c"
 
 
 #: The part of the memory that is free which the tables may take.

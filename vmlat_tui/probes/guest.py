@@ -1,4 +1,4 @@
-"""The probe inside a guest: echo packets at their points, by bpf/guest.c.
+"""The probe inside a guest: echo packets at their points, by bpf/guest.bpf.c.
 
 For the agent's one thread.  Times are ``bpf_ktime_get_ns`` (CLOCK_MONOTONIC).
 """
@@ -16,7 +16,7 @@ from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.ring import Ring
 
-_SOURCE = "guest.c"
+_SOURCE = "guest.bpf.c"
 _RING_BYTES, _THREADS = 1 << 20, 4096
 _ZERO = bytes(4)
 #: ``struct sighting``.

@@ -15,12 +15,12 @@ from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Echo, Filter, Protocol
 from vmlat_tui.model.histogram import BUCKETS
 from vmlat_tui.model.points import STEPS, Direction, step
-from vmlat_tui.probes import layout
+from vmlat_tui.probes import guest, layout
 from vmlat_tui.probes.engine import Limits
 
 BPF = Path(__file__).resolve().parents[3] / "bpf"
 HEADER = (BPF / "include/vmlat/record.h").read_text()
-SOURCE = "\n".join(path.read_text() for path in sorted(BPF.rglob("path*/*.[ch]")))
+SOURCE = "\n".join(path.read_text() for path in sorted(BPF.rglob("*.[ch]")))
 
 
 class Struct:
@@ -92,8 +92,8 @@ def test_python_s_sizes_are_those_of_the_c_structures(table: str, name: str) -> 
 
 
 def test_every_macro_that_the_source_uses_is_given() -> None:
-    given = layout.macros()
-    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD|ABSENT)_[A-Z0-9_]+)\b", SOURCE))
+    given = guest.macros()
+    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD|ABSENT|POINT)_[A-Z0-9_]+)\b", SOURCE))
     used -= set(re.findall(r"#define\s+(\w+)", SOURCE))
     assert used <= set(given), used - set(given)
     assert given["BUCKETS"] == BUCKETS

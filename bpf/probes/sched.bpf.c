@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Workers and vCPUs from being woken to running, and what they waited for. */
 
-#if FUNCTIONS && PART == 3
-
 INLINE void wake_worker(struct worker *w, u64 now)
 {
 	struct context *x = context();
@@ -245,5 +243,3 @@ int tp_cpu_idle(struct arguments *ctx)
 		x->idle_state = ctx->a[0];
 	return 0;
 }
-
-#endif

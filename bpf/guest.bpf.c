@@ -8,7 +8,8 @@
  */
 #include <vmlat/record.h>
 
-#include "path/identify.h"
+#include "lib/program.h"
+#include "lib/parse.h"
 
 /* "virtio0-input.0": an interrupt of a receive queue of virtio-net. */
 #define NAME_BYTES 24
@@ -18,10 +19,6 @@
 #define SYS_SENDMSG 46
 /* struct pt_regs: the number of the system call. */
 #define REGS_ORIG_AX 120
-
-struct arguments {
-	u64 a[6];
-};
 
 /* An echo packet at a point; see SIGHTING in vmlat_tui/probes/guest.py. */
 struct sighting {
