@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Threads that are followed: vhost's workers, found by what they run, and vCPUs, named by user space. */
 
-#define WATCH_WORKER 1
-#define WATCH_VCPU 2
 #define TID_BITS 22 /* PID_MAX_LIMIT */
 
 /* What a thread may be; told without a hash table, because every switch of the host asks. */

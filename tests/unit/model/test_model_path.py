@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from vmlat_tui.model.bins import Account, Bin
@@ -131,13 +129,10 @@ def test_the_leg_table_numbers_the_pairs_that_a_packet_can_pass() -> None:
     assert [table.numbered[number].id for number in table.totals] == ["tx:total", "rx:total"]
 
 
-def test_the_packed_table_leads_from_two_steps_to_the_number_of_their_leg() -> None:
+def test_the_square_leads_from_two_steps_to_the_number_of_their_leg() -> None:
     table = LegTable(ALL)
-    packed = table.packed(STEP_ROOM, 3)
-    form = f"<IIII2H{2 * STEP_ROOM * STEP_ROOM}H"
-    room, processor, vnics, _, tx_total, rx_total, *legs = struct.unpack(form, packed)
-    assert (room, (tx_total, rx_total)) == (table.room, table.totals)
-    assert (processor, vnics) == (3 * room, 3)
+    legs = table.square(STEP_ROOM)
+    assert len(legs) == 2 * STEP_ROOM * STEP_ROOM
     listed = 0
     for number, leg in table.numbered.items():
         if leg.start is None or leg.end is None:
