@@ -20,9 +20,7 @@
  */
 #include <vmlat/record.h>
 
-#define TX 0
-#define RX 1
-#define BOTH 2
+#define BOTH 2 /* beside TX and RX */
 
 #define PACKET_HOST 0
 
@@ -93,6 +91,8 @@ BPF_PERCPU_ARRAY(contexts, struct context, 1);
 #endif
 #elif PART == 3 && FUNCTIONS
 #include "probes/vhost.bpf.c"
+#include "probes/eventfd.bpf.c"
 #include "probes/kvm.bpf.c"
 #include "probes/sched.bpf.c"
+#include "probes/power.bpf.c"
 #endif

@@ -281,12 +281,12 @@ INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *
 	p->kicker = w->kicker;
 	prepend(p, s, STEP_VHOST_TX, w->run_hook, w->run_t);
 	if (w->run_on_cpu_t)
-		prepend(p, s, STEP_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, w->run_on_cpu_t);
+		prepend(p, s, STEP_TX_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, w->run_on_cpu_t);
 	if (w->run_woken_t)
-		prepend(p, s, STEP_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
+		prepend(p, s, STEP_TX_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
 	if (w->kick_t)
 		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
 	if (w->exit_t)
 		prepend(p, s, STEP_GUEST_EXIT, HOOK_KVM_EXIT, w->exit_t);
-	p->cpu[STEP_GUEST_EXIT] = p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_VHOST_WOKEN] = w->kick_cpu;
+	p->cpu[STEP_GUEST_EXIT] = p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_TX_VHOST_WOKEN] = w->kick_cpu;
 }

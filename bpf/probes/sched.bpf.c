@@ -234,12 +234,3 @@ int tp_sched_switch(struct arguments *ctx)
 	x->turns[x->turn] = (struct turn){.since = now, .task = after, .tid = tid};
 	return 0;
 }
-
-int tp_cpu_idle(struct arguments *ctx)
-{
-	struct context *x = context();
-
-	if (x && (u32)ctx->a[0] != 0xffffffffU)
-		x->idle_state = ctx->a[0];
-	return 0;
-}

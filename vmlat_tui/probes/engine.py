@@ -16,9 +16,9 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE_ROOM
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Filter
-from vmlat_tui.model.hooks import BY_ID, FUNCTION, HOOKS, NUMBER, steps_of
+from vmlat_tui.model.hooks import BY_ID, HOOKS, NUMBER, steps_of
 from vmlat_tui.model.legs import LegTable
-from vmlat_tui.model.points import BOTH, Direction
+from vmlat_tui.model.points import BOTH, FUNCTION, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes import layout, offsets
 from vmlat_tui.probes.attach import attach_again, attach_all, has_drop_reason, replace_hook

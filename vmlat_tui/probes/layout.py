@@ -18,7 +18,7 @@ from vmlat_tui.model.flows import Echo, Filter, Flow, Protocol, protocol_of
 from vmlat_tui.model.histogram import BUCKETS, Histogram
 from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
 from vmlat_tui.model.legs import LegTable
-from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step
+from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step, Task
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
 from vmlat_tui.probes import records
 from vmlat_tui.sources import bpf_directory
@@ -88,6 +88,7 @@ def macros() -> dict[str, int]:
         "FIRST_START": min(step.number for step in STEPS),
         "LAST_STEP": max(step.number for step in STEPS),
     }
+    values.update({direction.name: int(direction) for direction in Direction})
     values.update({step.macro: step.number for step in STEPS})
     values.update({f"BIN_{b.name}": int(b) for b in KERNEL_BINS})
     values.update({absence.macro: absence.number for absence in ABSENCES})
@@ -122,15 +123,6 @@ SIZES: dict[str, int] = {
     "flows": STRUCTURES["flow_value"].size,
     "drops": 8,
 }
-
-
-#: Steps that run in the task of the packet's first recorded step, in any case.
-_IN_FIRST_TASK = {step.number for step in STEPS if step.point.id in ("tun_in", "vnet_rx", "phy_rx")}
-_OF_WORKER = {
-    *("vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal"),
-    *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),
-}
-_OF_VCPU = {"vcpu_on_cpu", "guest_entry"}
 
 
 @dataclass(frozen=True)
@@ -168,15 +160,10 @@ class PacketRecord:
 
     def task(self, step: Step) -> Optional[int]:
         """The thread that ran when it passed a step; None where that was not recorded."""
-        if step.point.id in ("guest_exit", "guest_kick"):
-            return self.kicker or None
-        if step.point.id in _OF_VCPU:
-            return self.vcpu or None
-        if step.point.id == "vhost_woken":
-            return (self.kicker or None) if self.direction == Direction.TX else None
-        if step.point.id in _OF_WORKER:
-            return self.worker or None
-        return self.tid if step.number in _IN_FIRST_TASK else None
+        if step.task is Task.FIRST:
+            return self.tid
+        threads = {Task.KICKER: self.kicker, Task.WORKER: self.worker, Task.VCPU: self.vcpu}
+        return threads.get(step.task) or None if step.task else None
 
 
 _read_flow = _FLOW.reader("src", "dst", "sport", "dport", "proto", "version")

@@ -12,8 +12,6 @@ from vmlat_tui.model.hooks import (
     HOOKS,
     JOINS,
     NUMBER,
-    hooks_of,
-    joins_of,
     steps_of,
 )
 from vmlat_tui.model.legs import (
@@ -85,16 +83,15 @@ def test_step_finds_a_point_in_its_direction_only() -> None:
 
 def test_every_point_has_a_hook_and_every_hook_a_point() -> None:
     for s in STEPS:
-        assert hooks_of(s.point.id), s.point.id
+        assert s.point.hooks, s.point.id
     for hook in HOOKS:
         assert steps_of(hook)
-    for hook in HOOKS + JOINS:
-        assert set(hook.points) <= set(POINTS)
 
 
 def test_what_a_point_needs_beside_its_hooks_is_found() -> None:
-    assert {hook.id for hook in joins_of("vhost_woken")} == {"vhost_poll_wakeup", "handle_rx_net"}
-    assert joins_of("phy_rx") == ()
+    beside = {hook.id for hook in POINTS["vhost_woken"].beside}
+    assert beside == {"vhost_poll_wakeup", "handle_rx_net"} < {hook.id for hook in JOINS}
+    assert POINTS["phy_rx"].beside == ()
 
 
 def test_hooks_are_unique_and_fit_the_kernel_s_counters() -> None:
@@ -105,7 +102,7 @@ def test_hooks_are_unique_and_fit_the_kernel_s_counters() -> None:
 
 def test_every_step_of_the_tracepoint_rung_needs_no_function() -> None:
     """The ladder's second rung: these points must remain without kprobes."""
-    without = {p for h in HOOKS if h.kind == "tracepoint" for p in h.points}
+    without = {p.id for p in POINTS.values() if any(h.kind == "tracepoint" for h in p.hooks)}
     assert without >= {"vnet_rx", "phy_queue", "phy_xmit", "phy_rx", "vnet_queue", "tun_out"}
 
 
