@@ -105,24 +105,25 @@ STRUCTURES = records.read(
 _FLOW, _PACKET = STRUCTURES["flow"], STRUCTURES["packet"]
 _RULE, _STATS = STRUCTURES["rule"], STRUCTURES["stats"]
 
-#: Map -> size of its values in bytes, with which the compiled program must agree.
-SIZES: dict[str, int] = {
-    "packets": _PACKET.size,
-    "roles": STRUCTURES["role"].size,
-    "roles_beside": STRUCTURES["role"].size,
-    "rulesets": STRUCTURES["rules"].size,
-    "controls": STRUCTURES["control"].size,
-    "statistics": _STATS.size,
-    "legs": STRUCTURES["leg"].size,
-    "leg_tables": STRUCTURES["leg_table"].size,
-    "taken": _PACKET.size,
-    "works": STRUCTURES["work"].size,
-    "workers": STRUCTURES["worker"].size,
-    "vcpus": STRUCTURES["vcpu"].size,
-    "wakes": STRUCTURES["wake"].size,
-    "flows": STRUCTURES["flow_value"].size,
-    "drops": 8,
+#: Map -> structure of its values.
+_VALUES = {
+    "packets": "packet",
+    "taken": "packet",
+    "roles": "role",
+    "roles_beside": "role",
+    "rulesets": "rules",
+    "controls": "control",
+    "statistics": "stats",
+    "legs": "leg",
+    "leg_tables": "leg_table",
+    "works": "work",
+    "workers": "worker",
+    "vcpus": "vcpu",
+    "wakes": "wake",
+    "flows": "flow_value",
 }
+#: Map -> size of its values in bytes, with which the compiled program must agree.
+SIZES: dict[str, int] = {"drops": 8, **{m: STRUCTURES[name].size for m, name in _VALUES.items()}}
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,12 @@ class PacketRecord:
 
     def task(self, step: Step) -> Optional[int]:
         """The thread that ran when it passed a step; None where that was not recorded."""
+        if step.task is None:
+            return None
         if step.task is Task.FIRST:
             return self.tid
         threads = {Task.KICKER: self.kicker, Task.WORKER: self.worker, Task.VCPU: self.vcpu}
-        return threads.get(step.task) or None if step.task else None
+        return threads[step.task] or None
 
 
 _read_flow = _FLOW.reader("src", "dst", "sport", "dport", "proto", "version")
