@@ -16,6 +16,6 @@ PACKAGE = Path(__file__).resolve().parent
 def bpf_directory() -> Path:
     """Where the C sources are: beside the package in a checkout, inside it when installed."""
     for candidate in (PACKAGE.parent / "bpf", PACKAGE / "_bpf"):
-        if (candidate / "path.c").is_file():
+        if (candidate / "path.bpf.c").is_file():
             return candidate
-    raise VmlatError("the BPF sources are missing", f"no bpf/path.c by {PACKAGE}", "install again")
+    raise VmlatError("the BPF sources are missing", f"no bpf/ by {PACKAGE}", "install again")

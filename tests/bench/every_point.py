@@ -10,24 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vmlat_tui.model.hooks import ENDINGS, EXTRAS, FUNCTION, HOOKS, JOINS
-
-_CATEGORIES = {
-    "netif_receive_skb": "net",
-    "napi_gro_receive_entry": "net",
-    "net_dev_queue": "net",
-    "net_dev_start_xmit": "net",
-    "kfree_skb": "skb",
-    "consume_skb": "skb",
-    "sched_waking": "sched",
-    "sched_switch": "sched",
-    "kvm_apic_accept_irq": "kvm",
-    "kvm_entry": "kvm",
-    "kvm_exit": "kvm",
-    "kvm_vcpu_wakeup": "kvm",
-    "kvm_halt_poll_ns": "kvm",
-    "cpu_idle": "power",
-}
+from vmlat_tui.model.hooks import ENDINGS, EXTRAS, HOOKS, JOINS
+from vmlat_tui.model.points import FUNCTION
 
 
 class Names(NamedTuple):
@@ -147,6 +131,6 @@ def program(attached: Iterable[str], names: Names) -> str:
     # bpftrace knows the type of a map only behind a place that writes it.
     first = hooks["tp_napi_gro_receive_entry"]
     for hook in sorted((hooks[name] for name in attached), key=lambda hook: hook is not first):
-        probe = "kprobe" if hook.kind == FUNCTION else f"tracepoint:{_CATEGORIES[hook.symbol]}"
+        probe = "kprobe" if hook.kind == FUNCTION else f"tracepoint:{hook.subsystem}"
         lines.append(f"{probe}:{hook.symbol} {{ {bodies[hook.symbol]} }}\n")
     return "".join(lines)

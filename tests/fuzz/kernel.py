@@ -13,7 +13,6 @@ from vmlat_tui.model.absences import ABSENCES
 from vmlat_tui.model.points import STEP_ROOM
 from vmlat_tui.probes import layout
 from vmlat_tui.probes.btf import Btf, BtfError
-from vmlat_tui.probes.layout import FLOW_SIZE
 
 _SIZE = layout.SIZES["packets"]
 #: Version and protocol of a packet that the program measures.
@@ -22,20 +21,19 @@ _MEASURED = ((4, 6), (4, 17), (4, 1), (6, 6), (6, 17), (6, 58))
 
 def _record(data: bytes, flow: tuple[int, int]) -> bytes:
     """As the program may write it: numbers that are ours are in range, the others are anything."""
-    values = list(layout._PACKET.unpack(data))
-    version, protocol = flow
-    values[5:7] = protocol, version
-    rest = 8 + 3 * STEP_ROOM
-    values[rest + 12] %= STEP_ROOM  # the last step
-    for absent in (rest + 21, rest + 22):
-        values[absent] %= len(ABSENCES) + 1
-    return layout._PACKET.pack(*values)
+    made, place = bytearray(data), layout.STRUCTURES["packet"].offsets
+    inner = layout.STRUCTURES["flow"].offsets
+    made[place["flow"] + inner["version"]], made[place["flow"] + inner["proto"]] = flow
+    made[place["last"]] %= STEP_ROOM
+    for at in range(place["absent"], place["gap"]):
+        made[at] %= len(ABSENCES) + 1
+    return bytes(made)
 
 
 def _decode(data: bytes) -> None:
     layout.packet(data)
     layout.packet_state(data)
-    layout.flow_of(data[8 : 8 + FLOW_SIZE])
+    layout.flow_of(data[layout.STRUCTURES["packet"].offsets["flow"] :])
 
 
 @cache

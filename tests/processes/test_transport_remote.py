@@ -126,7 +126,7 @@ def test_the_bundle_is_the_same_every_time_and_has_no_more_than_the_agent() -> N
     bundle.agent_bundle.cache_clear()
     assert bundle.agent_bundle() == first and len(first) < 1 << 20
     names = [name for name, _ in bundle._files()]
-    assert "bpf/path.c" in names and "vmlat_tui/agent/agent.py" in names
+    assert "bpf/path.bpf.c" in names and "vmlat_tui/agent/agent.py" in names
     assert not [
         name for name in names if "/tui/" in name or "/lab/" in name or "__pycache__" in name
     ]

@@ -7,10 +7,8 @@ import copy
 from textual.pilot import Pilot
 
 from tests.tui.driving import SMALL, drive, recorded, screen_text
-from vmlat_tui.model.points import POINTS
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.tui.app import VmlatApp
-from vmlat_tui.tui.widgets import strip
 
 
 def timeline(frame: Frame, size: tuple[int, int] = SMALL) -> str:
@@ -60,7 +58,3 @@ def test_the_timeline_of_a_session_recorded_before_tasks_were_names_the_first_on
     text = timeline(frame)
     process = frame["process"]
     assert text.count(f"{process['tid']} {process['comm']}") == 1 and "absent" not in text
-
-
-def test_every_point_has_a_place_on_the_strip() -> None:
-    assert set(strip._OF_POINT) == set(POINTS)

@@ -10,7 +10,8 @@ from tests.bench import roundtrip
 from tests.bench.every_point import Names, program
 from tests.bench.instructions import Counts
 from tests.bench.roundtrip import RoundTrips
-from vmlat_tui.model.hooks import ENDINGS, EXTRAS, FUNCTION, HOOKS, JOINS
+from vmlat_tui.model.hooks import ENDINGS, EXTRAS, HOOKS, JOINS
+from vmlat_tui.model.points import FUNCTION
 
 NAMES = Names("vnet7", "eth9", 1234, 5678)
 

@@ -3,7 +3,7 @@
 With ``w = ns + 8`` and ``e = floor(log2 w)``, bucket ``(e - 3) * 8 + top three bits below the
 leading one`` holds ``2**(e - 3)`` nanoseconds: exact below 16 ns, and from 100 ns on the middle of
 a bucket is within 7 % of every value in it.  The BPF programs count with the same arithmetic
-(``bucket_of`` in bpf/path.c).
+(``bucket_of`` in bpf/lib/account.h).
 """
 
 from __future__ import annotations

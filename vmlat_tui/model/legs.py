@@ -7,14 +7,13 @@ programs; it is built once per program load from the steps that can occur.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.model.points import STEPS, Direction, Step, path
 
-#: In the packed table: these two steps are no leg.
+#: In :meth:`LegTable.square`: these two steps are no leg.
 NO_LEG = 0xFFFF
 
 #: So many steps in a row may be missing from a packet that should have passed them.
@@ -79,13 +78,12 @@ class LegTable:
         """How many numbers there are."""
         return len(self.numbered)
 
-    def packed(self, width: int, vnics: int) -> bytes:
-        """The kernel's ``struct leg_table`` for ``width`` steps each way and ``vnics`` slots."""
+    def square(self, width: int) -> list[int]:
+        """Numbers of the legs, for ``width`` steps each way: [direction][start][end], flat."""
         table = [NO_LEG] * (len(Direction) * width * width)
         for (direction, start, end), number in self._index.items():
             table[(direction * width + start) * width + end] = number
-        form = f"<IIII{len(Direction)}H{len(table)}H"
-        return struct.pack(form, self.room, self.room * vnics, vnics, 0, *self.totals, *table)
+        return table
 
 
 def sort_key(leg: Leg) -> tuple[int, int, int]:

@@ -9,17 +9,8 @@ from typing import Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import SYS_ADMIN
-from vmlat_tui.model.hooks import (
-    ENDINGS,
-    EXTRAS,
-    FUNCTION,
-    HOOKS,
-    JOINS,
-    TRACEPOINT,
-    Hook,
-    hooks_of,
-    joins_of,
-)
+from vmlat_tui.model.hooks import ENDINGS, EXTRAS, HOOKS, JOINS
+from vmlat_tui.model.points import FUNCTION, POINTS, TRACEPOINT, Hook
 from vmlat_tui.probes import ladder, opener, syscalls, tracefs
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
@@ -173,11 +164,12 @@ def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool
 
 def _attach_point(attached: Attached, kernel: Kernel, state: PointState, functions: bool) -> None:
     reasons = []
-    for hook in hooks_of(state.point):
+    point = POINTS[state.point]
+    for hook in point.hooks:
         if state.hooks and not hook.parallel:
             continue
         problem = ""
-        for needed in (*joins_of(state.point), hook):
+        for needed in (*point.beside, hook):
             if needed.full and not functions:
                 problem = (
                     "kprobes are switched off" if kernel.kprobes else "this kernel has no kprobes"
@@ -218,7 +210,7 @@ def replace_hook(attached: Attached, deaf: Hook) -> str:
         if deaf not in state.hooks:
             continue
         state.hooks.remove(deaf)
-        candidates = hooks_of(state.point)
+        candidates = POINTS[state.point].hooks
         for hook in candidates[candidates.index(deaf) + 1 :]:
             if hook not in state.hooks and not attached.attach(hook):
                 _give(attached, state, hook)

@@ -31,7 +31,7 @@ from vmlat_tui.sources import bpf_directory
 
 #: Raised when the format of a kept object changes.
 _FORMAT = 1
-#: A source is compiled in parts at the same time; each part has some of the functions.
+#: A source is compiled in parts at the same time; each has some of the functions, or none.
 _PARTS = (1, 2, 3)
 _LOAD_IMMEDIATE_64, _PSEUDO_MAP_FD = 0x18, 1
 
@@ -71,8 +71,8 @@ class Object:
         functions = {
             str(n): base64.b64decode(c, validate=True) for n, c in value["functions"].items()
         }
-        if not functions or any(len(code) % 8 for code in functions.values()):
-            raise ValueError("no functions")
+        if any(len(code) % 8 for code in functions.values()):
+            raise ValueError("no instructions")
         return cls(tuple(MapSpec(*row) for row in value["maps"]), functions)
 
 
@@ -109,6 +109,8 @@ def _joined(answers: list[Any]) -> Any:
     if len({made.maps for made in objects}) != 1:
         raise VmlatError("the parts of a BPF source declare different maps")
     functions = {name: code for made in objects for name, code in made.functions.items()}
+    if not functions:
+        raise ValueError("no functions")
     return Object(objects[0].maps, functions).to_json()
 
 

@@ -16,9 +16,9 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE_ROOM
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Filter
-from vmlat_tui.model.hooks import BY_ID, FUNCTION, HOOKS, NUMBER, steps_of
+from vmlat_tui.model.hooks import BY_ID, HOOKS, NUMBER, steps_of
 from vmlat_tui.model.legs import LegTable
-from vmlat_tui.model.points import BOTH, STEP_ROOM, Direction
+from vmlat_tui.model.points import BOTH, FUNCTION, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes import layout, offsets
 from vmlat_tui.probes.attach import attach_again, attach_all, has_drop_reason, replace_hook
@@ -34,7 +34,7 @@ from vmlat_tui.probes.selfcheck import deaf_hooks
 from vmlat_tui.probes.threads import Threads
 
 _ZERO = bytes(4)
-_SOURCE = "path.c"
+_SOURCE = "path.bpf.c"
 
 
 #: The part of the memory that is free which the tables may take.
@@ -203,7 +203,7 @@ class PathEngine:
             program.compile_again(macros)
             attach_again(self.attached, unarmed)
         self._choose_tun_out()
-        program.map("leg_tables").put(_ZERO, table.packed(STEP_ROOM, limits.vnics))
+        program.map("leg_tables").put(_ZERO, layout.leg_table(table, limits.vnics))
         if self._kernel.btf:
             program.open_iterators(self._kernel.btf.function(offsets.ITERATOR))
         self._reader = Reader(program, table, limits.vnics, limits.flows)

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
-from vmlat_tui.model.hooks import FUNCTION, HOOKS, JOINS, function_symbols
+from vmlat_tui.model.hooks import HOOKS, JOINS, function_symbols
+from vmlat_tui.model.points import FUNCTION
 from vmlat_tui.probes import opener, syscalls
 from vmlat_tui.probes.btf import Btf, BtfError
 

@@ -1,4 +1,4 @@
-"""The probe inside a guest: echo packets at their points, by bpf/guest.c.
+"""The probe inside a guest: echo packets at their points, by bpf/guest.bpf.c.
 
 For the agent's one thread.  Times are ``bpf_ktime_get_ns`` (CLOCK_MONOTONIC).
 """
@@ -16,11 +16,12 @@ from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.ring import Ring
 
-_SOURCE = "guest.c"
+_SOURCE = "guest.bpf.c"
 _RING_BYTES, _THREADS = 1 << 20, 4096
 _ZERO = bytes(4)
-#: ``struct sighting``.
-SIGHTING = struct.Struct(f"<QQ{layout.FLOW_SIZE}s6I16s")
+_read_sighting = layout.STRUCTURES["sighting"].reader(
+    "t", "also", "flow", "id1", "id2", "ifindex", "tgid", "point", "comm"
+)
 #: Points that nothing can be measured without, and their tracepoints.
 _TRACEPOINTS = (
     "sys_enter", "sys_exit", "net_dev_queue", "net_dev_start_xmit", "netif_receive_skb",
@@ -136,9 +137,7 @@ class GuestEngine:
 
 def sighting(data: bytes, interfaces: dict[int, str]) -> Sighting:
     """Decode ``struct sighting``."""
-    t_ns, also_ns, raw, id1, id2, ifindex, tgid, _, point, comm = SIGHTING.unpack(
-        data[: SIGHTING.size]
-    )
+    t_ns, also_ns, raw, id1, id2, ifindex, tgid, point, comm = _read_sighting(data)
     flow = layout.flow_of(raw)
     echo = layout.echo_of(flow, id1, id2)
     assert echo is not None, "the program tells of echo packets only"

@@ -13,28 +13,13 @@ from typing import Optional
 
 from vmlat_tui.discover.capabilities import known, lacking
 from vmlat_tui.model.capabilities import BPF, Capability
-from vmlat_tui.model.hooks import (
-    ENDINGS,
-    FUNCTION,
-    HOOKS,
-    JOINS,
-    Hook,
-    function_symbols,
-    hooks_of,
-    joins_of,
-)
-from vmlat_tui.model.points import STEPS, Direction
+from vmlat_tui.model.hooks import ENDINGS, HOOKS, JOINS, function_symbols
+from vmlat_tui.model.points import FUNCTION, POINTS, STEPS, Direction, Hook, path
 from vmlat_tui.probes.btf import Btf, BtfError
 from vmlat_tui.probes.offsets import headers_directory, kernel_btf
 from vmlat_tui.probes.syscalls import can_create_ring_buffer, kprobe_pmu
 
 FULL, TRACEPOINTS, NONE = "full", "tracepoints", "none"
-
-#: Without these nothing can be measured in a direction.
-_MAIN_PATH: dict[Direction, tuple[str, ...]] = {
-    Direction.TX: ("vnet_rx", "phy_queue", "phy_xmit"),
-    Direction.RX: ("phy_rx", "vnet_queue", "tun_out"),
-}
 
 
 def tracepoint_symbols() -> list[str]:
@@ -132,8 +117,8 @@ def plan(kernel: Kernel) -> list[PointState]:
     for point, directions in points_in_order():
         state = PointState(point, directions)
         reasons = []
-        for hook in hooks_of(point):
-            needed = (*joins_of(point), hook)
+        for hook in POINTS[point].hooks:
+            needed = (*POINTS[point].beside, hook)
             problem = next(filter(None, (_problem(h, kernel, symbols) for h in needed)), "")
             if problem:
                 reasons.append(problem)
@@ -172,5 +157,5 @@ def points_in_order() -> list[tuple[str, tuple[Direction, ...]]]:
 
 def missing_main_points(attached: list[str], directions: list[Direction]) -> list[str]:
     """Points without which a direction cannot be measured and which are not attached."""
-    wanted = [p for d in directions for p in _MAIN_PATH[d]]
+    wanted = [s.point.id for d in directions for s in path(d) if d in s.required]
     return [point for point in wanted if point not in attached]

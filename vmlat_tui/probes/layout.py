@@ -1,4 +1,8 @@
-"""The structures of bpf/include/vmlat/record.h, and the macros that make both sides agree."""
+"""What the BPF programs and Python share: records and constants.
+
+The records are those of bpf/include/vmlat/record.h, which is read here.  The constants are defined
+in the model or here, and reach the programs as macros.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,11 @@ from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Echo, Filter, Flow, Protocol, protocol_of
 from vmlat_tui.model.histogram import BUCKETS, Histogram
 from vmlat_tui.model.hooks import HOOK_ROOM, NUMBER
-from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step
+from vmlat_tui.model.legs import LegTable
+from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, Step, Task
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
+from vmlat_tui.probes import records
+from vmlat_tui.sources import bpf_directory
 
 RULES = 8
 DROP_FRAMES = 6
@@ -31,7 +38,7 @@ LANES, LANE_ROOM = 4, 2
 VCPU_ROOM = 4096
 #: Threads are looked for by the lower bits of their number first.
 WATCH_ROOM = 65536
-WATCH_VCPU = 2
+WATCH_WORKER, WATCH_VCPU = 1, 2
 #: The last idle state stands for all deeper ones.
 IDLE_STATES = 16
 #: Places for tasks that a thread waited behind, by their numbers: of two in one place the longer
@@ -44,62 +51,6 @@ ROLE_VNET, ROLE_LEAF, ROLE_TOP, ROLE_ELSEWHERE = 1, 2, 4, 8
 
 #: The bins that the kernel counts; what is in flight is found by looking at the states.
 KERNEL_BINS = tuple(b for b in Bin if b is not Bin.IN_FLIGHT)
-
-_FLOW = "16s16s2s2sBBH"
-_PACKET = struct.Struct(
-    f"<Q{_FLOW}{STEP_ROOM}Q{STEP_ROOM}H{STEP_ROOM}B8I16sIH6BI3I2B2x2Q{DROP_FRAMES}Q"
-)
-_ROLE = struct.Struct("<IHBBI")
-_RULE = struct.Struct(f"<{_FLOW}II")
-_CONTROL = struct.Struct("<8IQQ")
-_COUNTERS = (
-    "fragments",
-    "unparsed",
-    "emitted",
-    "suppressed",
-    "lost",
-    "reused",
-    "adopted",
-    "disorder",
-    "unlisted",
-    "flows_full",
-    "drops_full",
-    "threads_full",
-)
-_STATS = struct.Struct(f"<{2 + 2 * len(KERNEL_BINS) + HOOK_ROOM + len(_COUNTERS)}Q")
-_LEG = struct.Struct(f"<4Q{BUCKETS}I")
-_WORK = struct.Struct("<3Q4I")
-_SIGNAL = struct.Struct("<8Q6I4H")
-_WORKER = struct.Struct(f"<9QI3Bx6I{_SIGNAL.size}s")
-_LANE = struct.Struct(f"<4I{LANE_ROOM * _SIGNAL.size}s")
-_VCPU = struct.Struct(f"<3Q2I{LANES * _LANE.size}s")
-_AHEAD = struct.Struct("<QI4x16s")
-_HALTS = struct.Struct("<6Q2I")
-_WAKE = struct.Struct(
-    f"<2Q2I{_LEG.size}s{_LEG.size}s{IDLE_STATES}Q{AHEAD * _AHEAD.size}s{_HALTS.size}s"
-)
-_FLOW_KEY = struct.Struct(f"<{_FLOW}HB5x")
-_FLOW_VALUE = struct.Struct("<4Q")
-_DROP_KEY = struct.Struct("<QIHBBB7x")
-
-#: Sizes that the compiled program must agree with.
-SIZES: dict[str, int] = {
-    "packets": _PACKET.size,
-    "roles": _ROLE.size,
-    "roles_beside": _ROLE.size,
-    "rulesets": 8 + RULES * _RULE.size,
-    "controls": _CONTROL.size,
-    "statistics": _STATS.size,
-    "legs": _LEG.size,
-    "leg_tables": 20 + 4 * STEP_ROOM * STEP_ROOM,
-    "taken": _PACKET.size,
-    "works": _WORK.size,
-    "workers": _WORKER.size,
-    "vcpus": _VCPU.size,
-    "wakes": _WAKE.size,
-    "flows": _FLOW_VALUE.size,
-    "drops": 8,
-}
 
 
 def macros() -> dict[str, int]:
@@ -118,6 +69,8 @@ def macros() -> dict[str, int]:
         "LANE_ROOM": LANE_ROOM,
         "VCPU_ROOM": VCPU_ROOM,
         "WATCH_ROOM": WATCH_ROOM,
+        "WATCH_WORKER": WATCH_WORKER,
+        "WATCH_VCPU": WATCH_VCPU,
         "IDLE_STATES": IDLE_STATES,
         "AHEAD": AHEAD,
         "TURNS": TURNS,
@@ -135,6 +88,7 @@ def macros() -> dict[str, int]:
         "FIRST_START": min(step.number for step in STEPS),
         "LAST_STEP": max(step.number for step in STEPS),
     }
+    values.update({direction.name: int(direction) for direction in Direction})
     values.update({step.macro: step.number for step in STEPS})
     values.update({f"BIN_{b.name}": int(b) for b in KERNEL_BINS})
     values.update({absence.macro: absence.number for absence in ABSENCES})
@@ -142,13 +96,34 @@ def macros() -> dict[str, int]:
     return values
 
 
-#: Steps that run in the task of the packet's first recorded step, in any case.
-_IN_FIRST_TASK = {step.number for step in STEPS if step.point.id in ("tun_in", "vnet_rx", "phy_rx")}
-_OF_WORKER = {
-    *("vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal"),
-    *("eventfd", "irqfd", "irq_accept", "vcpu_woken"),
+#: The structures of the header by their names.  Addresses and ports are in network byte order.
+STRUCTURES = records.read(
+    (bpf_directory() / "include/vmlat/record.h").read_text(encoding="utf-8"),
+    macros(),
+    raw=frozenset({"src", "dst", "sport", "dport"}),
+)
+_FLOW, _PACKET = STRUCTURES["flow"], STRUCTURES["packet"]
+_RULE, _STATS = STRUCTURES["rule"], STRUCTURES["stats"]
+
+#: Map -> structure of its values.
+_VALUES = {
+    "packets": "packet",
+    "taken": "packet",
+    "roles": "role",
+    "roles_beside": "role",
+    "rulesets": "rules",
+    "controls": "control",
+    "statistics": "stats",
+    "legs": "leg",
+    "leg_tables": "leg_table",
+    "works": "work",
+    "workers": "worker",
+    "vcpus": "vcpu",
+    "wakes": "wake",
+    "flows": "flow_value",
 }
-_OF_VCPU = {"vcpu_on_cpu", "guest_entry"}
+#: Map -> size of its values in bytes, with which the compiled program must agree.
+SIZES: dict[str, int] = {"drops": 8, **{m: STRUCTURES[name].size for m, name in _VALUES.items()}}
 
 
 @dataclass(frozen=True)
@@ -186,19 +161,20 @@ class PacketRecord:
 
     def task(self, step: Step) -> Optional[int]:
         """The thread that ran when it passed a step; None where that was not recorded."""
-        if step.point.id in ("guest_exit", "guest_kick"):
-            return self.kicker or None
-        if step.point.id in _OF_VCPU:
-            return self.vcpu or None
-        if step.point.id == "vhost_woken":
-            return (self.kicker or None) if self.direction == Direction.TX else None
-        if step.point.id in _OF_WORKER:
-            return self.worker or None
-        return self.tid if step.number in _IN_FIRST_TASK else None
+        if step.task is None:
+            return None
+        if step.task is Task.FIRST:
+            return self.tid
+        threads = {Task.KICKER: self.kicker, Task.WORKER: self.worker, Task.VCPU: self.vcpu}
+        return threads[step.task] or None
 
 
-def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
-    src, dst, sport, dport, proto, version = raw
+_read_flow = _FLOW.reader("src", "dst", "sport", "dport", "proto", "version")
+
+
+def flow_of(data: bytes) -> Flow:
+    """Decode ``struct flow``."""
+    src, dst, sport, dport, proto, version = _read_flow(data)
 
     def address(data: bytes) -> str:
         return str(ipaddress.ip_address(data[:4] if version == 4 else data))
@@ -210,15 +186,6 @@ def _flow(raw: tuple[bytes, bytes, bytes, bytes, int, int]) -> Flow:
         int.from_bytes(dport, "big"),
         protocol_of(proto).value,
     )
-
-
-FLOW_SIZE = struct.calcsize(f"<{_FLOW}")
-
-
-def flow_of(data: bytes) -> Flow:
-    """Decode ``struct flow``."""
-    src, dst, sport, dport, proto, version, _ = struct.unpack(f"<{_FLOW}", data)
-    return _flow((src, dst, sport, dport, proto, version))
 
 
 #: Types of ICMP and ICMPv6.
@@ -233,18 +200,26 @@ def echo_of(flow: Flow, id1: int, id2: int) -> Optional[Echo]:
     return Echo(number, sequence, id2 & 0xFF in _ECHO_REQUESTS)
 
 
+_pick_steps = _PACKET.picker("t", "hook", "cpu", "seen")
+_pick_place = _PACKET.picker(
+    *("direction", "slot", "bin", "active", "last", "bytes"),
+    *("vm_ifindex", "phy_ifindex", "tgid", "tid"),
+)
+_pick_content = _PACKET.picker("flow", "id1", "id2")
+_pick_rest = _PACKET.picker(
+    "comm", "reason", "kicker", "worker", "vcpu", "absent", "location", "stack"
+)
+
+
 def packet(data: bytes) -> PacketRecord:
     """Decode ``struct packet``."""
-    v = _PACKET.unpack(data[: _PACKET.size])
-    at = 8
-    times, processors, hooks = (v[at + i * STEP_ROOM : at + (i + 1) * STEP_ROOM] for i in range(3))
-    at += 3 * STEP_ROOM
-    seen, id1, id2, length, vm, phy, tgid, tid, comm, reason = v[at : at + 10]
-    slot, direction, last, active, bin_, _, _, _ = v[at + 10 : at + 18]
-    kicker, worker, vcpu, *absent = v[at + 18 : at + 23]
-    location, *stack = v[at + 24 : at + 25 + DROP_FRAMES]
+    values = _PACKET.struct.unpack_from(data)
+    times, hooks, processors, seen = _pick_steps(values)
+    direction, slot, bin_, active, last, length, vm, phy, tgid, tid = _pick_place(values)
+    raw, id1, id2 = _pick_content(values)
+    comm, reason, kicker, worker, vcpu, absent, location, stack = _pick_rest(values)
     passed = [s for s in range(STEP_ROOM) if seen >> s & 1]
-    flow = _flow((v[1], v[2], v[3], v[4], v[5], v[6]))
+    flow = flow_of(raw)
     return PacketRecord(
         flow,
         {s: times[s] for s in passed},
@@ -272,20 +247,22 @@ def packet(data: bytes) -> PacketRecord:
     )
 
 
+_TIMES, _LAST, _ACTIVE, _DIRECTION = (
+    _PACKET.offsets[name] for name in ("t", "last", "active", "direction")
+)
+
+
 def packet_state(data: bytes) -> tuple[bool, int, int]:
     """(active, direction, time of the last step) of a state, without decoding all of it."""
     last, active = data[_LAST], data[_ACTIVE]
     return bool(active), data[_DIRECTION], int(struct.unpack_from("<Q", data, _TIMES + 8 * last)[0])
 
 
-_TIMES = 8 + struct.calcsize(f"<{_FLOW}")
-_DIRECTION = _TIMES + STEP_ROOM * 11 + 8 * 4 + 16 + 4 + 2
-_LAST, _ACTIVE = _DIRECTION + 1, _DIRECTION + 2
-
-
 def role(ifindex: int, kind: int, slot: int, join_task: bool, netns: int) -> bytes:
     """``struct role``."""
-    return _ROLE.pack(ifindex, slot, kind, join_task, netns)
+    return STRUCTURES["role"].pack(
+        ifindex=ifindex, slot=slot, kind=kind, join_task=join_task, netns=netns
+    )
 
 
 def control(
@@ -301,17 +278,27 @@ def control(
     threshold_ns: int,
 ) -> bytes:
     """``struct control``."""
-    return _CONTROL.pack(
-        active_rules,
-        directions,
-        detail,
-        switched,
-        emit,
-        sample,
-        max_rate,
-        tun_tracepoint,
-        threshold_ns,
-        0,
+    return STRUCTURES["control"].pack(
+        active_rules=active_rules,
+        directions=directions,
+        detail=detail,
+        switched=switched,
+        emit=emit,
+        sample=sample,
+        max_rate=max_rate,
+        tun_tracepoint=tun_tracepoint,
+        threshold_ns=threshold_ns,
+    )
+
+
+def leg_table(table: LegTable, vnics: int) -> bytes:
+    """``struct leg_table`` for ``vnics`` slots."""
+    return STRUCTURES["leg_table"].pack(
+        room=table.room,
+        processor=table.room * vnics,
+        vnics=vnics,
+        total=table.totals,
+        leg=table.square(STEP_ROOM),
     )
 
 
@@ -338,26 +325,28 @@ def rules(filters: list[Filter]) -> bytes:
             fields |= FIELD_DPORT if f.dst_port is not None else 0
             fields |= FIELD_PROTO if f.protocol else 0
             fields |= FIELD_VERSION if version else 0
-            packed.append(
-                _RULE.pack(
-                    source,
-                    target,
-                    (f.src_port or 0).to_bytes(2, "big"),
-                    (f.dst_port or 0).to_bytes(2, "big"),
-                    f.protocol.numbers(version)[0] if f.protocol else 0,
-                    version or 0,
-                    0,
-                    fields,
-                    int(f.either),
-                )
+            flow = _FLOW.pack(
+                src=source,
+                dst=target,
+                sport=(f.src_port or 0).to_bytes(2, "big"),
+                dport=(f.dst_port or 0).to_bytes(2, "big"),
+                proto=f.protocol.numbers(version)[0] if f.protocol else 0,
+                version=version or 0,
             )
+            packed.append(_RULE.pack(flow=flow, fields=fields, either=f.either))
     if len(packed) > RULES:
         raise UsageError(
             f"the filters need {len(packed)} rules",
             f"the kernel program holds {RULES}",
             "give fewer",
         )
-    return struct.pack("<II", len(packed), 0) + b"".join(packed).ljust(RULES * _RULE.size, b"\0")
+    return STRUCTURES["rules"].pack(count=len(packed), rule=b"".join(packed))
+
+
+#: The counters that are one number each.
+_COUNTERS = tuple(name for name in _STATS.offsets if name not in ("started", "bins", "hits"))
+_pick_counts = _STATS.picker("started", "bins", "hits")
+_pick_counters = _STATS.picker(*_COUNTERS)
 
 
 @dataclass
@@ -372,14 +361,14 @@ class Statistics:
 
 def statistics(parts: list[bytes]) -> Statistics:
     """Add up ``struct stats`` of every processor."""
-    columns = [sum(column) for column in zip(*(_STATS.unpack(part) for part in parts))]
-    bins = len(KERNEL_BINS)
-    return Statistics(
-        columns[:2],
-        [columns[2 : 2 + bins], columns[2 + bins : 2 + 2 * bins]],
-        columns[2 + 2 * bins : 2 + 2 * bins + HOOK_ROOM],
-        dict(zip(_COUNTERS, columns[2 + 2 * bins + HOOK_ROOM :])),
-    )
+    columns = [sum(column) for column in zip(*(_STATS.struct.unpack(part) for part in parts))]
+    started, bins, hits = _pick_counts(columns)
+    half = len(KERNEL_BINS)
+    counters = dict(zip(_COUNTERS, _pick_counters(columns)))
+    return Statistics(started, [bins[:half], bins[half:]], hits, counters)
+
+
+_read_leg = STRUCTURES["leg"].reader("count", "sum_ns", "max_ns", "bucket")
 
 
 def leg(part: bytes) -> Histogram:
@@ -387,17 +376,26 @@ def leg(part: bytes) -> Histogram:
 
     Bucket counts are 32 bits wide: see :class:`vmlat_tui.probes.widen.Widener`.
     """
-    v = _LEG.unpack(part)
-    buckets = {i: n for i, n in enumerate(v[4:]) if n}
-    return Histogram(v[0], v[1], v[2], buckets)
+    count, sum_ns, max_ns, buckets = _read_leg(part)
+    return Histogram(count, sum_ns, max_ns, {i: n for i, n in enumerate(buckets) if n})
+
+
+_read_wake = STRUCTURES["wake"].reader(
+    "migrations", "idle", "queued", "idle_states", "ahead", "halts"
+)
+_AHEAD = STRUCTURES["ahead"]
+_pick_ahead = _AHEAD.picker("held_ns", "comm")
+_read_halts = STRUCTURES["halts"].reader(
+    *("polled", "polled_ns", "slept", "slept_ns", "grown", "shrunk", "window_ns", "window_known")
+)
 
 
 def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wakeups:
     """``struct wake`` of a thread; its histograms are as those of :func:`leg`."""
-    _, migrations, _, _, idle, queued, *states, ahead, halted = _WAKE.unpack(value)
+    migrations, idle, queued, states, ahead, halted = _read_wake(value)
     left = {number: count for number, count in enumerate(states) if count}
     held_ns: dict[str, int] = {}
-    for ns, _, comm in _AHEAD.iter_unpack(ahead):
+    for ns, comm in map(_pick_ahead, _AHEAD.struct.iter_unpack(ahead)):
         name = comm.split(b"\0")[0].decode(errors="replace")
         if ns and name:
             held_ns[name] = held_ns.get(name, 0) + ns
@@ -416,41 +414,54 @@ def wake(tid: int, role: Role, value: bytes, vm_interface: Optional[str]) -> Wak
 
 def halts(value: bytes) -> Halts:
     """``struct halts``."""
-    v = _HALTS.unpack(value)
-    return Halts(v[0], v[1], v[2], v[3], v[4], v[5], v[6] if v[7] else None)
+    polled, polled_ns, slept, slept_ns, grown, shrunk, window_ns, known = _read_halts(value)
+    return Halts(polled, polled_ns, slept, slept_ns, grown, shrunk, window_ns if known else None)
+
+
+_WORKER_SLOT = STRUCTURES["worker"].offsets["slot"]
+_WORK_OWNER = STRUCTURES["work"].offsets["worker"]
 
 
 def worker_slot(value: bytes) -> int:
     """The vNIC whose packets a ``struct worker`` took last."""
-    return int(_WORKER.unpack(value)[18])
+    return int(struct.unpack_from("<I", value, _WORKER_SLOT)[0])
 
 
 def work_owner(value: bytes) -> int:
     """The worker of a ``struct work``."""
-    return int(_WORK.unpack(value)[4])
+    return int(struct.unpack_from("<I", value, _WORK_OWNER)[0])
 
 
 #: A thread that has not been seen to do anything yet.
-NEW_VCPU, NEW_WAKE = bytes(_VCPU.size), bytes(_WAKE.size)
+NEW_VCPU, NEW_WAKE = bytes(SIZES["vcpus"]), bytes(SIZES["wakes"])
+
+_read_flow_key = STRUCTURES["flow_key"].reader("flow", "slot", "direction")
+_read_flow_value = STRUCTURES["flow_value"].reader("packets", "bytes", "first_ns", "last_ns")
 
 
 def flow_entry(key: bytes, value: bytes) -> tuple[Flow, int, int, tuple[int, int, int, int]]:
     """(flow, direction, slot, (packets, bytes, first_ns, last_ns))."""
-    k = _FLOW_KEY.unpack(key)
-    return _flow((k[0], k[1], k[2], k[3], k[4], k[5])), k[8], k[7], _FLOW_VALUE.unpack(value)
+    flow, slot, direction = _read_flow_key(key)
+    packets, size, first_ns, last_ns = _read_flow_value(value)
+    return flow_of(flow), direction, slot, (packets, size, first_ns, last_ns)
 
 
 def flow_packets(value: bytes) -> int:
     """How many packets a ``struct flow_value`` has counted."""
-    return int(_FLOW_VALUE.unpack(value)[0])
+    return int(_read_flow_value(value)[0])
 
 
 def flow_last_ns(value: bytes) -> int:
     """When a ``struct flow_value`` was last touched."""
-    return int(_FLOW_VALUE.unpack(value)[3])
+    return int(_read_flow_value(value)[3])
+
+
+_read_drop_key = STRUCTURES["drop_key"].reader(
+    "location", "reason", "direction", "slot", "last", "hook"
+)
 
 
 def drop_entry(key: bytes, value: bytes) -> tuple[int, int, int, int, int, int, int]:
     """(location, reason, direction, slot, last step, hook, count)."""
-    location, reason, slot, direction, last, hook = _DROP_KEY.unpack(key)
+    location, reason, direction, slot, last, hook = _read_drop_key(key)
     return location, reason, direction, slot, last, hook, int.from_bytes(value, "little")

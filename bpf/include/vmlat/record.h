@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Layouts shared by the BPF programs and vmlat_tui/probes/layout.py.
+ * The structures that the BPF programs share with user space, which reads their layout from here
+ * (vmlat_tui/probes/records.py): one member a line, no holes, types u8 to u64, char, struct.
  *
- * Every structure is naturally aligned without implicit holes.  The numbers that
- * come from the model (steps, legs, buckets, bins) are macros given at compile time,
- * so that there is one definition of each, in vmlat_tui/model.
+ * The numbers that come from the model (steps, legs, buckets, bins) are macros given at compile
+ * time, so that there is one definition of each, in vmlat_tui/model.
  */
 #ifndef VMLAT_RECORD_H
 #define VMLAT_RECORD_H
@@ -305,6 +305,20 @@ struct leg_table {
 	u32 pad;
 	u16 total[2];
 	u16 leg[2][STEPS][STEPS]; /* [direction][from step][to step] */
+};
+
+/* Inside a guest: an echo packet at a point. */
+struct sighting {
+	u64 t;
+	u64 also;	   /* what belongs to it, or 0; see Sighting in vmlat_tui/model/guest.py */
+	struct flow flow;
+	u32 id1;
+	u32 id2;
+	u32 ifindex;
+	u32 tgid;
+	u32 tid;
+	u32 point;
+	char comm[16];
 };
 
 #endif

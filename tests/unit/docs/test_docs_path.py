@@ -36,7 +36,7 @@ def row_of(step: Step, direction: Direction) -> Row:
         f"`{step.point.id}`",
         "" if stage is None else str(stage),
         step.point.title,
-        ", ".join(f"`{hook.symbol}`" for hook in hooks.hooks_of(step.point.id)),
+        ", ".join(f"`{hook.symbol}`" for hook in step.point.hooks),
         "optional" if step.optional else "",
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from vmlat_tui.model.bins import Account, Bin
@@ -14,8 +12,6 @@ from vmlat_tui.model.hooks import (
     HOOKS,
     JOINS,
     NUMBER,
-    hooks_of,
-    joins_of,
     steps_of,
 )
 from vmlat_tui.model.legs import (
@@ -87,16 +83,15 @@ def test_step_finds_a_point_in_its_direction_only() -> None:
 
 def test_every_point_has_a_hook_and_every_hook_a_point() -> None:
     for s in STEPS:
-        assert hooks_of(s.point.id), s.point.id
+        assert s.point.hooks, s.point.id
     for hook in HOOKS:
         assert steps_of(hook)
-    for hook in HOOKS + JOINS:
-        assert set(hook.points) <= set(POINTS)
 
 
 def test_what_a_point_needs_beside_its_hooks_is_found() -> None:
-    assert {hook.id for hook in joins_of("vhost_woken")} == {"vhost_poll_wakeup", "handle_rx_net"}
-    assert joins_of("phy_rx") == ()
+    beside = {hook.id for hook in POINTS["vhost_woken"].beside}
+    assert beside == {"vhost_poll_wakeup", "handle_rx_net"} < {hook.id for hook in JOINS}
+    assert POINTS["phy_rx"].beside == ()
 
 
 def test_hooks_are_unique_and_fit_the_kernel_s_counters() -> None:
@@ -107,7 +102,7 @@ def test_hooks_are_unique_and_fit_the_kernel_s_counters() -> None:
 
 def test_every_step_of_the_tracepoint_rung_needs_no_function() -> None:
     """The ladder's second rung: these points must remain without kprobes."""
-    without = {p for h in HOOKS if h.kind == "tracepoint" for p in h.points}
+    without = {p.id for p in POINTS.values() if any(h.kind == "tracepoint" for h in p.hooks)}
     assert without >= {"vnet_rx", "phy_queue", "phy_xmit", "phy_rx", "vnet_queue", "tun_out"}
 
 
@@ -131,13 +126,10 @@ def test_the_leg_table_numbers_the_pairs_that_a_packet_can_pass() -> None:
     assert [table.numbered[number].id for number in table.totals] == ["tx:total", "rx:total"]
 
 
-def test_the_packed_table_leads_from_two_steps_to_the_number_of_their_leg() -> None:
+def test_the_square_leads_from_two_steps_to_the_number_of_their_leg() -> None:
     table = LegTable(ALL)
-    packed = table.packed(STEP_ROOM, 3)
-    form = f"<IIII2H{2 * STEP_ROOM * STEP_ROOM}H"
-    room, processor, vnics, _, tx_total, rx_total, *legs = struct.unpack(form, packed)
-    assert (room, (tx_total, rx_total)) == (table.room, table.totals)
-    assert (processor, vnics) == (3 * room, 3)
+    legs = table.square(STEP_ROOM)
+    assert len(legs) == 2 * STEP_ROOM * STEP_ROOM
     listed = 0
     for number, leg in table.numbered.items():
         if leg.start is None or leg.end is None:

@@ -14,58 +14,17 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Echo, Filter, Protocol
 from vmlat_tui.model.histogram import BUCKETS
-from vmlat_tui.model.points import STEPS, Direction, step
-from vmlat_tui.probes import layout
+from vmlat_tui.model.legs import LegTable
+from vmlat_tui.model.points import STEP_ROOM, STEPS, Direction, step
+from vmlat_tui.probes import guest, layout
 from vmlat_tui.probes.engine import Limits
 
 BPF = Path(__file__).resolve().parents[3] / "bpf"
 HEADER = (BPF / "include/vmlat/record.h").read_text()
-SOURCE = "\n".join(path.read_text() for path in sorted(BPF.rglob("path*/*.[ch]")))
+SOURCE = "\n".join(path.read_text() for path in sorted(BPF.rglob("*.[ch]")))
 
 
-class Struct:
-    """Offsets and size of a structure of record.h by the C rules of alignment."""
-
-    def __init__(self, name: str) -> None:
-        found = re.search(rf"struct {name} \{{(.*?)\n\}};", HEADER, re.DOTALL)
-        assert found, name
-        body = re.sub(r"/\*.*?\*/", "", found.group(1), flags=re.DOTALL)
-        self.offsets: dict[str, int] = {}
-        self.align = 1
-        at = 0
-        for row in body.split(";"):
-            match = re.match(r"\s*(struct\s+)?(\w+)\s+(.*)", row, re.DOTALL)
-            if not match:
-                continue
-            size, align = _sized(match.group(2), bool(match.group(1)))
-            field = re.match(r"(\w+)((?:\[\w+\])*)", match.group(3).strip())
-            assert field
-            count = 1
-            for length in re.findall(r"\[(\w+)\]", field.group(2)):
-                count *= int(length) if length.isdigit() else layout.macros()[length]
-            aligned = -(-at // align) * align
-            assert aligned == at, f"a hole before {name}.{field.group(1)}"
-            self.offsets[field.group(1)] = at
-            at += size * count
-            self.align = max(self.align, align)
-        self.size = -(-at // self.align) * self.align
-        assert self.size == at, f"a hole at the end of {name}"
-
-
-def _sized(kind: str, structure: bool) -> tuple[int, int]:
-    if structure:
-        inner = Struct(kind)
-        return inner.size, inner.align
-    size = {"u8": 1, "char": 1, "u16": 2, "u32": 4, "u64": 8}[kind]
-    return size, size
-
-
-STRUCTS = re.findall(r"^struct (\w+) \{", HEADER, re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", STRUCTS)
-def test_no_structure_has_a_hidden_hole(name: str) -> None:
-    assert Struct(name).size > 0
+STRUCTURES = layout.STRUCTURES
 
 
 @pytest.mark.parametrize(
@@ -87,13 +46,14 @@ def test_no_structure_has_a_hidden_hole(name: str) -> None:
         ("wakes", "wake"),
     ],
 )
-def test_python_s_sizes_are_those_of_the_c_structures(table: str, name: str) -> None:
-    assert layout.SIZES[table] == Struct(name).size
+def test_the_values_of_maps_are_those_structures(table: str, name: str) -> None:
+    assert layout.SIZES[table] == STRUCTURES[name].size
+    assert re.search(rf"\({table}, (?:[\w ]+, )?struct {name}[,)]|struct {name}, {table}\)", SOURCE)
 
 
 def test_every_macro_that_the_source_uses_is_given() -> None:
-    given = layout.macros()
-    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD|ABSENT)_[A-Z0-9_]+)\b", SOURCE))
+    given = guest.macros()
+    used = set(re.findall(r"\b((?:STEP|BIN|HOOK|ROLE|FIELD|ABSENT|POINT)_[A-Z0-9_]+)\b", SOURCE))
     used -= set(re.findall(r"#define\s+(\w+)", SOURCE))
     assert used <= set(given), used - set(given)
     assert given["BUCKETS"] == BUCKETS
@@ -106,7 +66,7 @@ def test_every_macro_that_the_source_uses_is_given() -> None:
 def _packed(
     fields: dict[str, tuple[str, object]], indexed: dict[str, tuple[str, int, int]]
 ) -> bytes:
-    place = Struct("packet")
+    place = STRUCTURES["packet"]
     data = bytearray(place.size)
     for name, (code, value) in fields.items():
         struct.pack_into("<" + code, data, place.offsets[name], value)
@@ -163,7 +123,7 @@ def _record() -> bytes:
             },
         )
     )
-    at = Struct("packet").offsets["flow"]
+    at = STRUCTURES["packet"].offsets["flow"]
     data[at : at + len(flow)] = flow
     return bytes(data)
 
@@ -195,7 +155,7 @@ def test_a_packet_decodes() -> None:
 def test_an_echo_packet_has_its_number_and_sequence(
     src: str, dst: str, protocol: int, kind: int, request_: bool
 ) -> None:
-    place = Struct("packet").offsets
+    place = STRUCTURES["packet"].offsets
     data = bytearray(_record())
     flow = _flow(src, dst, 4711, 4711, protocol)
     data[place["flow"] : place["flow"] + len(flow)] = flow
@@ -209,7 +169,7 @@ def test_an_echo_packet_has_its_number_and_sequence(
 def test_the_short_look_at_a_state_agrees_with_the_decoder() -> None:
     queue = step("phy_queue", Direction.TX).number
     assert layout.packet_state(_record()) == (True, 0, 1_000_002_000)
-    place = Struct("packet").offsets
+    place = STRUCTURES["packet"].offsets
     data = bytearray(_record())
     data[place["active"]] = 0
     data[place["direction"]] = 1
@@ -219,7 +179,7 @@ def test_the_short_look_at_a_state_agrees_with_the_decoder() -> None:
 
 def test_a_name_that_is_no_text_does_not_stop_the_decoder() -> None:
     data = bytearray(_record())
-    at = Struct("packet").offsets["comm"]
+    at = STRUCTURES["packet"].offsets["comm"]
     data[at : at + 16] = b"\xff\xfe" * 8
     assert layout.packet(bytes(data)).comm
 
@@ -228,7 +188,7 @@ def test_a_name_that_is_no_text_does_not_stop_the_decoder() -> None:
 
 
 def _rules(data: bytes) -> list[dict[str, object]]:
-    whole, rule = Struct("rules"), Struct("rule")
+    whole, rule = STRUCTURES["rules"], STRUCTURES["rule"]
     assert len(data) == whole.size
     count = struct.unpack_from("<I", data)[0]
     found: list[dict[str, object]] = []
@@ -302,7 +262,7 @@ def test_as_many_rules_as_fit_and_not_one_more() -> None:
 
 
 def test_a_role_and_the_control_record_are_where_the_program_reads_them() -> None:
-    place = Struct("role").offsets
+    place = STRUCTURES["role"].offsets
     role = layout.role(70_000, layout.ROLE_VNET, 1003, True, 4026531840)
     assert struct.unpack_from("<I", role, place["ifindex"])[0] == 70_000
     assert struct.unpack_from("<I", role, place["netns"])[0] == 4026531840
@@ -320,7 +280,7 @@ def test_a_role_and_the_control_record_are_where_the_program_reads_them() -> Non
         tun_tracepoint=True,
         threshold_ns=1 << 40,
     )
-    place = Struct("control").offsets
+    place = STRUCTURES["control"].offsets
     for name, value in values.items():
         assert struct.unpack_from("<I", control, place[name])[0] == value
     assert struct.unpack_from("<I", control, place["detail"])[0] == 1
@@ -329,7 +289,7 @@ def test_a_role_and_the_control_record_are_where_the_program_reads_them() -> Non
 
 
 def test_statistics_of_all_processors_add_up() -> None:
-    place = Struct("stats")
+    place = STRUCTURES["stats"]
     first, second = bytearray(place.size), bytearray(place.size)
     struct.pack_into("<2Q", first, place.offsets["started"], 5, 6)
     struct.pack_into("<2Q", second, place.offsets["started"], 10, 20)
@@ -349,7 +309,7 @@ def test_statistics_of_all_processors_add_up() -> None:
 
 
 def test_a_leg_decodes() -> None:
-    place = Struct("leg")
+    place = STRUCTURES["leg"]
     data = bytearray(place.size)
     for name, value in (("count", 3), ("sum_ns", 600), ("max_ns", 300)):
         struct.pack_into("<Q", data, place.offsets[name], value)
@@ -362,7 +322,7 @@ def test_a_leg_decodes() -> None:
 
 
 def test_flow_and_drop_entries_decode() -> None:
-    place = Struct("flow_key")
+    place = STRUCTURES["flow_key"]
     key = bytearray(_flow("2001:db8::1", "::2", 1, 65535, 17).ljust(place.size, b"\0"))
     key[place.offsets["direction"]] = 1
     struct.pack_into("<H", key, place.offsets["slot"], 1004)
@@ -371,7 +331,7 @@ def test_flow_and_drop_entries_decode() -> None:
     assert str(flow) == "[2001:db8::1]:1 -> [::2]:65535 (UDP)"
     assert (direction, slot, totals) == (1, 1004, (10, 1000, 5, 6))
     assert layout.flow_packets(value) == 10
-    place = Struct("drop_key")
+    place = STRUCTURES["drop_key"]
     drop = bytearray(place.size)
     struct.pack_into("<Q", drop, place.offsets["location"], 1 << 63)
     struct.pack_into("<I", drop, place.offsets["reason"], 77)
@@ -383,7 +343,7 @@ def test_flow_and_drop_entries_decode() -> None:
 
 
 def test_a_worker_says_the_vnic_whose_packets_it_took_last() -> None:
-    place = Struct("worker")
+    place = STRUCTURES["worker"]
     value = bytearray(place.size)
     struct.pack_into("<I", value, place.offsets["slot"], 1005)
     assert layout.worker_slot(bytes(value)) == 1005
@@ -395,6 +355,17 @@ def test_no_slot_of_a_vnic_is_narrower_than_the_slots_are_many(name: str) -> Non
     body = re.search(rf"struct {name} \{{(.*?)\n\}};", HEADER, re.DOTALL)
     assert body and re.search(r"\bu(?:16|32) slot;", body.group(1))
     assert Limits.of(1000).vnics < layout.NO_SLOT < 1 << 16
+
+
+def test_a_leg_table_is_where_the_program_looks_legs_up() -> None:
+    table = LegTable(s.number for s in STEPS)
+    place, packed = STRUCTURES["leg_table"].offsets, layout.leg_table(table, 3)
+    assert struct.unpack_from("<3I", packed) == (table.room, 3 * table.room, 3)
+    assert struct.unpack_from("<2H", packed, place["total"]) == table.totals
+    for number, leg in table.numbered.items():
+        if leg.start is not None and leg.end is not None:
+            at = (leg.direction * STEP_ROOM + leg.start.number) * STEP_ROOM + leg.end.number
+            assert struct.unpack_from("<H", packed, place["leg"] + 2 * at) == (number,)
 
 
 def test_every_step_lies_within_the_walk_over_the_legs() -> None:

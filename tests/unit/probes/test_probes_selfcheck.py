@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from vmlat_tui.model.hooks import BY_ID
-from vmlat_tui.probes.selfcheck import ENOUGH, NEIGHBOURS, deaf_hooks
+from vmlat_tui.model.hooks import BY_ID, HOOKS
+from vmlat_tui.probes.selfcheck import ENOUGH, deaf_hooks
 
 ALL = set(BY_ID)
 
 
 def test_every_hook_named_here_exists() -> None:
-    for hook, neighbours in NEIGHBOURS.items():
-        assert hook in BY_ID and neighbours and set(neighbours) <= ALL
+    assert sum(bool(hook.neighbours) for hook in HOOKS) == 8
+    for hook in HOOKS:
+        assert set(hook.neighbours) | set(hook.substitutes) <= ALL
+        assert hook.neighbours or not hook.substitutes
 
 
 def test_a_hook_that_never_fires_beside_a_busy_neighbour_is_deaf() -> None:

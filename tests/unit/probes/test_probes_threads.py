@@ -8,7 +8,6 @@ from typing import Optional, cast
 
 import pytest
 
-from tests.unit.probes.test_probes_layout import Struct
 from vmlat_tui.discover.vms.vcpus import VcpuThreads
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
@@ -45,7 +44,7 @@ class Loaded:
 
 #: vCPUs that fit.
 ROOM = 5
-WORKER, WAKE = Struct("worker").offsets, Struct("wake").offsets
+WORKER, WAKE = (layout.STRUCTURES[name].offsets for name in ("worker", "wake"))
 
 
 def u32(number: int) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.analysis.placement import node_of
+from vmlat_tui.model.points import Site
 from vmlat_tui.model.topology import Backend, Domain, Interface, Topology, Way
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import LegRow
@@ -14,23 +15,12 @@ from vmlat_tui.tables.legs import long_name
 from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.words import clean, cut, fit, width
 
-#: Place on the strip -> the points where a packet is there.
-_PLACES = {
-    "guest": ("guest_exit", "guest_kick", "vcpu_woken", "vcpu_on_cpu", "guest_entry"),
-    "worker": ("vhost_woken", "vhost_on_cpu", "vhost_tx", "vhost_take", "vhost_signal", "eventfd",
-               "irqfd", "irq_accept"),
-    "tap": ("tun_in", "vnet_rx", "vnet_queue", "tun_out"),
-    "switch": ("switch_in", "ovs_dp", "ovs_upcall", "ovs_reinject", "switch_out"),
-    "uplink": ("phy_gro", "phy_rx", "phy_queue", "phy_xmit"),
-}  # fmt: skip
-_OF_POINT = {point: place for place, points in _PLACES.items() for point in points}
-
 
 @dataclass(frozen=True)
 class Stop:
-    """One device on the strip: what it is, and a fact about it."""
+    """One device on the strip: what it is, and a fact about it.  The wire is no site."""
 
-    place: str
+    site: Optional[Site]
     name: str
     fact: str
 
@@ -43,10 +33,11 @@ def strip_lines(
     if topology is not None and domain is not None:
         stops = list(_stops(topology, domain, tap))
     else:
-        stops = [Stop("guest", "guest", ""), Stop("tap", clean(tap), ""), Stop("uplink", "?", "")]
-    stops.append(Stop("wire", "wire", ""))
+        stops = [Stop(Site.GUEST, "guest", ""), Stop(Site.TAP, clean(tap), "")]
+        stops.append(Stop(Site.UPLINK, "?", ""))
+    stops.append(Stop(None, "wire", ""))
     slowest = [row for row in legs if row.slowest]
-    hot = {_OF_POINT.get(row.leg.end.point.id) for row in slowest if row.leg.end}
+    hot = {row.leg.end.point.site for row in slowest if row.leg.end}
     return [*_drawn(stops, hot, cells), _verdict(slowest, legs, cells)]
 
 
@@ -54,18 +45,18 @@ def _stops(topology: Topology, domain: Domain, tap: str) -> Iterator[Stop]:
     found = {node_of(topology, v.thread.cpu) for v in domain.vcpus if v.thread}
     nodes = sorted(node for node in found if node is not None)
     where = f" · node {','.join(map(str, nodes))}" if nodes else ""
-    yield Stop("guest", clean(domain.name), f"{len(domain.vcpus)} vCPU{where}")
+    yield Stop(Site.GUEST, clean(domain.name), f"{len(domain.vcpus)} vCPU{where}")
     vnic = next((v for v in domain.vnics if v.tap == tap), None)
     workers = [w for w in domain.workers if any(q.startswith(f"{tap}/") for q in w.queues)]
     workers = workers or list(domain.workers)
     if workers:
         first = workers[0].thread
         more = f" +{len(workers) - 1}" if len(workers) > 1 else ""
-        yield Stop("worker", f"vhost {first.tid}{more}", f"on CPU {first.cpu}")
+        yield Stop(Site.WORKER, f"vhost {first.tid}{more}", f"on CPU {first.cpu}")
     elif vnic is not None and vnic.backend is not Backend.VHOST:
-        yield Stop("worker", vnic.backend.value, "no vhost worker")
+        yield Stop(Site.WORKER, vnic.backend.value, "no vhost worker")
     mtu = f"mtu {vnic.mtu}" if vnic and vnic.mtu else ""
-    yield Stop("tap", clean(tap), mtu)
+    yield Stop(Site.TAP, clean(tap), mtu)
     way = next((w for w in topology.ways if w.tap == tap), None)
     if way is not None:
         yield from _way(topology, way)
@@ -78,12 +69,12 @@ def _way(topology: Topology, way: Way) -> Iterator[Stop]:
             continue
         device = topology.interface(hop.device)
         kind = "OVS" if hop.device in bridges else device.kind if device else ""
-        yield Stop("switch", clean(hop.device), kind)
+        yield Stop(Site.SWITCH, clean(hop.device), kind)
     names = ",".join(map(clean, way.uplinks))
     if len(way.uplinks) == 1:
-        yield Stop("uplink", names, _link_fact(topology.interface(way.uplinks[0])))
+        yield Stop(Site.UPLINK, names, _link_fact(topology.interface(way.uplinks[0])))
     elif names:
-        yield Stop("uplink", names, "either")
+        yield Stop(Site.UPLINK, names, "either")
 
 
 def _link_fact(link: Optional[Interface]) -> str:
@@ -97,10 +88,10 @@ def _link_fact(link: Optional[Interface]) -> str:
     return " · ".join(parts)
 
 
-def _drawn(stops: Sequence[Stop], hot: set[Optional[str]], cells: int) -> list[Line]:
+def _drawn(stops: Sequence[Stop], hot: set[Site], cells: int) -> list[Line]:
     least = 3
     limit = max(6, (cells - least * (len(stops) - 1)) // len(stops) + 4)
-    names = [("▲ " if s.place in hot else "") + cut(s.name, limit) for s in stops]
+    names = [("▲ " if s.site in hot else "") + cut(s.name, limit) for s in stops]
     facts = [stop.fact for stop in stops]
     if sum(map(_wider, names, facts)) + least * (len(stops) - 1) > cells:
         facts = [_shortened(fact, width(name)) for name, fact in zip(names, facts)]
@@ -109,7 +100,7 @@ def _drawn(stops: Sequence[Stop], hot: set[Optional[str]], cells: int) -> list[L
     top: list[StyledText] = []
     bottom: list[StyledText] = []
     for at, (stop, name, fact, room) in enumerate(zip(stops, names, facts, widths)):
-        top.append((name, "bad" if stop.place in hot else "strong"))
+        top.append((name, "bad" if stop.site in hot else "strong"))
         bottom.append((fit(fact, room), "dim"))
         if at < len(stops) - 1:
             dashes = "━" * (room - width(name) + gap - 2)

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The life of a packet: started, found again, parked, adopted, stamped. */
 
+/* Addresses may be rewritten on the way (NAT), but hardly both at once. */
+INLINE int same(struct packet *p, struct view *v)
+{
+	return v->known && p->id1 == v->id1 && p->id2 == v->id2 && p->flow.proto == v->flow.proto &&
+	       ((p->flow.src[0] == v->flow.src[0] && p->flow.src[1] == v->flow.src[1]) ||
+		(p->flow.dst[0] == v->flow.dst[0] && p->flow.dst[1] == v->flow.dst[1]));
+}
+
 /* What identifies the packet when its socket buffer is replaced.  The first payload bytes
  * tell UDP datagrams of one flow apart where all have the IP id 0; only a linear
  * buffer surely has them (`payload` 0 otherwise). */
@@ -249,4 +257,25 @@ INLINE void prepend(struct packet *p, struct stats *s, u32 step, u32 hook, u64 t
 	p->cpu[step] = p->cpu[p->last & (STEPS - 1)];
 	p->seen |= 1U << step;
 	p->first = step;
+}
+
+/* A function that is given the socket buffer: its point, and nothing else. */
+INLINE int pass(u64 skb, u32 step, u32 hook, int at_data)
+{
+	READY;
+	hit(skb, step, hook, s, c, 0, at_data);
+	return 0;
+}
+
+/* Itself or one of its clones: the last one counts. */
+INLINE int leave_switch(u64 skb, u32 hook)
+{
+	READY;
+	if (!hit(skb, STEP_SWITCH_OUT, hook, s, c, 0, 0)) {
+		struct packet *p = original_of(skb, 0);
+
+		if (p)
+			stamp(p, s, c, STEP_SWITCH_OUT, hook, bpf_ktime_get_ns());
+	}
+	return 0;
 }

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Packets in the guest's ring.  After vhost's reader has freed a packet's socket buffer, its state
- * lies in `taken` under (worker, number), until the signal that announces it has come to an
- * end: the guest was entered, or it wanted no interrupt.
+ * Packets at their vhost worker, which have no socket buffer.  Joined by what runs nested in one task,
+ * by the pointer of vhost's work, and from waking to running by the thread: never by the order of
+ * events.
+ *
+ *   guest_exit: the last kvm_exit in the vCPU's task before guest_kick, its ioeventfd_write; in that
+ *   vhost_poll_wakeup(work), in it sched_waking of the worker; the worker's sched_switch;
+ *   handle_tx_kick(work), in it tun_sendmsg.
+ *
+ *   tun_out: tun_net_xmit(skb), in it vhost_poll_wakeup(work) and sched_waking of the worker; its
+ *   sched_switch; tun_recvmsg(skb); vhost_add_used_and_signal_n, in it eventfd_signal, irqfd_wakeup,
+ *   kvm_apic_accept_irq and sched_waking of the vCPU; its sched_switch; its kvm_entry.
+ *
+ * After vhost's reader has freed a received packet's socket buffer, its state lies in `taken` under
+ * (worker, number), until the signal that announces it has come to an end: the guest was entered, or
+ * it wanted no interrupt.
  */
 
 #define STAGE_NONE 0	 /* no packet is being announced */
@@ -173,6 +185,15 @@ INLINE void count_handed(u32 tid, int more)
 		__sync_fetch_and_add(count, more);
 }
 
+/* The worker, if it is just announcing packets. */
+INLINE struct worker *announcing(void)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct worker *w = watched_as(tid) & WATCH_WORKER ? workers.lookup(&tid) : 0;
+
+	return w && w->stage >= STAGE_SIGNAL && w->stage < STAGE_HANDED ? w : 0;
+}
+
 /* To the vCPU's thread; 0 if it has no room. */
 INLINE int hand_over(struct worker *w, u32 vcpu)
 {
@@ -246,4 +267,26 @@ INLINE void put_into_ring(struct packet *p, struct stats *s, struct control *c)
 
 		packets.delete(&address);
 	}
+}
+
+/* What the run of the TX queue did before its first packet came; `first`: this is that packet. */
+INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *w, int first)
+{
+	p->worker = tid;
+	if (!first) {
+		p->absent[0] = ABSENT_KICK_SHARED + 1;
+		return;
+	}
+	p->absent[0] = w->run_absent;
+	p->kicker = w->kicker;
+	prepend(p, s, STEP_VHOST_TX, w->run_hook, w->run_t);
+	if (w->run_on_cpu_t)
+		prepend(p, s, STEP_TX_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, w->run_on_cpu_t);
+	if (w->run_woken_t)
+		prepend(p, s, STEP_TX_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
+	if (w->kick_t)
+		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
+	if (w->exit_t)
+		prepend(p, s, STEP_GUEST_EXIT, HOOK_KVM_EXIT, w->exit_t);
+	p->cpu[STEP_GUEST_EXIT] = p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_TX_VHOST_WOKEN] = w->kick_cpu;
 }

@@ -1,13 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Whose a packet is: the same as before, of an interface with a role. */
-
-/* Addresses may be rewritten on the way (NAT), but hardly both at once. */
-INLINE int same(struct packet *p, struct view *v)
-{
-	return v->known && p->id1 == v->id1 && p->id2 == v->id2 && p->flow.proto == v->flow.proto &&
-	       ((p->flow.src[0] == v->flow.src[0] && p->flow.src[1] == v->flow.src[1]) ||
-		(p->flow.dst[0] == v->flow.dst[0] && p->flow.dst[1] == v->flow.dst[1]));
-}
+/* What is in the maps: an interface's role, a packet's state, settings, counters. */
 
 /* Interfaces have their place by the lower bits of their number; where two measured ones have the same,
  * all but one lie beside the table. */
@@ -54,6 +46,13 @@ INLINE struct stats *stats(void)
 
 	return statistics.lookup(&processor);
 }
+
+#define READY_OR(otherwise)                                                                  \
+	struct stats *s = stats();                                                           \
+	struct control *c = control();                                                       \
+	if (!s || !c)                                                                        \
+		otherwise
+#define READY READY_OR(return 0)
 
 /* Of a thread, or of a work that it runs. */
 INLINE void no_room_for_thread(void)

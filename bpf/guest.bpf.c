@@ -8,7 +8,8 @@
  */
 #include <vmlat/record.h>
 
-#include "path/identify.h"
+#include "lib/program.h"
+#include "lib/parse.h"
 
 /* "virtio0-input.0": an interrupt of a receive queue of virtio-net. */
 #define NAME_BYTES 24
@@ -18,24 +19,6 @@
 #define SYS_SENDMSG 46
 /* struct pt_regs: the number of the system call. */
 #define REGS_ORIG_AX 120
-
-struct arguments {
-	u64 a[6];
-};
-
-/* An echo packet at a point; see SIGHTING in vmlat_tui/probes/guest.py. */
-struct sighting {
-	u64 t;
-	u64 also;	   /* what belongs to it, or 0; see Sighting in vmlat_tui/model/guest.py */
-	struct flow flow;
-	u32 id1;
-	u32 id2;
-	u32 ifindex;
-	u32 tgid;
-	u32 tid;
-	u32 point;
-	char comm[16];
-};
 
 /* What this processor is at. */
 struct place {

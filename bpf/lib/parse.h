@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What a packet is, by its bytes. */
 
-#define INLINE static __attribute__((always_inline)) inline
-
 /* Ethernet and IP, in host order on little endian. */
 #define P_IP 0x0008
 #define P_IPV6 0xdd86
@@ -16,17 +14,6 @@
 #define PROTO_UDP 17
 #define PROTO_FRAGMENT 44
 #define PROTO_ICMPV6 58
-
-/* `direct`: the program is of a BTF-typed kind and may load fields of its arguments itself. */
-#define LOAD(type, base, offset, direct)                                                     \
-	({                                                                                   \
-		type value_ = 0;                                                             \
-		if (direct)                                                                  \
-			value_ = *(volatile type *)((base) + (offset));                      \
-		else                                                                         \
-			bpf_probe_read_kernel(&value_, sizeof(value_), (void *)((base) + (offset))); \
-		value_;                                                                      \
-	})
 
 /* What is known of a packet from its bytes. */
 struct view {

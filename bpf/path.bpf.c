@@ -20,16 +20,9 @@
  */
 #include <vmlat/record.h>
 
-#define TX 0
-#define RX 1
-#define BOTH 2
+#define BOTH 2 /* beside TX and RX */
 
 #define PACKET_HOST 0
-
-#define barrier() __asm__ volatile("" ::: "memory")
-/* The compiler may neither know the value nor keep a second copy: what the verifier sees checked is
- * what is used. */
-#define opaque(value) __asm__ volatile("" : "+r"(value))
 
 /*
  * What user space reads while packets run, it maps into its memory: one element per processor,
@@ -71,15 +64,35 @@ BPF_ARRAY(blank_worker, struct worker, 1);
 BPF_ARRAY(blank_wake, struct wake, 1);
 BPF_PERCPU_ARRAY(contexts, struct context, 1);
 
-#include "path/identify.h"
-#include "path/content.h"
-#include "path/filter.h"
-#include "path/booking.h"
-#include "path/life.h"
-#include "path/signals.h"
-#include "path/tracepoints.h"
-#include "path/functions.h"
-#include "path/vhost.h"
-#include "path/scheduler.h"
-#include "path/vcpu.h"
-#include "path/tables.h"
+#include "lib/program.h"
+#include "lib/parse.h"
+#include "lib/lookup.h"
+#include "lib/filter.h"
+#include "lib/account.h"
+#include "lib/packet.h"
+#include "lib/threads.h"
+#include "lib/worker.h"
+
+/* The programs, by the subsystem that they observe.  They are compiled in three parts at the same
+ * time. */
+#if PART == 1
+#include "probes/net.bpf.c"
+#if FUNCTIONS
+#include "probes/bridge.bpf.c"
+#include "probes/ovs.bpf.c"
+#endif
+#elif PART == 2
+#include "probes/skb.bpf.c"
+#if FUNCTIONS
+#include "probes/tun.bpf.c"
+#endif
+#if TP_DIRECT
+#include "lib/iterators.h"
+#endif
+#elif PART == 3 && FUNCTIONS
+#include "probes/vhost.bpf.c"
+#include "probes/eventfd.bpf.c"
+#include "probes/kvm.bpf.c"
+#include "probes/sched.bpf.c"
+#include "probes/power.bpf.c"
+#endif

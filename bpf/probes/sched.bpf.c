@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Workers and vCPUs from being woken to running, and what they waited for. */
 
-#if FUNCTIONS && PART == 3
-
 INLINE void wake_worker(struct worker *w, u64 now)
 {
 	struct context *x = context();
@@ -236,14 +234,3 @@ int tp_sched_switch(struct arguments *ctx)
 	x->turns[x->turn] = (struct turn){.since = now, .task = after, .tid = tid};
 	return 0;
 }
-
-int tp_cpu_idle(struct arguments *ctx)
-{
-	struct context *x = context();
-
-	if (x && (u32)ctx->a[0] != 0xffffffffU)
-		x->idle_state = ctx->a[0];
-	return 0;
-}
-
-#endif

@@ -2,8 +2,6 @@
 /* Hash tables for user space: BPF iterators, which unlike the system calls that look elements up do
  * not keep the kernel from running kprobes meanwhile.  They need BTF. */
 
-#if TP_DIRECT && PART == 1
-
 #define ITERATOR(table, key_type, value_type)                                                \
 	int it_##table(struct arguments *ctx)                                                \
 	{                                                                                    \
@@ -26,5 +24,3 @@ ITERATOR(works, u64, struct work)
 ITERATOR(workers, u32, struct worker)
 ITERATOR(wakes, u32, struct wake)
 ITERATOR(tun_entries, u32, struct entry)
-
-#endif

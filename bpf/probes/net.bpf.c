@@ -1,54 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tracepoints. */
-
-struct arguments {
-	u64 a[6];
-};
-
-#define READY_OR(otherwise)                                                                  \
-	struct stats *s = stats();                                                           \
-	struct control *c = control();                                                       \
-	if (!s || !c)                                                                        \
-		otherwise
-#define READY READY_OR(return 0)
-
-/* A pointer member as a number: BTF-typed programs may not calculate with one they loaded. */
-INLINE u64 number(u64 address)
-{
-	u64 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-	return value;
-}
+/* The network stack: received, queued, given to the driver. */
 
 INLINE u32 gro_slot(u64 head)
 {
 	return ((head >> 9) ^ (head >> 17)) & (GRO_SLOTS - 1);
-}
-
-/* The functions are compiled in three parts at the same time. */
-#if PART == 1
-
-/* What the run of the TX queue did before its first packet came; `first`: this is that packet. */
-INLINE void join_run(struct packet *p, struct stats *s, u32 tid, struct worker *w, int first)
-{
-	p->worker = tid;
-	if (!first) {
-		p->absent[0] = ABSENT_KICK_SHARED + 1;
-		return;
-	}
-	p->absent[0] = w->run_absent;
-	p->kicker = w->kicker;
-	prepend(p, s, STEP_VHOST_TX, w->run_hook, w->run_t);
-	if (w->run_on_cpu_t)
-		prepend(p, s, STEP_VHOST_ON_CPU, HOOK_SCHED_SWITCH_VHOST, w->run_on_cpu_t);
-	if (w->run_woken_t)
-		prepend(p, s, STEP_VHOST_WOKEN, HOOK_SCHED_WAKING_VHOST, w->run_woken_t);
-	if (w->kick_t)
-		prepend(p, s, STEP_GUEST_KICK, HOOK_IOEVENTFD_WRITE, w->kick_t);
-	if (w->exit_t)
-		prepend(p, s, STEP_GUEST_EXIT, HOOK_KVM_EXIT, w->exit_t);
-	p->cpu[STEP_GUEST_EXIT] = p->cpu[STEP_GUEST_KICK] = p->cpu[STEP_VHOST_WOKEN] = w->kick_cpu;
 }
 
 int tp_netif_receive_skb(struct arguments *ctx)
@@ -173,9 +128,6 @@ int tp_net_dev_queue(struct arguments *ctx)
 	return 0;
 }
 
-#endif
-#if PART == 2
-
 int tp_net_dev_start_xmit(struct arguments *ctx)
 {
 	u64 skb = ctx->a[0];
@@ -195,69 +147,3 @@ int tp_net_dev_start_xmit(struct arguments *ctx)
 		hit(skb, STEP_TUN_OUT, HOOK_NET_DEV_START_XMIT_VNET, s, c, TP_DIRECT, 0);
 	return 0;
 }
-
-#endif
-#if PART == 3
-
-/* Freed by somebody who says that this is a drop. */
-int tp_kfree_skb(struct arguments *ctx)
-{
-	u64 skb = ctx->a[0];
-	struct view v = {};
-	struct packet *p;
-
-	READY;
-	p = find(skb, &v, s, TP_DIRECT, 0, 1);
-	if (!p)
-		return 0;
-	p->location = ctx->a[1];
-#if DROP_REASON
-	p->reason = ctx->a[2];
-#endif
-	if (bpf_get_stack(ctx, p->stack, sizeof(p->stack), 0) < 0)
-		p->stack[0] = 0;
-	finish(p, s, c, BIN_DROPPED);
-	return 0;
-}
-
-/*
- * Freed as if it had arrived.  After tun_out that is the reader of the tap: from there on the
- * packet belongs to the processor that reads, so that no two ever end it at once (the
- * driver's return, net_dev_xmit, would race with it).  Inside the switch it is how kernels up to
- * 6.5 drop a packet whose flow has no action; a clone that went on is seen by the `cloned`
- * bit.  Elsewhere the packet was delivered to somebody that is not on the selected path.
- */
-int tp_consume_skb(struct arguments *ctx)
-{
-	u64 skb = ctx->a[0];
-	struct packet *p = packet_of(skb);
-
-	if (!p || !p->active)
-		return 0;
-	READY;
-	struct view v = {};
-
-	p = find(skb, &v, s, TP_DIRECT, 0, 1);
-	if (!p)
-		return 0;
-	if (FUNCTIONS && p->last == STEP_VHOST_TAKE) {
-		put_into_ring(p, s, c);
-		return 0;
-	}
-
-	/* The kernel skips kprobes on a processor that is just serving a map to user space: a packet
-	 * that was queued on the vnet and then taken passed tun_out, seen or not. */
-	u32 bin = p->last >= STEP_VNET_QUEUE ? BIN_COMPLETED : BIN_FILTERED;
-
-	if (p->last >= STEP_SWITCH_IN && p->last < STEP_SWITCH_OUT &&
-	    !(LOAD(u8, skb, SKB_CLONED_BYTE, TP_DIRECT) & SKB_CLONED_MASK)) {
-		if (bpf_get_stack(ctx, p->stack, sizeof(p->stack), 0) < 0)
-			p->stack[0] = 0;
-		p->location = p->stack[1];
-		bin = BIN_DROPPED;
-	}
-	finish(p, s, c, bin);
-	return 0;
-}
-
-#endif

@@ -1,7 +1,61 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The vCPU: how its halts end, and the guest's entry, which ends the signals handed to it. */
+/* KVM: the guest's exit and kick, its interrupt, how its halts end, its entry. */
 
-#if FUNCTIONS && PART == 3
+/* The guest leaves, for whatever reason: one word a thread, with its number, as others may have the
+ * same place.  Times are complete to 73 minutes. */
+int tp_kvm_exit(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid(), index = tid & (WATCH_ROOM - 1);
+	u64 *left;
+
+	if (!(watched_as(tid) & WATCH_VCPU))
+		return 0;
+	left = exits.lookup(&index);
+	if (left)
+		*left = bpf_ktime_get_ns() << TID_BITS | tid;
+	return 0;
+}
+
+int fn_ioeventfd_write(struct arguments *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct vcpu *v = vcpus.lookup(&tid);
+
+	if (v)
+		v->kick_t = bpf_ktime_get_ns();
+	return 0;
+}
+
+int fn_irqfd_wakeup(struct arguments *ctx)
+{
+	struct worker *w = announcing();
+
+	if (w && !w->open.irqfd_t) {
+		w->open.irqfd_t = bpf_ktime_get_ns();
+		w->stage = STAGE_IRQFD;
+	}
+	return 0;
+}
+
+/* a[0] is the number of the vCPU. */
+int tp_kvm_apic_accept_irq(struct arguments *ctx)
+{
+	struct worker *w = announcing();
+	u32 index, number = ctx->a[0], *tid;
+
+	if (!w || w->open.accept_t)
+		return 0;
+	w->open.accept_t = bpf_ktime_get_ns();
+	w->stage = STAGE_ACCEPT;
+	w->vcpu = number;
+	if (number >= VCPU_ROOM) /* whom it wakes will tell */
+		return 0;
+	index = w->open.slot * VCPU_ROOM + number;
+	tid = vcpu_threads.lookup(&index);
+	if (tid && *tid)
+		hand_over(w, *tid);
+	return 0;
+}
 
 /* What is counted of the current task, if it is a vCPU. */
 INLINE struct wake *vcpu_here(u32 tid)
@@ -95,5 +149,3 @@ int tp_kvm_entry(struct arguments *ctx)
 	count_handed(tid, -1);
 	return 0;
 }
-
-#endif
