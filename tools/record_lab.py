@@ -16,6 +16,7 @@ from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Configure, Measure
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.transport.hosts import Host
@@ -67,11 +68,11 @@ def main(name: str) -> None:
         command = ["sh", "tools/demo.sh", "lab-python", "-m", "vmlat_tui", "agent"]
         tee = Tee(AgentProcess(Host("the lab", tuple(lab.line(command)), far=True)))
         try:
-            tee.send("configure", discover=True, measure=False)
+            tee.send(Configure(discover=True, measure=False))
             topology = Topology.from_json(until(tee, "topology", _START_S))
             vnics = [vnic for domain in topology.domains for vnic in domain.vnics]
             taps = tuple(vnic.tap for vnic in vnics if vnic.tap)
-            tee.send("measure", **Requested(taps, max_rate=20).to_json())
+            tee.send(Measure(Requested(taps, max_rate=20)))
             until(tee, "measuring", _START_S)
             path.unlink(missing_ok=True)
             tee.record(path)

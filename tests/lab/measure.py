@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
+from tests.support.commands import command
 from vmlat_tui.lab.hypervisor.agent import Completed as Completed
 from vmlat_tui.lab.inside import Lab as Lab
 from vmlat_tui.lab.inside import Vm as Vm
 from vmlat_tui.model.bins import Bin
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.frames import Frame as Frame
 from vmlat_tui.transport.process import AgentProcess
 
@@ -78,7 +80,7 @@ class Session:
         self.result = Result()
         self.agent = AgentProcess()
         configuration.setdefault("interval_s", 0.5)
-        self.agent.send("configure", **configuration)
+        self.agent.send(command("configure", **configuration))
 
     def __enter__(self) -> Session:
         hello = self.agent.next(START_S)
@@ -109,7 +111,7 @@ class Session:
 
     def finish(self) -> Result:
         """Stop and return the result with the final statistics."""
-        self.agent.send("stop")
+        self.agent.send(Stop())
         while not self.result.stats.get("final"):
             frame = self.agent.next(60)
             assert frame, "no final statistics"

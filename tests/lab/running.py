@@ -19,6 +19,7 @@ from tests.lab.tables import on_the_way
 from vmlat_tui.lab import inside
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.wakeups import Wakeups
+from vmlat_tui.protocol.commands import Command, Measure, Read, name_of
 from vmlat_tui.session import wakes
 
 #: The fixture of conftest.py: filters and settings of one measurement.
@@ -112,7 +113,7 @@ class Running(Session):
         self.wait(lambda result: taps <= _present(result), 30, "the taps of this scenario")
         asked = Requested.from_json(wanted)
         self._request(replace(asked, directions=()))
-        self._order("read")
+        self._order(Read())
         self.result = Anew(self.result)
         self._request(asked)
 
@@ -129,12 +130,12 @@ class Running(Session):
 
     def _request(self, requested: Requested) -> None:
         self._requested = requested
-        self._order("measure", **requested.to_json())
+        self._order(Measure(requested))
 
-    def _order(self, command: str, **fields: Any) -> None:
+    def _order(self, command: Command) -> None:
         done = len(self.result.acks) + 1
-        self.agent.send(command, **fields)
-        self.wait(lambda result: len(result.acks) >= done, 60, f"the end of {command}")
+        self.agent.send(command)
+        self.wait(lambda result: len(result.acks) >= done, 60, f"the end of {name_of(command)}")
 
 
 class SharedAgent:

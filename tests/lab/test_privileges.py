@@ -24,6 +24,7 @@ import pytest
 
 from tests.lab.measure import START_S, Frame, Lab
 from tests.support import deprived
+from tests.support.commands import command
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import (
     BPF,
@@ -39,6 +40,7 @@ from vmlat_tui.model.capabilities import (
     Use,
 )
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -184,8 +186,16 @@ def look(row: Row, cache: str) -> Seen:
     enough = row.looks_for - row.may_lose
     environment = {**hosts.here().environment, "VMLAT_CACHE": cache}
     with AgentProcess(Host(row.title, row.command(), environment)) as agent:
-        agent.send("configure", discover=True, measure=not row.foreign, interval_s=0.5, emit=False,
-                   filters=[{"protocol": "icmp"}, {"dst_port": 7999}])  # fmt: skip
+        agent.send(
+            command(
+                "configure",
+                discover=True,
+                measure=not row.foreign,
+                interval_s=0.5,
+                emit=False,
+                filters=[{"protocol": "icmp"}, {"dst_port": 7999}],
+            )
+        )
         end, settled = time.monotonic() + START_S, False
         try:
             while time.monotonic() < end:
@@ -196,7 +206,7 @@ def look(row: Row, cache: str) -> Seen:
                         end = time.monotonic() + PATIENCE_S
                 if not settled and enough <= seen.parts():
                     end, settled = time.monotonic() + MORE_S, True
-            agent.send("stop")
+            agent.send(Stop())
             while not row.foreign and not seen.stats.get("final"):
                 last = agent.next(START_S)
                 assert last, "it does not end"

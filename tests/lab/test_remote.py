@@ -14,6 +14,8 @@ import pytest
 
 from tests.lab.measure import Lab, Remote
 from tests.lab.test_life import ping, probes_left
+from tests.support.commands import command
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Phase, Snapshot
 from vmlat_tui.transport.hosts import reached_by_ssh
@@ -58,7 +60,7 @@ class Watcher:
     """What the screens would know."""
 
     def __init__(self, host: str) -> None:
-        self.source = Persistent(reached_by_ssh(host), discover=True, measure=False)
+        self.source = Persistent(reached_by_ssh(host), Configure(discover=True, measure=False))
         self.history = History()
 
     @property
@@ -126,7 +128,7 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
     try:
         watcher.source.open()
         wish: dict[str, Any] = {"vm_interfaces": [vm.vnet], "filters": [{"protocol": "icmp"}]}
-        watcher.source.send("measure", **wish)
+        watcher.source.send(command("measure", **wish))
         watcher.wait(lambda now: now.stats, "the first figures")
         answered = ping(remote, vm.ip4, 20)
         watcher.wait(lambda now: watcher.total() >= answered, "the packets")

@@ -16,9 +16,11 @@ import pytest
 
 from tests.lab.measure import START_S, Lab, Remote
 from tests.lab.test_topology import run
+from tests.support.commands import command
 from vmlat_tui.commands.topology import ask
 from vmlat_tui.lab import inside
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Known, Topology, Vitals
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.frames import Frame, check_hello
 from vmlat_tui.transport.process import AgentProcess
 
@@ -34,7 +36,7 @@ class Watcher:
         self.topologies: list[Topology] = []
         self.vitals: list[Vitals] = []
         self.others: list[Frame] = []
-        agent.send("configure", measure=False, discover=True, interval_s=0.5)
+        agent.send(command("configure", measure=False, discover=True, interval_s=0.5))
         hello = agent.next(60)
         assert hello
         check_hello(hello)
@@ -292,21 +294,28 @@ def test_without_root_it_shows_what_it_can(lab: Lab) -> None:
 def test_a_measurement_begins_while_discovery_runs(lab: Lab, remote: Remote) -> None:
     vm = lab.vms["vm-a"]
     with watching() as watcher:
-        watcher.agent.send("measure", id=1, vm_interfaces=["no such"])
+        watcher.agent.send(command("measure", id=1, vm_interfaces=["no such"]))
         error = watcher.frame("error")
         assert error["id"] == 1 and "no such interface" in error["title"]
-        watcher.agent.send("measure", id=2, vm_interfaces=[vm.vnet], uplinks=["phy0"],
-                           filters=[{"protocol": "icmp"}])  # fmt: skip
+        watcher.agent.send(
+            command(
+                "measure",
+                id=2,
+                vm_interfaces=[vm.vnet],
+                uplinks=["phy0"],
+                filters=[{"protocol": "icmp"}],
+            )
+        )
         measuring = watcher.frame("measuring", START_S)
         assert measuring["rung"] == "full" and measuring["points"] and measuring["offsets"]
         assert watcher.frame("ack")["id"] == 2
         assert watcher.frame("links")["leaves"] == ["phy0"]
-        watcher.agent.send("measure", id=3)
+        watcher.agent.send(command("measure", id=3))
         assert "measures already" in watcher.frame("error")["title"]
         remote(["ping", "-n", "-q", "-c", "5", "-i", "0.1", "-w", "20", vm.ip4])
         assert watcher.frame("packet")["vm_interface"] == vm.vnet
         before = len(watcher.vitals)
-        watcher.agent.send("stop")
+        watcher.agent.send(Stop())
         while not watcher.frame("stats")["final"]:
             pass
         assert len(watcher.vitals) >= before > 0

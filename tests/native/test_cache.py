@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import command
 from vmlat_tui.probes import compiler
 from vmlat_tui.probes.guest import GuestEngine
 from vmlat_tui.probes.ladder import Kernel
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport.process import AgentProcess
 
@@ -116,8 +118,8 @@ def test_an_agent_says_once_that_it_does_without_a_cache(entry: Path) -> None:
     before = entry.read_bytes()
     entry.parent.chmod(0o777)
     with AgentProcess() as agent:
-        agent.send("configure", guest=True, timeout_ns=10**9, measure=True)
-        agent.send("stop")
+        agent.send(command("configure", guest=True, timeout_ns=10**9, measure=True))
+        agent.send(Stop())
         said: list[Frame] = []
         while not said or not (said[-1]["type"] == "stats" and said[-1]["final"]):
             frame = agent.next(60)

@@ -16,11 +16,13 @@ import pytest
 from tests.native.net import Bed, Namespace
 from tests.native.qemus import Qemu, qemu
 from tests.native.wire import V4
+from tests.support.commands import command
 from tests.support.hostile import USER, Crowd
 from vmlat_tui.discover.vms import tuns
 from vmlat_tui.discover.vms.emulators import Emulators
 from vmlat_tui.discover.vms.vcpus import read_vcpus
 from vmlat_tui.discover.watch import steady
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport.process import AgentProcess
 
@@ -45,10 +47,17 @@ class Agent:
         self.last: dict[str, Frame] = {}
         self.process = AgentProcess()
         self.process.send(
-            "configure", discover=True, rung="tracepoints", directions=["tx"], interval_s=0.2,
-            connect="qemu+unix:///system?socket=/nonexistent", vm_interfaces=[bed.tap.name],
-            uplinks=[bed.uplink],
-        )  # fmt: skip
+            command(
+                "configure",
+                discover=True,
+                rung="tracepoints",
+                directions=["tx"],
+                interval_s=0.2,
+                connect="qemu+unix:///system?socket=/nonexistent",
+                vm_interfaces=[bed.tap.name],
+                uplinks=[bed.uplink],
+            )
+        )
 
     def until(self, condition: Any, seconds: float = _LIMIT_S) -> None:
         end = time.monotonic() + seconds
@@ -104,7 +113,7 @@ def test_a_hostile_crowd_changes_no_figure(agent: Agent, bed: Bed, honest: Qemu)
         assert strangers & {p.pid for p in crowd.processes} == {
             p.pid for p in crowd.processes[:10]
         }, "those who hold nothing are no VMs"
-    agent.process.send("stop")
+    agent.process.send(Stop())
     agent.until(lambda: agent.last["stats"]["final"])
     assert agent.last["stats"]["bins"]["tx"]["completed"] == 400
     assert agent.last["stats"]["counters"].get("lost", 0) == 0

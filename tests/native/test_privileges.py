@@ -18,6 +18,7 @@ from tests.native.net import Bed, run, wait_until
 from tests.native.test_ending import PATH
 from tests.native.wire import V4
 from tests.support import deprived
+from tests.support.commands import command
 from vmlat_tui.agent.seccomp import REFUSED
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export import doctor_text
@@ -33,6 +34,7 @@ from vmlat_tui.model.capabilities import (
     SYSLOG,
     Capability,
 )
+from vmlat_tui.protocol.commands import Describe, Stop
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport import bundle, hosts
 from vmlat_tui.transport.hosts import Host
@@ -83,13 +85,21 @@ class Measured:
         self.notices: list[str] = []
         self.drops: list[Frame] = []
         with AgentProcess(host) as agent:
-            agent.send("configure", directions=["tx"], rung="tracepoints", emit=True,
-                       vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+            agent.send(
+                command(
+                    "configure",
+                    directions=["tx"],
+                    rung="tracepoints",
+                    emit=True,
+                    vm_interfaces=[bed.tap.name],
+                    uplinks=[bed.uplink],
+                )
+            )
             self.hello = self._until(agent, "hello")
             self._until(agent, "stats")
             for number in range(300):
                 bed.tap.send(V4.frame(number))
-            agent.send("stop")
+            agent.send(Stop())
             stats = self._until(agent, "stats")
             while not stats["final"]:
                 stats = self._until(agent, "stats")
@@ -114,7 +124,7 @@ class Measured:
 def told(host: Host) -> Frame:
     """What doctor is told of it."""
     with AgentProcess(host) as agent:
-        agent.send("describe")
+        agent.send(Describe())
         frame = agent.next(_LIMIT_S)
     assert frame is not None and frame["type"] == "host"
     return frame
@@ -190,8 +200,15 @@ def agent(bed: Bed, tmp_path: Path) -> Iterator[AgentProcess]:
     here = hosts.here()
     host = Host("root", here.argv, {**here.environment, "VMLAT_CACHE": str(tmp_path)})
     with AgentProcess(host) as made:
-        made.send("configure", rung="tracepoints", directions=["tx"],
-                  vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+        made.send(
+            command(
+                "configure",
+                rung="tracepoints",
+                directions=["tx"],
+                vm_interfaces=[bed.tap.name],
+                uplinks=[bed.uplink],
+            )
+        )
         yield made
 
 
@@ -228,7 +245,7 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
 
 def test_what_needs_more_is_done_by_a_process_that_ends_with_the_agent() -> None:
     agent = AgentProcess()
-    agent.send("configure", measure=False)
+    agent.send(command("configure", measure=False))
     assert agent.next(_LIMIT_S)
     (opener,) = children(agent.pid)
     assert wait_until(lambda: status(opener)["Seccomp"] == "2")
@@ -277,7 +294,7 @@ def test_it_drops_before_it_is_told_anything() -> None:
 def test_nobody_with_fewer_looks_into_an_agent(bed: Bed, cache: Path) -> None:
     """A process that may not be dumped is root's, whoever runs it."""
     with AgentProcess(as_user((BPF, PERFMON), cache)) as theirs:
-        theirs.send("configure", measure=False)
+        theirs.send(command("configure", measure=False))
         hello = theirs.next(_LIMIT_S)
         assert hello is not None
         path = f"/proc/{hello['agent']}/environ"

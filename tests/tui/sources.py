@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.transport.source import StreamEnded
+from vmlat_tui.transport.source import Order, StreamEnded
 
 
 class Frames:
@@ -17,14 +17,14 @@ class Frames:
         self._frames = list(frames)
         self.endless = endless
         self._at = 0
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[Any] = []
         self.closed = False
 
     def give(self, frames: Iterable[Frame]) -> None:
         self._frames.extend(frames)
 
-    def send(self, command: str, **fields: Any) -> None:
-        self.sent.append({"command": command, **fields})
+    def send(self, order: Order) -> None:
+        self.sent.append(order)
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         if self._at < len(self._frames):

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.segment import Segment
@@ -19,6 +18,7 @@ from vmlat_tui.export.glance import text as glance_text
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.transport.source import Order
 from vmlat_tui.tui.app import VmlatApp
 
 NAMES = (
@@ -93,7 +93,7 @@ def test_the_plain_snapshot_is_harmless_too() -> None:
         def __init__(self) -> None:
             self._frames = hostile()
 
-        def send(self, command: str, **fields: Any) -> None: ...
+        def send(self, order: Order) -> None: ...
 
         def next(self, timeout_s: float) -> Frame:
             from vmlat_tui.transport.source import StreamEnded

@@ -32,10 +32,18 @@ from vmlat_tui.discover.capabilities import lacking, names, needed
 from vmlat_tui.discover.links.interfaces import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import cache
 from vmlat_tui.protocol import commands, frames
-from vmlat_tui.protocol.commands import Command, Refused
+from vmlat_tui.protocol.commands import (
+    Command,
+    Configure,
+    Describe,
+    Measure,
+    Read,
+    Refused,
+    Release,
+    Stop,
+)
 from vmlat_tui.protocol.frames import Frame
 
 #: How often single packets are fetched, and how often expiry and readings run.
@@ -63,7 +71,7 @@ class Agent:
         #: What takes long, by the command that wants it.
         self._jobs: dict[str, BackgroundJob[Any]] = {}
         #: Commands ``measure`` that wait for the one of that name.
-        self._requests: list[Command] = []
+        self._requests: list[Measure] = []
 
     def run(self) -> int:
         """Until told to end; returns the exit status."""
@@ -71,7 +79,7 @@ class Agent:
             first = self._next_command(wait=True)
             if first is None:
                 return 0
-            if first["command"] == "describe":
+            if isinstance(first, Describe):
                 with self._guard.busy():
                     self._send(host_frame(self._privileges))
                 return 0
@@ -120,33 +128,32 @@ class Agent:
 
     def _obey(self, command: Command, prepared: bool = False) -> None:
         begin = time.monotonic_ns()
-        name = command["command"]
         try:
-            if name == "measure" and self._measurement is None and not prepared:
+            if isinstance(command, Measure) and self._measurement is None and not prepared:
                 self._prepare(command)
                 return
-            self._carry_out(name, command)
+            self._carry_out(command)
         except VmlatError as error:
-            self._refuse(command.get("id"), error)
+            self._refuse(command.id, error)
         else:
-            took = time.monotonic_ns() - begin
-            ack = {"type": "ack", "id": command.get("id"), "command": name, "took_ns": took}
-            if name == "measure":
+            took, name = time.monotonic_ns() - begin, commands.name_of(command)
+            ack: Frame = {"type": "ack", "id": command.id, "command": name, "took_ns": took}
+            if isinstance(command, Measure):
                 ack["requested"] = self._measuring().requested.to_json()
             self._send(ack)
 
-    def _carry_out(self, name: object, command: Command) -> None:
-        if name == "stop":
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Stop):
             self._ended = True
-        elif name == "measure" and self._measurement is None:
+        elif isinstance(command, Measure) and self._measurement is None:
             self._measure(command)
-        elif name == "measure":
-            self._measuring().change(Requested.from_json(command))
-        elif name == "release":
+        elif isinstance(command, Measure):
+            self._measuring().change(command.requested)
+        elif isinstance(command, Release):
             self._release()
-        elif name == "describe":
+        elif isinstance(command, Describe):
             self._describe()
-        elif name == "read":
+        elif isinstance(command, Read):
             self._measuring().send_stats(final=False)
         else:
             raise UsageError("the agent is configured already", "`configure` comes first")
@@ -164,13 +171,13 @@ class Agent:
     # ---- start ----------------------------------------------------------------------------
 
     def _open(self, command: Command) -> None:
-        if command["command"] != "configure":
+        if not isinstance(command, Configure):
             raise UsageError("the first command must be configure or describe")
-        self._interval_s = max(0.05, command.get("interval_s", 1.0))
+        self._interval_s = max(0.05, command.interval_s)
         self._monitor = LinkMonitor()
-        if command.get("discover", False):
-            self._watch = Watch(command.get("connect") or None, self._interval_s)
-        measurement = self._attach(command) if command.get("measure", True) else None
+        if command.discover:
+            self._watch = Watch(command.connect or None, self._interval_s)
+        measurement = self._attach(command) if command.measure else None
         self._send(
             {
                 "type": "hello",
@@ -191,7 +198,7 @@ class Agent:
         if measurement:
             self._begin(measurement)
 
-    def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
+    def _attach(self, command: Union[Configure, Measure]) -> Union[Measurement, GuestMeasurement]:
         missing = lacking()
         if missing:
             raise UsageError(
@@ -200,10 +207,10 @@ class Agent:
                 "run as root, or with --sudo",
             )
         with self._guard.busy():
-            if command.get("guest", False):
+            if isinstance(command, Configure) and command.guest:
                 self._measurement = GuestMeasurement(command, self._send)
             else:
-                self._measurement = Measurement(Requested.from_json(command), self._send)
+                self._measurement = Measurement(command.requested, self._send)
         return self._measurement
 
     def _tell_missing(self) -> None:
@@ -219,7 +226,7 @@ class Agent:
             look = functools.partial(host_frame, self._privileges)
             self._jobs["describe"] = BackgroundJob(look, self._send)
 
-    def _prepare(self, command: Command) -> None:
+    def _prepare(self, command: Measure) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures.
 
         What is requested meanwhile is carried out after that.
@@ -227,7 +234,7 @@ class Agent:
         self._requests.append(command)
         if "measure" not in self._jobs:
             self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
-            compile_it = functools.partial(prepare, Requested.from_json(command))
+            compile_it = functools.partial(prepare, command.requested)
             self._jobs["measure"] = BackgroundJob(compile_it, lambda _: self._obey_requests())
 
     def _obey_requests(self) -> None:
@@ -235,7 +242,7 @@ class Agent:
         for command in requests:
             self._obey(command, prepared=True)
 
-    def _measure(self, command: Command) -> None:
+    def _measure(self, command: Measure) -> None:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
         self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from vmlat_tui.model.guest import RoundTripJoiner
 from vmlat_tui.probes import ladder
 from vmlat_tui.probes.guest import GuestEngine
-from vmlat_tui.protocol.commands import Command
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.protocol.frames import Frame
 
 
 class GuestMeasurement:
     """Probes in this guest, from the beginning to :meth:`close`."""
 
-    def __init__(self, command: Command, send: Callable[[Frame], None]) -> None:
+    def __init__(self, command: Configure, send: Callable[[Frame], None]) -> None:
         """Attach as a ``configure`` command says; raises as :class:`.measurement.Measurement`."""
         self._send = send
-        self._joiner = RoundTripJoiner(command.get("timeout_ns", 1_000_000_000))
+        self._joiner = RoundTripJoiner(command.timeout_ns)
         self._engine = GuestEngine(ladder.inspect())
         self._interfaces: dict[int, str] = {}
 

@@ -17,6 +17,7 @@ from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.ping.capture import trip_json
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.protocol.frames import Frame, check_hello
 from vmlat_tui.session.headless import START_LIMIT_S, Run
 from vmlat_tui.transport.hosts import Host
@@ -104,7 +105,7 @@ class _Watching(Run):
     def run(self) -> int:
         with AgentProcess(self._request.host) as agent:
             timeout_ns = self._request.timeout_ns
-            agent.send("configure", guest=True, timeout_ns=timeout_ns, interval_s=0.25)
+            agent.send(Configure(guest=True, timeout_ns=timeout_ns, interval_s=0.25))
             hello = agent.next(START_LIMIT_S)
             if hello is None:
                 raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")

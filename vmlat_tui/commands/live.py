@@ -15,6 +15,7 @@ from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.export import verdicts
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Configure, Measure, Stop
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import drain
@@ -158,10 +159,9 @@ class _Live:
     def run(self) -> None:
         request = self._request
         with AgentProcess(request.host) as agent:
-            connect = {"connect": request.uri} if request.uri else {}
-            agent.send("configure", discover=True, measure=False, **connect)
+            agent.send(Configure(discover=True, measure=False, connect=request.uri))
             taps = tuple(request.taps or self._taps(agent))
-            agent.send("measure", **Requested(taps, emit=False).to_json())
+            agent.send(Measure(Requested(taps, emit=False)))
             self._read(agent, _START_S, _answered, "the probes were not put in place")
             now = self._history.moments()[-1]
             if now.measuring is None:
@@ -169,7 +169,7 @@ class _Live:
             say(f"measuring {', '.join(map(clean, taps))}")
             with ENDING.orderly():
                 self._read(agent, request.duration_s, lambda now: ENDING.asked)
-                agent.send("stop")
+                agent.send(Stop())
                 self._read(agent, END_LIMIT_S, lambda now: self._ended, "the agent did not end")
 
     def _taps(self, source: Source) -> list[str]:

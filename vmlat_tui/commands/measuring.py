@@ -20,6 +20,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.view import View
 from vmlat_tui.model.flows import Flow, row_key
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Configure, Measure
 from vmlat_tui.protocol.frames import Frame, check_hello, error_of
 from vmlat_tui.session.headless import START_LIMIT_S, Run, watching
 from vmlat_tui.session.vms import taps_of
@@ -112,19 +113,19 @@ class Driver(Run):
             rung=request.rung,
             offsets=request.offsets,
         )
-        look = {
-            "interval_s": 0.25 if request.count and request.stats_only else 1.0,
-            "discover": self._command.discover or bool(packets.vms),
-            **packets.discovery(),
-        }
+        look = Configure(
+            discover=self._command.discover or bool(packets.vms),
+            interval_s=0.25 if request.count and request.stats_only else 1.0,
+            connect=packets.uri,
+        )
         if not packets.vms:
-            agent.send("configure", **requested.to_json(), **look)
+            agent.send(replace(look, requested=requested))
             hello = self._hello(agent)
             return hello, hello
-        agent.send("configure", measure=False, **look)
+        agent.send(replace(look, measure=False))
         hello = self._hello(agent)
         taps = taps_of(self, lambda: self.step(agent), packets.vms)
-        agent.send("measure", **replace(requested, vm_interfaces=tuple(taps)).to_json())
+        agent.send(Measure(replace(requested, vm_interfaces=tuple(taps))))
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             self.step(agent)

@@ -17,6 +17,7 @@ from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Configure, Measure
 from vmlat_tui.protocol.frames import Frame, check_hello, error_of
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.safe_files import new_file
@@ -115,14 +116,14 @@ class _Recorder(Run):
 
     def _start(self, tee: Tee) -> None:
         request = self._request
-        tee.send("configure", discover=True, measure=False, **request.packets.discovery())
+        tee.send(Configure(discover=True, measure=False, connect=request.packets.uri))
         requested = request.packets.requested(
             threshold_ns=request.threshold_ns, max_rate=request.max_rate
         )
         if request.packets.vms:
             taps = taps_of(self, lambda: self.step(tee), request.packets.vms)
             requested = replace(requested, vm_interfaces=tuple(taps))
-        tee.send("measure", **requested.to_json())
+        tee.send(Measure(requested))
         deadline = time.monotonic() + START_LIMIT_S
         self._progress("attaching the probes")
         while self._begin_s is None:

@@ -11,6 +11,7 @@ from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.protocol.frames import check_hello
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
     """Let an agent look at its host once."""
     with AgentProcess(host) as agent:
-        agent.send("configure", measure=False, discover=True, connect=uri)
+        agent.send(Configure(measure=False, discover=True, connect=uri))
         deadline = time.monotonic() + _LIMIT_S
         first = True
         while True:

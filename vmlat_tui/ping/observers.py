@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import pings
@@ -22,6 +22,7 @@ from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.ping.capture import missing, ping_json, trip_json
+from vmlat_tui.protocol.commands import Command, Configure, Measure, Stop
 from vmlat_tui.protocol.frames import Frame, check_hello, error_of
 from vmlat_tui.session.headless import watching
 from vmlat_tui.transport.hosts import Host
@@ -105,16 +106,16 @@ class PingObserver:
         """Start the agent."""
         try:
             self._agent = AgentProcess(self.host)
-            self._agent.send("configure", **self._configuration())
+            self._agent.send(self._configuration())
         except VmlatError as error:
             self.fail(error)
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, command: Command) -> None:
         """Give a command to the agent, if there is one."""
         if self._agent is None:
             return
         try:
-            self._agent.send(command, **fields)
+            self._agent.send(command)
         except VmlatError as error:
             self.fail(error)
 
@@ -126,7 +127,7 @@ class PingObserver:
     def stop(self) -> None:
         """Have the agent tell the rest, and end."""
         self._stopped = True
-        self.send("stop")
+        self.send(Stop())
 
     def poll(self) -> list[Observation]:
         """What has come by now."""
@@ -167,7 +168,7 @@ class PingObserver:
 
     # ---- frames -------------------------------------------------------------------------------
 
-    def _configuration(self) -> dict[str, Any]:
+    def _configuration(self) -> Configure:
         raise NotImplementedError
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
@@ -240,10 +241,10 @@ class HostObserver(PingObserver):
         """Begin with the packets of these pings, both ways, every one."""
         self.wanted = wanted
         requested = Requested(tuple(taps), tuple(uplinks), (wanted,), detail=False)
-        self.send("measure", **requested.to_json())
+        self.send(Measure(requested))
 
-    def _configuration(self) -> dict[str, Any]:
-        return {"discover": True, "measure": False}
+    def _configuration(self) -> Configure:
+        return Configure(discover=True, measure=False)
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
         kind = frame["type"]
@@ -285,8 +286,8 @@ class GuestObserver(PingObserver):
         super().__init__(role, host)
         self._timeout_ns = timeout_ns
 
-    def _configuration(self) -> dict[str, Any]:
-        return {"guest": True, "timeout_ns": self._timeout_ns}
+    def _configuration(self) -> Configure:
+        return Configure(guest=True, timeout_ns=self._timeout_ns)
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
         if frame["type"] == "echo":

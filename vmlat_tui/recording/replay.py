@@ -6,11 +6,11 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.read import read, time_of
-from vmlat_tui.transport.source import StreamEnded
+from vmlat_tui.transport.source import Order, Pace, Seek, Step, StreamEnded
 
 #: Frames that came when they say.
 _PACED = frozenset({"vitals", "stats", "packet", "drop"})
@@ -43,8 +43,7 @@ class Recording:
 class Replay:
     """Gives the frames of a file when their time has come.  For one thread.
 
-    Its commands are ``pace`` (``speed``, ``paused``), ``seek`` (``t_ns``, forwards only) and
-    ``step`` (``readings``); whatever else an agent obeys, a recording ignores.
+    It obeys :class:`.Pace`, :class:`.Seek` (forwards only) and :class:`.Step`.
     """
 
     def __init__(
@@ -74,15 +73,15 @@ class Replay:
             self._waiting = next(self._frames)
         return self._waiting
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Obey what concerns time."""
-        if command == "pace":
-            self._speed, self._paused = fields["speed"], fields["paused"]
+        if isinstance(order, Pace):
+            self._speed, self._paused = order.speed, order.paused
             self._due_s = time.monotonic()
-        elif command == "seek":
-            self._target_ns = fields["t_ns"]
-        elif command == "step":
-            self._steps += fields["readings"]
+        elif isinstance(order, Seek):
+            self._target_ns = order.t_ns
+        elif isinstance(order, Step):
+            self._steps += order.readings
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         """The next frame when its time has come; raises :class:`StreamEnded` after the last."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.read import READINGS
-from vmlat_tui.transport.source import Source
+from vmlat_tui.transport.source import Order, Source
 
 #: The latest frame of each of these types is written first; an ``ack`` only if it says what is
 #: measured.
@@ -86,9 +86,9 @@ class Tee:
             except RecordingFailed:
                 pass
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Pass it on."""
-        self._source.send(command, **fields)
+        self._source.send(order)
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         """The next frame, written down if that was asked for.

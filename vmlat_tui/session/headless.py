@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Optional, Protocol
+from typing import Optional, Protocol
 
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import listed
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport.process import AgentSilent
+from vmlat_tui.transport.source import Order
 from vmlat_tui.words import clean
 
 #: The agent compiles, loads and attaches before it measures.
@@ -22,7 +24,7 @@ _STEP_S = 0.2
 class FrameStream(Protocol):
     """Where frames come from and commands go."""
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give one command."""
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -69,7 +71,7 @@ class Run:
 
     def finish(self, source: FrameStream) -> None:
         """Stop the measurement and take what is left, last the final statistics."""
-        source.send("stop")
+        source.send(Stop())
         deadline = time.monotonic() + END_LIMIT_S
         while not self._final:
             self.step(source)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.commands import command
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology, Vitals
+from vmlat_tui.protocol.commands import Configure, Stop
 from vmlat_tui.protocol.frames import Frame, check_hello
 from vmlat_tui.transport.process import AgentProcess
 
@@ -18,8 +21,15 @@ LIMIT_S = 30.0
 @pytest.fixture
 def agent() -> Iterator[AgentProcess]:
     with AgentProcess() as running:
-        running.send("configure", measure=False, discover=True, interval_s=0.1,
-                     connect="qemu+unix:///system?socket=/nonexistent")  # fmt: skip
+        running.send(
+            command(
+                "configure",
+                measure=False,
+                discover=True,
+                interval_s=0.1,
+                connect="qemu+unix:///system?socket=/nonexistent",
+            )
+        )
         hello = running.next(LIMIT_S)
         assert hello is not None
         check_hello(hello)
@@ -57,7 +67,8 @@ def test_topology_and_vitals_come_without_a_measurement(agent: AgentProcess) -> 
 def test_a_command_that_fails_leaves_discovery_running(
     agent: AgentProcess, command: str, fields: dict[str, object], words: str
 ) -> None:
-    agent.send(command, id=7, **fields)
+    line = json.dumps({"command": command, "id": 7, **fields}).encode()
+    agent._outgoing += line + b"\n"
     error = wait(agent, "error")
     assert error["id"] == 7
     said = f"{error['title']} {error['cause']}"
@@ -66,13 +77,13 @@ def test_a_command_that_fails_leaves_discovery_running(
 
 
 def test_it_ends_when_told_to(agent: AgentProcess) -> None:
-    agent.send("stop", id=1)
+    agent.send(Stop(1))
     assert wait(agent, "ack")["id"] == 1
 
 
 def test_without_either_there_is_only_hello() -> None:
     with AgentProcess() as quiet:
-        quiet.send("configure", measure=False)
+        quiet.send(command("configure", measure=False))
         hello = quiet.next(LIMIT_S)
         assert hello is not None and hello["type"] == "hello"
         assert quiet.next(0.3) is None
@@ -85,7 +96,8 @@ def test_without_either_there_is_only_hello() -> None:
 def test_only_a_libvirt_of_this_host_is_connected_to(uri: object) -> None:
     """Others are reached by programs, which would run with what the agent may."""
     with AgentProcess() as refused:
-        refused.send("configure", measure=False, discover=True, connect=uri)
+        line = json.dumps({"command": "configure", "measure": False, "connect": uri}).encode()
+        refused._outgoing += line + b"\n"
         with pytest.raises(VmlatError, match="no libvirt of this host"):
             refused.next(LIMIT_S)
 
@@ -96,6 +108,6 @@ def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:
         agent._outgoing += line + b"\n"
         error = wait(agent, "error")
         assert error["id"] is None and error["exit_status"] == 2
-    agent.send("configure", id=8)
+    agent.send(Configure(id=8))
     assert "configured already" in wait(agent, "error")["title"]
     wait(agent, "vitals")

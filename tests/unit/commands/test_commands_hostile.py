@@ -44,6 +44,7 @@ from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.process import AgentDied, AgentProcess
+from vmlat_tui.transport.source import Order
 
 ROOT = Path(__file__).resolve().parents[3]
 #: What a terminal would obey.
@@ -210,7 +211,7 @@ class Scripted(AgentProcess):
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = list(lines)
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         pass
 
     def next(self, timeout_s: float) -> Optional[Frame]:

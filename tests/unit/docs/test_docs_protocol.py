@@ -8,11 +8,14 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Annotated, Any, NamedTuple, Optional, Union
 
 import pytest
 
 from vmlat_tui.model import checks, flows, guest, topology
+from vmlat_tui.model.flows import Filter
+from vmlat_tui.model.jsonable import INLINE, Size
+from vmlat_tui.model.requested import NULLABLE, Requested
 from vmlat_tui.protocol import commands, frames, shapes
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
@@ -125,6 +128,40 @@ def walked(
         yield path, Field(optional, nullable, None)
 
 
+OF_TYPES: Mapping[Any, str] = {Filter: "filter"}
+
+
+def typed(
+    kind: Any, path: str = "", optional: bool = False, nullable: bool = False
+) -> Iterator[tuple[str, Field]]:
+    """The same of a type that :mod:`vmlat_tui.model.jsonable` reads."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in OF_TYPES and path:
+        yield path, Field(optional, nullable, OF_TYPES[kind])
+    elif origin is Annotated and not isinstance(arguments[1], Size):
+        yield path, Field(optional, nullable, None)
+    elif origin is Annotated:
+        yield from typed(arguments[0], path, optional, nullable)
+    elif origin is Union and type(None) in arguments:
+        yield from typed(Union[tuple(set(arguments) - {type(None)})], path, optional, True)
+    elif origin is tuple and arguments[1:] == (...,):
+        yield from typed(arguments[0], f"{path}[]", optional, nullable)
+    elif origin is not None and issubclass(origin, Mapping):
+        yield from typed(arguments[1], f"{path}.*", optional)
+    elif dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            hint, missing = hints[field.name], field.default is not dataclasses.MISSING
+            if INLINE in typing.get_args(hint):
+                yield from typed(typing.get_args(hint)[0], path, optional)
+                continue
+            where = f"{path}.{field.name}" if path else field.name
+            null = kind is Requested and field.name in NULLABLE
+            yield from typed(hint, where, optional or missing, null)
+    else:
+        yield path, Field(optional, nullable, None)
+
+
 #: Checked elsewhere (the schema: :func:`frames.migration`), or only for people.
 ELSEWHERE = {
     ("hello", "schema"): Field(False, False, None),
@@ -153,7 +190,7 @@ def test_every_frame_has_a_section_and_no_other_does() -> None:
 
 
 def test_every_command_has_a_section_and_no_other_does() -> None:
-    assert set(sections("Command")) == set(commands._COMMANDS)
+    assert set(sections("Command")) == set(commands.COMMANDS)
 
 
 def test_every_object_has_a_section_and_no_other_does() -> None:
@@ -166,9 +203,9 @@ def test_the_fields_of_a_frame_are_listed(kind: str) -> None:
     assert said == fields_of_frame(kind, said)
 
 
-@pytest.mark.parametrize("name", sorted(commands._COMMANDS))
+@pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_the_fields_of_a_command_are_listed(name: str) -> None:
-    assert listed(sections("Command")[name]) == dict(walked(commands._COMMANDS[name]))
+    assert listed(sections("Command")[name]) == dict(typed(commands.COMMANDS[name]))
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS))

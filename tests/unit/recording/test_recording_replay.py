@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import command
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.outline import Outline, minutes, outline
 from vmlat_tui.recording.read import time_of
 from vmlat_tui.recording.replay import Replay
-from vmlat_tui.transport.source import StreamEnded
+from vmlat_tui.transport.source import Pace, Seek, Step, StreamEnded
 
 S = 1_000_000_000
 
@@ -64,7 +65,7 @@ def test_what_is_paused_gives_nothing_until_it_goes_on(recording: Path) -> None:
     available(replay)
     begin = time.monotonic()
     assert replay.next(0.05) is None and time.monotonic() - begin >= 0.05
-    replay.send("pace", speed=None, paused=False)
+    replay.send(Pace(None, paused=False))
     assert readings(available(replay)) == 20
     with pytest.raises(StreamEnded):
         replay.next(0.0)
@@ -74,7 +75,7 @@ def test_a_step_is_one_reading_whatever_else_came_with_it(recording: Path) -> No
     replay = Replay(recording, 1.0, whole(recording).begin_ns + 5 * S, paused=True)
     available(replay)
     for count in (1, 1, 3):
-        replay.send("step", readings=count)
+        replay.send(Step(count))
         found = available(replay)
         assert readings(found) == count and found[-1]["type"] == "stats"
 
@@ -83,7 +84,7 @@ def test_before_anything_is_measured_a_reading_is_one_of_the_counters(tmp_path: 
     path = write(tmp_path / "a.vmlat", Stream().looking(5))
     replay = Replay(path, 1.0, whole(path).begin_ns, paused=True)
     available(replay)
-    replay.send("step", readings=2)
+    replay.send(Step(2))
     assert [frame["type"] for frame in available(replay)] == ["vitals", "vitals"]
 
 
@@ -91,10 +92,10 @@ def test_it_is_sent_ahead_and_goes_on_from_there_at_its_pace(recording: Path) ->
     begin_ns = whole(recording).begin_ns
     replay = Replay(recording, 1.0, begin_ns)
     available(replay)
-    replay.send("seek", t_ns=begin_ns + 15 * S)
+    replay.send(Seek(begin_ns + 15 * S))
     assert is_at(available(replay)[-1], begin_ns + 15 * S)
     begin = time.monotonic()
-    replay.send("pace", speed=10.0, paused=False)
+    replay.send(Pace(10.0, paused=False))
     while replay.next(0.5) is not None:
         if time.monotonic() - begin > 0.25:
             break
@@ -103,7 +104,7 @@ def test_it_is_sent_ahead_and_goes_on_from_there_at_its_pace(recording: Path) ->
 
 def test_what_only_an_agent_obeys_is_ignored(recording: Path) -> None:
     replay = Replay(recording)
-    replay.send("measure", vm_interfaces=["vnet0"])
+    replay.send(command("measure", vm_interfaces=["vnet0"]))
     assert replay.peek()["type"] == "hello"
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Measure
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.read import read
 from vmlat_tui.recording.replay import Replay
@@ -187,13 +189,13 @@ def test_commands_reach_the_source_and_a_failed_recording_is_a_refusal(tmp_path:
     found: list[Moments] = []
     feed = Feed(lambda: source, found.append)
     feed.start()
-    feed.send("measure", vm_interfaces=["vnet0"])
+    feed.send(Measure(Requested(("vnet0",))))
     feed.record(tmp_path)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not (found and found[-1][-1].refusal):
         time.sleep(0.01)
     feed.close()
-    assert source.sent == [{"command": "measure", "vm_interfaces": ["vnet0"]}]
+    assert source.sent == [Measure(Requested(("vnet0",)))]
     assert "exists" in str(found[-1][-1].refusal)
     assert source.closed
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Optional
 
 from tests.tui.streams import Stream
+from vmlat_tui.protocol.commands import Read
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.snapshot import Moments
+from vmlat_tui.transport.source import Order
 
 
 class Restless:
@@ -19,7 +21,7 @@ class Restless:
     def __init__(self) -> None:
         self._frames = self._all()
         self.ran_s = 0.0
-        self.sent: list[str] = []
+        self.sent: list[Order] = []
 
     def _all(self) -> Iterator[Frame]:
         stream = Stream(("web-1",), flows=1, drawn=4)
@@ -29,8 +31,8 @@ class Restless:
             number += 1
             yield {"type": "error", "title": f"error {number}", "id": number}
 
-    def send(self, command: str, **fields: Any) -> None:
-        self.sent.append(command)
+    def send(self, order: Order) -> None:
+        self.sent.append(order)
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         self.ran_s = time.thread_time()
@@ -46,7 +48,7 @@ def floods(at_once: bool) -> tuple[float, int]:
     feed = Feed(lambda: source, found.append, at_once=at_once)
     feed.start()
     time.sleep(2.0)
-    feed.send("watch")
+    feed.send(Read())
     begin = time.monotonic()
     while not source.sent and time.monotonic() < begin + 5:
         time.sleep(0.01)
