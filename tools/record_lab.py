@@ -17,7 +17,7 @@ from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.commands import Configure, Measure
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import Frame, type_of
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -54,7 +54,7 @@ def until(tee: Tee, kind: str, seconds: float) -> Frame:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         frame = tee.next(end - time.monotonic())
-        if frame is not None and frame["type"] == kind:
+        if frame is not None and type_of(frame) == kind:
             return frame
     raise SystemExit(f"no {kind} within {seconds:.0f} s")
 
@@ -69,7 +69,8 @@ def main(name: str) -> None:
         tee = Tee(AgentProcess(Host("the lab", tuple(lab.line(command)), far=True)))
         try:
             tee.send(Configure(discover=True, measure=False))
-            topology = Topology.from_json(until(tee, "topology", _START_S))
+            topology = until(tee, "topology", _START_S)
+            assert isinstance(topology, Topology)
             vnics = [vnic for domain in topology.domains for vnic in domain.vnics]
             taps = tuple(vnic.tap for vnic in vnics if vnic.tap)
             tee.send(Measure(Requested(taps, max_rate=20)))

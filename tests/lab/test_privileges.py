@@ -22,9 +22,10 @@ from typing import Optional
 
 import pytest
 
-from tests.lab.measure import START_S, Frame, Lab
+from tests.lab.measure import START_S, Lab, Raw
 from tests.support import deprived
 from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import (
     BPF,
@@ -127,11 +128,11 @@ class Seen:
 
     status: int = 0
     error: str = ""
-    hello: Frame = field(default_factory=dict)
+    hello: Raw = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     topology: Optional[Topology] = None
-    vitals: Frame = field(default_factory=dict)
-    stats: Frame = field(default_factory=dict)
+    vitals: Raw = field(default_factory=dict)
+    stats: Raw = field(default_factory=dict)
 
     @property
     def completed(self) -> int:
@@ -199,7 +200,7 @@ def look(row: Row, cache: str) -> Seen:
         end, settled = time.monotonic() + START_S, False
         try:
             while time.monotonic() < end:
-                frame = agent.next(1.0)
+                frame = next_object(agent, 1.0)
                 if frame is not None:
                     take(seen, frame)
                     if frame["type"] == "hello":
@@ -208,7 +209,7 @@ def look(row: Row, cache: str) -> Seen:
                     end, settled = time.monotonic() + MORE_S, True
             agent.send(Stop())
             while not row.foreign and not seen.stats.get("final"):
-                last = agent.next(START_S)
+                last = next_object(agent, START_S)
                 assert last, "it does not end"
                 take(seen, last)
         except VmlatError as error:
@@ -216,7 +217,7 @@ def look(row: Row, cache: str) -> Seen:
     return seen
 
 
-def take(seen: Seen, frame: Frame) -> None:
+def take(seen: Seen, frame: Raw) -> None:
     """Keep a frame."""
     kind = frame["type"]
     if kind == "hello":

@@ -134,7 +134,7 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
         watcher.wait(lambda now: watcher.total() >= answered, "the packets")
         assert watcher.now.measuring and watcher.now.measuring.rung == "full"
         assert watcher.now.hello
-        agent = int(watcher.now.hello["agent"])
+        agent = int(watcher.now.hello.agent or 0)
         # The agent's parent is the bootstrap, whose parent is the login of sshd.
         os.kill(parent(parent(agent)), signal.SIGKILL)
         watcher.wait(lambda now: now.phase is Phase.LOST, "the loss to be known")
@@ -144,7 +144,7 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
         watcher.wait(lambda now: watcher.total() >= again, "the packets after the cut")
         assert watcher.total() < answered, "a new agent begins at zero"
         moments = watcher.history.moments()
-        agents = [m.hello["agent"] for m in moments if m.hello]
+        agents = [m.hello.agent or 0 for m in moments if m.hello]
         assert agent in agents and agents[-1] != agent, "what was known before is kept"
         assert all(a.t_ns <= b.t_ns for a, b in zip(moments, moments[1:]))
     finally:

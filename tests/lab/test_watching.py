@@ -17,11 +17,13 @@ import pytest
 from tests.lab.measure import START_S, Lab, Remote
 from tests.lab.test_topology import run
 from tests.support.commands import command
+from tests.support.frames import next_object, typed
 from vmlat_tui.commands.topology import ask
 from vmlat_tui.lab import inside
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Known, Topology, Vitals
 from vmlat_tui.protocol.commands import Stop
-from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 #: Far longer than an event needs even here; far shorter than the slow poll takes here.
@@ -35,14 +37,14 @@ class Watcher:
         self.agent = agent
         self.topologies: list[Topology] = []
         self.vitals: list[Vitals] = []
-        self.others: list[Frame] = []
+        self.others: list[Raw] = []
         agent.send(command("configure", measure=False, discover=True, interval_s=0.5))
-        hello = agent.next(60)
+        hello = next_object(agent, 60)
         assert hello
-        check_hello(hello)
+        as_hello(typed(hello))
 
     def pump(self, seconds: float) -> None:
-        frame = self.agent.next(seconds)
+        frame = next_object(self.agent, seconds)
         if frame is None:
             return
         if frame["type"] == "topology":
@@ -62,7 +64,7 @@ class Watcher:
             assert time.monotonic() < end, f"waited for {what}: {latest}"
             self.pump(0.2)
 
-    def frame(self, kind: str, seconds: float = SOON_S) -> Frame:
+    def frame(self, kind: str, seconds: float = SOON_S) -> Raw:
         end = time.monotonic() + seconds
         while True:
             for frame in self.others:

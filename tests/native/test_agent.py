@@ -14,11 +14,12 @@ import pytest
 from tests.native.net import Bed
 from tests.native.wire import TCP, V4
 from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology, Way
 from vmlat_tui.protocol.commands import Describe, Measure, Read, Release, Stop
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
@@ -39,25 +40,25 @@ class Watcher:
             )
         )
 
-    def wait(self, condition: Callable[[Frame], Any]) -> Any:
+    def wait(self, condition: Callable[[Raw], Any]) -> Any:
         """The first frame's answer that counts."""
         end = time.monotonic() + _LIMIT_S
         while True:
-            frame = self.agent.next(end - time.monotonic())
+            frame = next_object(self.agent, end - time.monotonic())
             assert frame is not None, "nothing of that kind came"
             answer = condition(frame)
             if answer:
                 return answer
 
-    def frame(self, kind: str) -> Frame:
+    def frame(self, kind: str) -> Raw:
         """The next frame of a type."""
-        found: Frame = self.wait(lambda f: f if f["type"] == kind else None)
+        found: Raw = self.wait(lambda f: f if f["type"] == kind else None)
         return found
 
     def way(self, tap: str) -> Way:
         """Of a tap, as soon as it is known."""
 
-        def look(frame: Frame) -> Any:
+        def look(frame: Raw) -> Any:
             if frame["type"] != "topology":
                 return None
             ways = Topology.from_json(frame).ways
@@ -171,7 +172,7 @@ def test_what_is_requested_while_probes_are_attached_is_carried_out_after_that(
     assert watcher.frame("packet")["flow"]["protocol"] == "tcp"
     watcher.agent.send(Measure(first, 4))
 
-    def answer(frame: Frame) -> Any:
+    def answer(frame: Raw) -> Any:
         assert frame["type"] not in ("attaching", "measuring")
         return frame if frame["type"] == "ack" else None
 
@@ -221,17 +222,17 @@ def test_what_was_counted_before_a_new_filter_is_told_before_it_is_acknowledged(
             (bed.tap.name,), (bed.uplink,), directions=("tx",), rung="tracepoints"
         )
         agent.send(command("configure", interval_s=3600, **requested.to_json()))
-        while (agent.next(_LIMIT_S) or {})["type"] != "stats":
+        while (next_object(agent, _LIMIT_S) or {})["type"] != "stats":
             pass
         bed.tap.send(V4.frame())
-        while (agent.next(_LIMIT_S) or {})["type"] != "packet":
+        while (next_object(agent, _LIMIT_S) or {})["type"] != "packet":
             pass
         requested = replace(requested, filters=(Filter(protocol=Protocol.TCP),))
         agent.send(Measure(requested, 5))
-        told, ack = agent.next(_LIMIT_S), agent.next(_LIMIT_S)
+        told, ack = next_object(agent, _LIMIT_S), next_object(agent, _LIMIT_S)
         assert told and told["type"] == "stats" and told["bins"]["tx"]["completed"] == 1
         assert ack and (ack["type"], ack["id"]) == ("ack", 5)
         assert Requested.from_json(ack["requested"]) == requested
         agent.send(Measure(requested, 6))
-        ack = agent.next(_LIMIT_S)
+        ack = next_object(agent, _LIMIT_S)
         assert ack and (ack["type"], ack["id"]) == ("ack", 6), "nothing changed"

@@ -17,13 +17,14 @@ from tests.native.net import Bed, Namespace
 from tests.native.qemus import Qemu, qemu
 from tests.native.wire import V4
 from tests.support.commands import command
+from tests.support.frames import next_object
 from tests.support.hostile import USER, Crowd
 from vmlat_tui.discover.vms import tuns
 from vmlat_tui.discover.vms.emulators import Emulators
 from vmlat_tui.discover.vms.vcpus import read_vcpus
 from vmlat_tui.discover.watch import steady
 from vmlat_tui.protocol.commands import Stop
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
@@ -44,7 +45,7 @@ class Agent:
     def __init__(self, bed: Bed) -> None:
         self._bed = bed
         self.packets = 0
-        self.last: dict[str, Frame] = {}
+        self.last: dict[str, Raw] = {}
         self.process = AgentProcess()
         self.process.send(
             command(
@@ -62,7 +63,7 @@ class Agent:
     def until(self, condition: Any, seconds: float = _LIMIT_S) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            frame = self.process.next(end - time.monotonic())
+            frame = next_object(self.process, end - time.monotonic())
             assert frame is not None and frame["type"] != "error", frame or self.last.keys()
             self.last[frame["type"]] = frame
             self.packets += frame["type"] == "packet"

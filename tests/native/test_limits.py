@@ -16,13 +16,14 @@ from tests.native.meter import RX, TX, Meter
 from tests.native.net import Bed, Tap, alone, run, wait_until
 from tests.native.wire import TCP, UDP, V4, V6
 from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.probes import layout
 from vmlat_tui.probes.engine import Limits, PathEngine
 from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.protocol.commands import Stop
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 
@@ -135,23 +136,21 @@ def _how(bed: Bed) -> dict[str, Any]:
     return {"rung": "tracepoints", "directions": ["tx"], "uplinks": [bed.uplink]}
 
 
-def next_of(
-    agent: AgentProcess, kind: str, wanted: Callable[[Frame], bool] = lambda _: True
-) -> Frame:
+def next_of(agent: AgentProcess, kind: str, wanted: Callable[[Raw], bool] = lambda _: True) -> Raw:
     """The next frame of a type that is wanted."""
     end = time.monotonic() + 60
     while True:
-        frame = agent.next(end - time.monotonic())
+        frame = next_object(agent, end - time.monotonic())
         assert frame is not None, f"no such {kind} came"
         if frame["type"] == kind and wanted(frame):
             return frame
 
 
-def _final(agent: AgentProcess) -> Frame:
+def _final(agent: AgentProcess) -> Raw:
     return next_of(agent, "stats", lambda f: bool(f["final"]))
 
 
-def _packets(stats: Frame) -> dict[str, int]:
+def _packets(stats: Raw) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for row in stats["legs"]:
         if row["leg"] == "tx:total":

@@ -19,6 +19,7 @@ from tests.native.test_ending import PATH
 from tests.native.wire import V4
 from tests.support import deprived
 from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.agent.seccomp import REFUSED
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export import doctor_text
@@ -33,9 +34,11 @@ from vmlat_tui.model.capabilities import (
     SYS_PTRACE,
     SYSLOG,
     Capability,
+    CapabilityState,
 )
 from vmlat_tui.protocol.commands import Describe, Stop
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import HostFrame
 from vmlat_tui.transport import bundle, hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -83,7 +86,7 @@ class Measured:
 
     def __init__(self, host: Host, bed: Bed) -> None:
         self.notices: list[str] = []
-        self.drops: list[Frame] = []
+        self.drops: list[Raw] = []
         with AgentProcess(host) as agent:
             agent.send(
                 command(
@@ -105,9 +108,9 @@ class Measured:
                 stats = self._until(agent, "stats")
         self.bins = stats["bins"]["tx"]
 
-    def _until(self, agent: AgentProcess, kind: str) -> Frame:
+    def _until(self, agent: AgentProcess, kind: str) -> Raw:
         while True:
-            frame = agent.next(_LIMIT_S)
+            frame = next_object(agent, _LIMIT_S)
             assert frame is not None, f"no {kind}"
             if frame["type"] == "notice":
                 self.notices.append(frame["text"])
@@ -121,12 +124,12 @@ class Measured:
         return [row["name"] for row in self.hello["capabilities"] if row["state"] == "missing"]
 
 
-def told(host: Host) -> Frame:
+def told(host: Host) -> HostFrame:
     """What doctor is told of it."""
     with AgentProcess(host) as agent:
         agent.send(Describe())
         frame = agent.next(_LIMIT_S)
-    assert frame is not None and frame["type"] == "host"
+    assert isinstance(frame, HostFrame)
     return frame
 
 
@@ -151,7 +154,7 @@ def test_what_is_needed_is_named(bed: Bed, missing: Capability) -> None:
     assert title == "measuring needs CAP_BPF and CAP_PERFMON"
     assert cause.startswith(f"user 0 has no {missing.name} here; run as root")
     frame = told(without(missing))
-    assert not frame["measurable"] and doctor_text.lacking(frame) == [missing.name]
+    assert not frame.measurable and doctor_text.lacking(frame) == [missing.name]
     text = doctor_text.text(frame)
     assert f"this agent has no {missing.name}" in text and "MISS  privileges" in text
 
@@ -185,10 +188,10 @@ def test_functions_that_drop_have_names_with_one_capability(bed: Bed) -> None:
 
 def test_without_any_doctor_says_what_there_is(cache: Path) -> None:
     frame = told(as_user((), cache))
-    assert {row["state"] for row in frame["capabilities"]} == {"missing"}
+    assert {row.state for row in frame.capabilities} == {CapabilityState.MISSING}
     assert doctor_text.lacking(frame) == [BPF.name, PERFMON.name]
     assert "judged from outside" in doctor_text.text(frame)
-    assert frame["user"] == deprived.USER and frame["ring_buffer"]
+    assert frame.user == deprived.USER and frame.ring_buffer
 
 
 # ---- what it gives up ---------------------------------------------------------------------------
@@ -234,7 +237,7 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
     assert wait_until(compiling, 20)
     for one in compilers.values():
         assert one["CapPrm"] == one["CapEff"] == mask((BPF,)), one
-    while (agent.next(_LIMIT_S) or {})["type"] != "stats":
+    while (next_object(agent, _LIMIT_S) or {})["type"] != "stats":
         pass
     for task in Path(f"/proc/{agent.pid}/task").iterdir():
         own = status(int(task.name))
@@ -246,7 +249,7 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
 def test_what_needs_more_is_done_by_a_process_that_ends_with_the_agent() -> None:
     agent = AgentProcess()
     agent.send(command("configure", measure=False))
-    assert agent.next(_LIMIT_S)
+    assert next_object(agent, _LIMIT_S)
     (opener,) = children(agent.pid)
     assert wait_until(lambda: status(opener)["Seccomp"] == "2")
     own = status(opener)
@@ -295,7 +298,7 @@ def test_nobody_with_fewer_looks_into_an_agent(bed: Bed, cache: Path) -> None:
     """A process that may not be dumped is root's, whoever runs it."""
     with AgentProcess(as_user((BPF, PERFMON), cache)) as theirs:
         theirs.send(command("configure", measure=False))
-        hello = theirs.next(_LIMIT_S)
+        hello = next_object(theirs, _LIMIT_S)
         assert hello is not None
         path = f"/proc/{hello['agent']}/environ"
         assert os.stat(path).st_uid == 0

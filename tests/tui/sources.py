@@ -6,21 +6,23 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from tests.support.frames import typed
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.source import Order, StreamEnded
 
 
 class Frames:
     """A source of given frames.  With ``endless`` it stays open and can be given more."""
 
-    def __init__(self, frames: Iterable[Frame], endless: bool = False) -> None:
+    def __init__(self, frames: Iterable[Raw], endless: bool = False) -> None:
         self._frames = list(frames)
         self.endless = endless
         self._at = 0
         self.sent: list[Any] = []
         self.closed = False
 
-    def give(self, frames: Iterable[Frame]) -> None:
+    def give(self, frames: Iterable[Raw]) -> None:
         self._frames.extend(frames)
 
     def send(self, order: Order) -> None:
@@ -29,7 +31,7 @@ class Frames:
     def next(self, timeout_s: float) -> Optional[Frame]:
         if self._at < len(self._frames):
             self._at += 1
-            return self._frames[self._at - 1]
+            return typed(self._frames[self._at - 1])
         if self.endless:
             time.sleep(min(timeout_s, 0.02))
             return None

@@ -11,11 +11,13 @@ import pytest
 from rich.segment import Segment
 from textual.pilot import Pilot
 
+from tests.support.frames import typed
 from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, drive, screen_text, tour, wakeful
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.export.glance import text as glance_text
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.transport.source import Order
@@ -36,7 +38,7 @@ PATHS = " e ef ee ep epe ei c d s ? e2 e3 em P PG eP Pn Pn? /x :f"
 EVERYWHERE = {path: [NAMED.get(key, key) for key in path] for path in PATHS.split(" ")}
 
 
-def hostile(ticks: int = 3) -> Iterator[Frame]:
+def hostile(ticks: int = 3) -> Iterator[Raw]:
     """A measurement on a host where every name is one of these."""
     stream = Wakeful(host.NAMES, notes=NAMES, ahead=NAMES[1])
     domains = [
@@ -99,7 +101,7 @@ def test_the_plain_snapshot_is_harmless_too() -> None:
             from vmlat_tui.transport.source import StreamEnded
 
             for frame in self._frames:
-                return frame
+                return typed(frame)
             raise StreamEnded("no more")
 
         def close(self) -> None: ...

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
 
+from tests.support.frames import error_object
 from tests.tui.driving import drive, press, screen_text
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
@@ -13,7 +14,6 @@ from tests.tui.test_screens import until
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol.commands import Measure, Release
-from vmlat_tui.protocol.frames import error_frame
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 
@@ -40,7 +40,7 @@ class Agent(Frames):
     def _measure(self, command: Measure) -> None:
         requested = command.requested
         if "tcp" in requested.words:
-            self.give([{**error_frame(UsageError("no TCP here")), "id": command.id}])
+            self.give([error_object(UsageError("no TCP here"), id=command.id)])
             return
         if not self.measured:
             self.give([self.stream.measuring(), self.stream.links()])

@@ -13,6 +13,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.support.frames import error_object, objects
 from tests.tui import host
 from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
 from tests.tui.sources import Frames
@@ -21,8 +22,7 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, CapabilityState
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol.commands import Describe, Measure, Release
-from vmlat_tui.protocol.frames import Frame, error_frame
-from vmlat_tui.recording.read import read
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches
@@ -34,7 +34,7 @@ from vmlat_tui.tui.screens.sessions import recordings
 from vmlat_tui.tui.widgets.table import Table
 
 
-def live(frames: Optional[Iterable[Frame]] = None) -> Frames:
+def live(frames: Optional[Iterable[Raw]] = None) -> Frames:
     """An agent that has looked at its host and waits for commands."""
     return Frames(Stream().looking() if frames is None else frames, endless=True)
 
@@ -259,7 +259,7 @@ def test_a_refused_filter_leaves_what_was_before() -> None:
         before = await measuring(app, pilot, source)
         await press(pilot, "enter", "F", *"udp", "enter")
         error = UsageError("the filters need more than 8 rules")
-        source.give([{**error_frame(error), "id": 2}, {"type": "notice", "text": "[red]x[/red]"}])
+        source.give([error_object(error, id=2), {"type": "notice", "text": "[red]x[/red]"}])
         await until(pilot, lambda: app.moments[-1].refusal and app.moments[-1].notices)
         assert app.control.requested == before and "udp" not in screen_text(app)
         return " ".join(str(n.message) for n in app._notifications)
@@ -578,7 +578,7 @@ def test_a_session_is_recorded_and_replayed_from_within(tmp_path: Path) -> None:
     text = drive((), act, source=source, live=True, directory=tmp_path)
     assert "cache-2" in text
     (path,) = tmp_path.iterdir()
-    assert [f["type"] for f in read(path)][:2] == ["hello", "topology"]
+    assert [f["type"] for f in objects(path)][:2] == ["hello", "topology"]
 
 
 def test_a_recording_that_is_broken_is_said_to_be(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from vmlat_tui.discover.links.interfaces import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.probes import cache
-from vmlat_tui.protocol import commands, frames
+from vmlat_tui.protocol import commands, frames, migrations
 from vmlat_tui.protocol.commands import (
     Command,
     Configure,
@@ -45,6 +45,15 @@ from vmlat_tui.protocol.commands import (
     Stop,
 )
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import (
+    AckFrame,
+    AttachingFrame,
+    Clock,
+    ErrorFrame,
+    HelloFrame,
+    NoticeFrame,
+    ReleasedFrame,
+)
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -88,7 +97,7 @@ class Agent:
             if self._measurement:
                 self._measurement.finish()
         except VmlatError as error:
-            self._send(frames.error_frame(error))
+            self._send(ErrorFrame.of(error))
             return error.exit_status
         except BrokenPipeError:
             return 1
@@ -137,10 +146,8 @@ class Agent:
             self._refuse(command.id, error)
         else:
             took, name = time.monotonic_ns() - begin, commands.name_of(command)
-            ack: Frame = {"type": "ack", "id": command.id, "command": name, "took_ns": took}
-            if isinstance(command, Measure):
-                ack["requested"] = self._measuring().requested.to_json()
-            self._send(ack)
+            measured = self._measuring().requested if isinstance(command, Measure) else None
+            self._send(AckFrame(command.id, name, took, measured))
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Stop):
@@ -166,7 +173,7 @@ class Agent:
         return self._measurement
 
     def _refuse(self, number: Optional[int], error: VmlatError) -> None:
-        self._send({**frames.error_frame(error), "id": number})
+        self._send(ErrorFrame.of(error, number))
 
     # ---- start ----------------------------------------------------------------------------
 
@@ -178,22 +185,21 @@ class Agent:
         if command.discover:
             self._watch = Watch(command.connect or None, self._interval_s)
         measurement = self._attach(command) if command.measure else None
+        what = measurement.description() if measurement else None
         self._send(
-            {
-                "type": "hello",
-                "schema": frames.SCHEMA,
-                "version": __version__,
-                "kernel": platform.release(),
-                "host": socket.gethostname(),
-                "boot": _boot(),
-                "agent": os.getpid(),
-                "capabilities": self._privileges.to_json(),
-                "clock": {"mono_ns": time.monotonic_ns(), "wall_ns": time.time_ns()},
-                "rung": None,
-                "offsets": None,
-                "points": [],
-                **(measurement.description() if measurement else {}),
-            }
+            HelloFrame(
+                schema=migrations.SCHEMA,
+                kernel=platform.release(),
+                host=socket.gethostname(),
+                clock=Clock(time.monotonic_ns(), time.time_ns()),
+                version=__version__,
+                boot=_boot(),
+                agent=os.getpid(),
+                capabilities=self._privileges.told(),
+                rung=what.rung if what else None,
+                offsets=what.offsets if what else None,
+                points=what.points if what else (),
+            )
         )
         if measurement:
             self._begin(measurement)
@@ -218,7 +224,7 @@ class Agent:
         missing = self._privileges.missing
         if missing and isinstance(self._measurement, Measurement):
             text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
-            self._send({"type": "notice", "text": text})
+            self._send(NoticeFrame(text))
 
     def _describe(self) -> None:
         """Look at what can be measured here, in another thread: who may attaches every probe."""
@@ -233,7 +239,7 @@ class Agent:
         """
         self._requests.append(command)
         if "measure" not in self._jobs:
-            self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
+            self._send(AttachingFrame(time.monotonic_ns()))
             compile_it = functools.partial(prepare, command.requested)
             self._jobs["measure"] = BackgroundJob(compile_it, lambda _: self._obey_requests())
 
@@ -245,7 +251,7 @@ class Agent:
     def _measure(self, command: Measure) -> None:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
-        self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._send(measurement.description())
         self._begin(measurement)
 
     def _begin(self, measurement: Union[Measurement, GuestMeasurement]) -> None:
@@ -253,7 +259,7 @@ class Agent:
         measurement.start()
         problem = cache.take_problem()
         if problem is not None:
-            self._send({"type": "notice", "text": problem})
+            self._send(NoticeFrame(problem))
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
@@ -265,7 +271,7 @@ class Agent:
                 measurement.finish()
             finally:
                 measurement.close()
-        self._send({"type": "released", "t_ns": time.monotonic_ns()})
+        self._send(ReleasedFrame(time.monotonic_ns()))
 
     # ---- the loop ---------------------------------------------------------------------------
 

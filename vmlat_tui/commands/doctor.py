@@ -10,6 +10,8 @@ from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.doctor_text import text
 from vmlat_tui.protocol.commands import Describe
+from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.session import HostFrame
 from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 180.0
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with AgentProcess(chosen_host(args)) as agent:
         agent.send(Describe())
         frame = agent.next(_LIMIT_S)
-    if frame is None or frame["type"] != "host":
+    if not isinstance(frame, HostFrame):
         raise VmlatError("the agent did not describe its host")
-    print(json.dumps(frame) if args.json else text(frame))
-    return 0 if frame["measurable"] else 1
+    print(json.dumps(to_json(frame)) if args.json else text(frame))
+    return 0 if frame.measurable else 1

@@ -16,6 +16,7 @@ from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.export import verdicts
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol.commands import Configure, Measure, Stop
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import drain
@@ -190,7 +191,7 @@ class _Live:
             frame = source.next(min(0.2, max(0.0, deadline - time.monotonic())))
             if frame is not None:
                 self._history.take(frame)
-                self._ended = frame["type"] == "stats" and frame["final"]
+                self._ended = isinstance(frame, StatsFrame) and frame.final
             if enough(self._history.moments()[-1]):
                 return
         if failed:

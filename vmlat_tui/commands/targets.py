@@ -66,11 +66,10 @@ def has_running_vms(uri: Optional[str] = None) -> bool:
     with contextlib.suppress(VmlatError), _agent(uri) as looking:
         while time.monotonic() < end:
             frame = looking.next(end - time.monotonic())
-            if frame is not None and frame["type"] == "topology":
-                domains = Topology.from_json(frame).domains
+            if isinstance(frame, Topology):
                 return any(
                     domain.state is DomainState.RUNNING and any(vnic.tap for vnic in domain.vnics)
-                    for domain in domains
+                    for domain in frame.domains
                 )
     return False
 

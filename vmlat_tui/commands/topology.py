@@ -12,7 +12,8 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.commands import Configure
-from vmlat_tui.protocol.frames import check_hello
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean
@@ -50,9 +51,9 @@ def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
             if frame is None:
                 raise VmlatError("discovery did not end", f"nothing in {_LIMIT_S:.0f} s")
             if first:
-                check_hello(frame)
+                as_hello(frame)
                 first = False
-            elif frame["type"] == "topology":
-                return Topology.from_json(frame)
-            elif frame["type"] == "notice":
-                raise VmlatError(clean(frame["text"]))
+            elif isinstance(frame, Topology):
+                return frame
+            elif isinstance(frame, NoticeFrame):
+                raise VmlatError(clean(frame.text))

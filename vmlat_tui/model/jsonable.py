@@ -5,8 +5,8 @@ mapping of these, a pair, or one of several plain types; each may be optional.  
 what of a type makes sense, beside the field: a check of :mod:`.checks` for a value that is in JSON
 as it is in Python, :class:`Size` for a tuple or a mapping, :data:`INLINE` for an object whose
 fields are among those of the outer one.  A field that has a default may be missing, as in what an
-older version wrote; the defaults ``None`` and :data:`ABSENT` are not written.  Other fields than
-those of the class are not looked at: later versions have more.
+older version wrote; :func:`possible` and :data:`ABSENT` make one that is not written then.  Other
+fields than those of the class are not looked at: later versions have more.
 
 Texts and lists have an end in any case: what is longer is cut off by who writes, and refused by who
 reads.
@@ -20,7 +20,7 @@ import functools
 import operator
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
@@ -29,6 +29,8 @@ from vmlat_tui.model import checks
 from vmlat_tui.model.checks import LONGEST, Check
 
 _Self = TypeVar("_Self", bound="Jsonable")
+#: From so many rows on they are read column by column.
+_MANY = 64
 _Change = Callable[[Any], Any]
 
 
@@ -80,6 +82,13 @@ class Jsonable:
         return result
 
 
+def to_json(value: Any) -> Any:
+    """JSON-ready form of a value of any class that is read and written here."""
+    kind: Any = type(value)
+    write = _codec(kind).write
+    return value if write is None else write(value)
+
+
 class _Codec(NamedTuple):
     """How values of a type are read and written.
 
@@ -89,17 +98,21 @@ class _Codec(NamedTuple):
     check: Optional[Check] = None
     read: Optional[_Change] = None
     write: Optional[_Change] = None
+    #: Reads many objects in one go.
+    rows: Optional[Callable[[list[Any]], list[Any]]] = None
 
 
 class _ObjectCodec(NamedTuple):
     read: _Change
     write: _Change
+    rows: Callable[[list[Any]], list[Any]]
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A field of an object."""
 
     name: str
+    hint: Any
     codec: _Codec
     #: ``dataclasses.MISSING`` if it must be there.
     default: Any
@@ -201,11 +214,13 @@ def _or_none(change: Optional[_Change]) -> Optional[_Change]:
 def _of_tuple(kinds: tuple[Any, ...], size: Size) -> _Codec:
     if len(kinds) == 2 and kinds[1] is not Ellipsis:
         return _of_pair(_codec(kinds[0]), _codec(kinds[1]))
-    check, change, write = _codec(kinds[0])
+    check, change, write, rows = _codec(kinds[0])
 
     def read(value: Any) -> Any:
         if type(value) is not list or not size.least <= len(value) <= size.most:
             raise ValueError(f"{quoted(value)} is no list of {size.least} to {size.most}")
+        if rows is not None and len(value) >= _MANY:
+            return tuple(rows(value))
         if check is not None:
             for item in value:
                 check(item)
@@ -231,7 +246,7 @@ def _of_pair(first: _Codec, second: _Codec) -> _Codec:
 def _of_mapping(kinds: tuple[Any, ...], size: Size) -> _Codec:
     check_key = _codec(kinds[0]).check
     assert check_key is not None, "a name is a plain value"
-    check, change, write = _codec(kinds[1])
+    check, change, write, _ = _codec(kinds[1])
 
     def read(value: Any) -> Any:
         if type(value) is not dict or not size.least <= len(value) <= size.most:
@@ -266,61 +281,82 @@ def _of_enum(kind: type[enum.Enum]) -> _Codec:
 @functools.cache
 def _object(kind: Any) -> _ObjectCodec:
     """Of a dataclass or a named tuple; ``validate`` of one raises if its fields do not fit."""
-    parts = _parts(kind)
-    names = tuple(part.name for part in parts)
-    codecs = [part.codec for part in parts]
+    found = parts(kind)
+    names = tuple(part.name for part in found)
     make = getattr(kind, "_make", None) or (lambda values: kind(*values))
     validate = getattr(kind, "validate", None)
-    #: In one go, as there may be a hundred thousand rows; else one by one, to name what is wrong.
-    whole = not any(part.inline for part in parts)
-    taken = _all(operator.itemgetter, names)
-    plain = [(at, codec.check) for at, codec in enumerate(codecs) if codec.check is not None]
-    made = [(at, codec.read) for at, codec in enumerate(codecs) if codec.read is not None]
-    given = [at for at, part in enumerate(parts) if not part.null]
 
-    def read_all(value: Any) -> list[Any]:
-        values = list(taken(value))
-        for at, check in plain:
-            check(values[at])
-        for at in given:
-            if values[at] is None:
-                raise ValueError("null is no value")
-        for at, read in made:
-            values[at] = read(values[at])
-        return values
+    #: Those that are always there come first, and are taken in one go.
+    needed = [p for p in found if p.default is dataclasses.MISSING and not p.inline]
+    rest = found[len(needed) :]
+    if needed != found[: len(needed)]:
+        needed, rest = [], found
+    taken = _all(operator.itemgetter, tuple(part.name for part in needed))
+    plain = [(at, part.codec.check) for at, part in enumerate(needed) if part.codec.check]
+    changed = [(at, part.codec.read) for at, part in enumerate(needed) if part.codec.read]
+
+    def read_values(value: dict[str, Any]) -> list[Any]:
+        try:
+            values = list(taken(value))
+            for at, check in plain:
+                check(values[at])
+            for at, change in changed:
+                values[at] = change(values[at])
+        except (KeyError, ValueError):
+            values = [part.take(value) for part in needed]
+        return values + [part.take(value) for part in rest]
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
             raise ValueError(f"{quoted(value)} is no object")
-        values = None
-        if whole:
-            try:
-                values = read_all(value)
-            except (KeyError, ValueError):
-                pass
-        result = make(values if values is not None else [part.take(value) for part in parts])
+        result = make(read_values(value))
         if validate is not None:
             validate(result)
         return result
 
+    def read_rows(rows: list[Any]) -> list[Any]:
+        """The same of many: column by column, or, where that fails, one by one to say why."""
+        try:
+            made = list(map(make, zip(*(_column(part, rows) for part in found))))
+            if validate is not None:
+                for one in made:
+                    validate(one)
+            return made
+        except (KeyError, ValueError, TypeError):
+            return list(map(read, rows))
+
     got = tuple if hasattr(kind, "_fields") else _all(operator.attrgetter, names)
-    written = [(part.name, codec.write) for part, codec in zip(parts, codecs) if codec.write]
-    left_out = [(p.name, p.default) for p in parts if p.default is None or p.default is ABSENT]
-    inlined = [part.name for part in parts if part.inline]
+    written = [(part.name, part.codec.write) for part in found if part.codec.write is not None]
+    left_out = [(p.name, p.default) for p in found if p.default is ABSENT or not p.null]
+    inlined = [part.name for part in found if part.inline]
 
     def write(value: Any) -> Any:
         result = dict(zip(names, got(value)))
         for name, default in left_out:
             if result[name] is default:
                 del result[name]
-        for name, write in written:
+        for name, change in written:
             if name in result:
-                result[name] = write(result[name])
+                result[name] = change(result[name])
         for name in inlined:
             result.update(result.pop(name))
         return result
 
-    return _ObjectCodec(read, write)
+    return _ObjectCodec(read, write, read_rows)
+
+
+def _column(part: Part, rows: list[Any]) -> Sequence[Any]:
+    """One field of many objects; raises if it is not in all of them, or in none."""
+    if part.default is not dataclasses.MISSING and not any(part.name in row for row in rows):
+        return [part.default] * len(rows)
+    values = [row[part.name] for row in rows]
+    if not part.null and None in values:
+        raise ValueError("null is no value")
+    if part.codec.check is not None:
+        checks.many(part.codec.check)(values)
+    if part.codec.rows is not None:
+        return part.codec.rows(values)
+    return values if part.codec.read is None else list(map(part.codec.read, values))
 
 
 def _all(getter: Callable[..., _Change], names: tuple[str, ...]) -> _Change:
@@ -333,7 +369,8 @@ def _all(getter: Callable[..., _Change], names: tuple[str, ...]) -> _Change:
     return lambda value: (one(value),)
 
 
-def _parts(kind: Any) -> list[_Part]:
+def parts(kind: Any) -> list[Part]:
+    """The fields of a dataclass or a named tuple."""
     hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]), include_extras=True)
     if dataclasses.is_dataclass(kind):
         fields = [
@@ -343,7 +380,7 @@ def _parts(kind: Any) -> list[_Part]:
         defaults = kind._field_defaults
         fields = [(name, defaults.get(name, dataclasses.MISSING), True) for name in kind._fields]
     return [
-        _Part(name, _codec(hints[name]), default, null, _is_inline(hints[name]))
+        Part(name, hints[name], _codec(hints[name]), default, null, _is_inline(hints[name]))
         for name, default, null in fields
     ]
 

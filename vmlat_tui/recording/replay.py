@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.session import HelloFrame
 from vmlat_tui.recording.read import read, time_of
 from vmlat_tui.transport.source import Order, Pace, Seek, Step, StreamEnded
 
@@ -108,7 +109,7 @@ class Replay:
 
     def _schedule(self, frame: Frame) -> None:
         # What describes the state of things may be old: it is due at once.
-        t_ns = time_of(frame) if frame["type"] in _PACED else None
+        t_ns = time_of(frame) if type_of(frame) in _PACED else None
         if t_ns is None or self._speed is None:
             return
         if self._last_ns is not None:
@@ -120,8 +121,8 @@ class Replay:
 
     def _passed(self, frame: Frame) -> None:
         """See whether what was asked for at once has been reached; time goes on from there."""
-        kind = frame["type"]
-        if kind in ("measuring", "stats") or frame.get("points"):
+        kind = type_of(frame)
+        if kind in ("measuring", "stats") or (isinstance(frame, HelloFrame) and frame.points):
             self._reading = "stats"
         if kind not in _PACED or (self._target_ns is None and not self._steps):
             return

@@ -13,6 +13,7 @@ from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import AckFrame
 from vmlat_tui.recording.read import READINGS
 from vmlat_tui.transport.source import Order, Source
 
@@ -100,8 +101,8 @@ class Tee:
             raise failure
         frame = self._source.next(timeout_s)
         if frame is not None:
-            kind = frame["type"]
-            state = kind in _STATE and (kind != "ack" or "requested" in frame)
+            kind = frames.type_of(frame)
+            state = kind in _STATE and not (isinstance(frame, AckFrame) and frame.requested is None)
             line = frames.encode(frame) if state or self._file is not None else b""
             if kind == "hello":
                 self._state.clear()  # another agent, which has not said the rest yet

@@ -9,7 +9,9 @@ from typing import Optional, Protocol
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import listed
 from vmlat_tui.protocol.commands import Stop
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.session import LinksFrame, PointHooks
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.transport.process import AgentSilent
 from vmlat_tui.transport.source import Order
 from vmlat_tui.words import clean
@@ -55,10 +57,9 @@ class Run:
         if frame is None:
             return ""
         self.take(frame)
-        kind = str(frame["type"])
-        if kind == "stats":
-            self._final = bool(frame["final"])
-        return kind
+        if isinstance(frame, StatsFrame):
+            self._final = frame.final
+        return type_of(frame)
 
     def watch(self, source: FrameStream) -> None:
         """Take frames until the time is over, there are enough, or somebody interrupts."""
@@ -81,14 +82,14 @@ class Run:
                 )
 
 
-def watching(links: Frame, points: Sequence[Frame], by_name: bool = False) -> str:
+def watching(links: LinksFrame, points: Sequence[PointHooks], by_name: bool = False) -> str:
     """What an agent watches, by its first ``links``, and what of it cannot be observed."""
-    vnets = listed(clean(v["name"]) for v in links["vm_interfaces"])
-    missing = [p for p in points if not p["hooks"]]
-    note = f"watching {vnets} -> {listed(map(clean, links['leaves'])) or 'no uplink'}"
+    vnets = listed(clean(one.name) for one in links.vm_interfaces)
+    missing = [p for p in points if not p.hooks]
+    note = f"watching {vnets} -> {listed(map(clean, links.leaves)) or 'no uplink'}"
     if missing and by_name:
-        names = ", ".join(p["point"] for p in missing)
-        note += f"; not observed: {names} ({clean(missing[0]['reason'])})"
+        names = ", ".join(p.point for p in missing)
+        note += f"; not observed: {names} ({clean(missing[0].reason)})"
     elif missing:
-        note += f"; {len(missing)} points are not observed ({clean(missing[0]['reason'])})"
+        note += f"; {len(missing)} points are not observed ({clean(missing[0].reason)})"
     return note

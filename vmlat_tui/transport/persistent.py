@@ -16,6 +16,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol.commands import Command, Configure, Measure, Release
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import AckFrame, ErrorFrame, HelloFrame, LostFrame, ReleasedFrame
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
 from vmlat_tui.transport.source import Order, Pace, Seek, Step
@@ -41,7 +42,7 @@ class Persistent:
         self._acknowledged: Optional[Requested] = None
         self._waiting: Optional[Frame] = None
         self._attempt = 0
-        self._lost: Optional[Frame] = None
+        self._lost: Optional[LostFrame] = None
         #: When the next try is due; when this one must have brought ``hello``; when it did.
         self._due_s = self._limit_s = 0.0
         self._since_s: Optional[float] = None
@@ -110,20 +111,20 @@ class Persistent:
         self._agent = AgentProcess(self._host)
         self._since_s, self._limit_s = None, time.monotonic() + _HELLO_S
         self._agent.send(self._configuration)
-        return {**self._lost, "wait_s": 0} if self._lost else None
+        return replace(self._lost, wait_s=0) if self._lost else None
 
     def _take(self, frame: Frame) -> None:
         assert self._agent is not None
-        if frame["type"] == "hello" and self._since_s is None:
+        if isinstance(frame, HelloFrame) and self._since_s is None:
             self._since_s, self._known = time.monotonic(), True
             self._request_again(self._agent)
-        elif frame["type"] == "ack" and "requested" in frame:
-            self._acknowledged = Requested.from_json(frame["requested"])
-        elif frame["type"] == "released":
+        elif isinstance(frame, AckFrame) and frame.requested is not None:
+            self._acknowledged = frame.requested
+        elif isinstance(frame, ReleasedFrame):
             self._acknowledged = None
-        elif frame["type"] == "error" and self._requested and self._requested.id is not None:
+        elif isinstance(frame, ErrorFrame) and self._requested and frame.number is not None:
             before = self._acknowledged
-            if frame["id"] == self._requested.id:
+            if frame.number == self._requested.id:
                 self._requested = replace(self._requested, requested=before) if before else None
 
     def _request_again(self, agent: AgentProcess) -> None:
@@ -135,7 +136,7 @@ class Persistent:
             self._give(agent, Measure(before))
         self._give(agent, self._requested)
 
-    def _lose(self, death: AgentDied) -> Frame:
+    def _lose(self, death: AgentDied) -> LostFrame:
         assert self._agent is not None
         self._agent.close()
         self._agent = None
@@ -148,11 +149,5 @@ class Persistent:
         pause_s = _PAUSES_S[min(self._attempt, len(_PAUSES_S) - 1)]
         self._attempt += 1
         self._due_s, self._since_s = now + pause_s, None
-        self._lost = {
-            "type": "lost",
-            "title": death.title,
-            "cause": death.cause,
-            "attempt": self._attempt,
-            "wait_s": pause_s,
-        }
+        self._lost = LostFrame(death.title, death.cause, self._attempt, pause_s)
         return self._lost

@@ -14,6 +14,7 @@ from vmlat_tui.ending import ANSWER_S, ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.protocol import commands, frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import ErrorFrame, LostFrame
 from vmlat_tui.transport import hosts, starter
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.source import Order, Pace, Seek, Step
@@ -142,10 +143,10 @@ class AgentProcess:
 
     @staticmethod
     def _checked(frame: Frame) -> Frame:
-        if frame["type"] == "error" and "id" not in frame:
-            raise frames.error_of(frame)
-        if frame["type"] in frames.OURS:
-            raise frames.FrameError("the agent sent a frame that is not its own", frame["type"])
+        if isinstance(frame, ErrorFrame) and frame.fatal:
+            raise frame.exception
+        if isinstance(frame, LostFrame):
+            raise frames.FrameError("the agent sent a frame that is not its own", "lost")
         return frame
 
     # ---- the three pipes ----------------------------------------------------------------------

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.commands import command
+from tests.support.frames import next_object, typed
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology, Vitals
 from vmlat_tui.protocol.commands import Configure, Stop
-from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 LIMIT_S = 30.0
@@ -30,16 +32,16 @@ def agent() -> Iterator[AgentProcess]:
                 connect="qemu+unix:///system?socket=/nonexistent",
             )
         )
-        hello = running.next(LIMIT_S)
+        hello = next_object(running, LIMIT_S)
         assert hello is not None
-        check_hello(hello)
+        as_hello(typed(hello))
         assert (hello["rung"], hello["offsets"], hello["points"]) == (None, None, [])
         yield running
 
 
-def wait(agent: AgentProcess, kind: str) -> Frame:
+def wait(agent: AgentProcess, kind: str) -> Raw:
     while True:
-        frame = agent.next(LIMIT_S)
+        frame = next_object(agent, LIMIT_S)
         assert frame is not None, kind
         if frame["type"] == kind:
             return frame
@@ -84,9 +86,9 @@ def test_it_ends_when_told_to(agent: AgentProcess) -> None:
 def test_without_either_there_is_only_hello() -> None:
     with AgentProcess() as quiet:
         quiet.send(command("configure", measure=False))
-        hello = quiet.next(LIMIT_S)
+        hello = next_object(quiet, LIMIT_S)
         assert hello is not None and hello["type"] == "hello"
-        assert quiet.next(0.3) is None
+        assert next_object(quiet, 0.3) is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_only_a_libvirt_of_this_host_is_connected_to(uri: object) -> None:
         line = json.dumps({"command": "configure", "measure": False, "connect": uri}).encode()
         refused._outgoing += line + b"\n"
         with pytest.raises(VmlatError, match="no libvirt of this host"):
-            refused.next(LIMIT_S)
+            next_object(refused, LIMIT_S)
 
 
 def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:

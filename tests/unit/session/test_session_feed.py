@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
+from tests.support.frames import typed
 from tests.tui.streams import Stream
 from vmlat_tui.protocol.commands import Read
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.snapshot import Moments
 from vmlat_tui.transport.source import Order
@@ -23,7 +25,7 @@ class Restless:
         self.ran_s = 0.0
         self.sent: list[Order] = []
 
-    def _all(self) -> Iterator[Frame]:
+    def _all(self) -> Iterator[Raw]:
         stream = Stream(("web-1",), flows=1, drawn=4)
         yield from stream.looking()
         number = 0
@@ -36,7 +38,7 @@ class Restless:
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         self.ran_s = time.thread_time()
-        return next(self._frames)
+        return typed(next(self._frames))
 
     def close(self) -> None: ...
 

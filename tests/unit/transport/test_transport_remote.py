@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from tests.support.far import FarHost
+from tests.support.frames import next_object
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol import commands
 from vmlat_tui.protocol.commands import Configure, Describe, Measure, Read, Release
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport import bundle, hosts, persistent
 from vmlat_tui.transport.hosts import Host, reached_by_ssh
 from vmlat_tui.transport.persistent import Persistent
@@ -41,11 +42,11 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FarHost:
     return host
 
 
-def until(source: Persistent, kind: str, seconds: float = 30.0) -> Frame:
+def until(source: Persistent, kind: str, seconds: float = 30.0) -> Raw:
     """The next frame of a type."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        frame = source.next(0.2)
+        frame = next_object(source, 0.2)
         if frame is not None and frame["type"] == kind:
             return frame
     raise AssertionError(f"no {kind} in {seconds} s")
