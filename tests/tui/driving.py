@@ -7,13 +7,14 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from textual.pilot import Pilot
 from textual.widget import Widget
 
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
@@ -41,7 +42,7 @@ def wakeful(ahead: str = "", ticks: int = 12, vms: int = 2) -> tuple[Raw, ...]:
 
 
 def drive(
-    frames: Iterable[Raw],
+    frames: Iterable[Union[Frame, Raw]],
     act: Callable[[VmlatApp, Pilot[None]], Awaitable[Result]],
     *,
     size: tuple[int, int] = WIDE,

@@ -11,13 +11,13 @@ import pytest
 from rich.segment import Segment
 from textual.pilot import Pilot
 
-from tests.support.frames import typed
+from tests.support.frames import seen, typed
 from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, drive, screen_text, tour, wakeful
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.export.glance import text as glance_text
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.transport.source import Order
@@ -38,7 +38,7 @@ PATHS = " e ef ee ep epe ei c d s ? e2 e3 em P PG eP Pn Pn? /x :f"
 EVERYWHERE = {path: [NAMED.get(key, key) for key in path] for path in PATHS.split(" ")}
 
 
-def hostile(ticks: int = 3) -> Iterator[Raw]:
+def hostile(ticks: int = 3) -> Iterator[Frame]:
     """A measurement on a host where every name is one of these."""
     stream = Wakeful(host.NAMES, notes=NAMES, ahead=NAMES[1])
     domains = [
@@ -61,11 +61,14 @@ def hostile(ticks: int = 3) -> Iterator[Raw]:
             for at, neighbour in enumerate(frame["neighbours"]):
                 neighbour["name"] = NAMES[at % len(NAMES)]
         if frame["type"] in ("packet", "drop"):
-            frame["process"]["comm"] = NAMES[1]
-            for stage in frame["stages"]:
-                stage["function"] = NAMES[0]
-        yield frame
-    yield {"type": "notice", "text": NAMES[1]}
+            # No frame that comes over a wire has such a function: the screens do not rely on that.
+            packet = seen(frame)
+            process = packet.process._replace(comm=NAMES[1])
+            stages = tuple(stage._replace(function=NAMES[0]) for stage in packet.stages)
+            yield replace(packet, process=process, stages=stages)
+        else:
+            yield typed(frame)
+    yield NoticeFrame(NAMES[1])
 
 
 def segments(app: VmlatApp) -> list[Segment]:
@@ -101,7 +104,7 @@ def test_the_plain_snapshot_is_harmless_too() -> None:
             from vmlat_tui.transport.source import StreamEnded
 
             for frame in self._frames:
-                return typed(frame)
+                return frame
             raise StreamEnded("no more")
 
         def close(self) -> None: ...

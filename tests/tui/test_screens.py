@@ -18,6 +18,7 @@ from tests.tui import host
 from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
+from tests.unit.protocol.test_protocol_shapes import HOST
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, CapabilityState
 from vmlat_tui.model.requested import Requested
@@ -436,10 +437,10 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(
         points = stream.measuring()["points"]
         capability = {"name": BPF.name, "state": state.value, "needed": True,
                       "purpose": BPF.purpose, "loss": BPF.loss}  # fmt: skip
-        host = {"type": "host", "measurable": state is CapabilityState.HELD, "rung": "full",
-                "problem": "", "missing": [], "points": points,
-                "capabilities": [capability]}  # fmt: skip
-        source.give([host])
+        measurable = state is CapabilityState.HELD
+        source.give(
+            [{**HOST, "measurable": measurable, "points": points, "capabilities": [capability]}]
+        )
         await until(pilot, lambda: app.moments[-1].host is not None)
         await pilot.pause(0.3)
         return screen_text(app)

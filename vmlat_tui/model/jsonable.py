@@ -291,6 +291,8 @@ def _object(kind: Any) -> _ObjectCodec:
     rest = found[len(needed) :]
     if needed != found[: len(needed)]:
         needed, rest = [], found
+    needs = dataclasses.MISSING
+    others = [(part.name, needs if part.inline else part.default, part.take) for part in rest]
     taken = _all(operator.itemgetter, tuple(part.name for part in needed))
     plain = [(at, part.codec.check) for at, part in enumerate(needed) if part.codec.check]
     changed = [(at, part.codec.read) for at, part in enumerate(needed) if part.codec.read]
@@ -304,7 +306,9 @@ def _object(kind: Any) -> _ObjectCodec:
                 values[at] = change(values[at])
         except (KeyError, ValueError):
             values = [part.take(value) for part in needed]
-        return values + [part.take(value) for part in rest]
+        for name, default, take in others:
+            values.append(default if default is not needs and name not in value else take(value))
+        return values
 
     def read(value: Any) -> Any:
         if type(value) is not dict:

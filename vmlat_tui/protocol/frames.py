@@ -9,12 +9,11 @@ Times are integer nanoseconds of the host's CLOCK_MONOTONIC unless the name says
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Optional, Union
 
 from vmlat_tui.errors import quoted
@@ -136,19 +135,13 @@ def decode(line: bytes, migrate: Optional[Migration] = None) -> Frame:
 
     ``migrate`` is what :func:`.migrations.migration` made of the stream's ``hello``.
     """
-    with _uncollected():
-        return _decoded(line, migrate)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is parsed has no cycles, and may be a million objects: no need to look at them all."""
-    was = gc.isenabled()
+    # What is parsed has no cycles, and may be a million objects: no need to look at them all.
+    collects = gc.isenabled()
     gc.disable()
     try:
-        yield
+        return _decoded(line, migrate)
     finally:
-        if was:
+        if collects:
             gc.enable()
 
 
