@@ -38,7 +38,7 @@ def test_frames_come_whole_however_they_are_cut() -> None:
     )
     with agent(program) as source:
         assert next_object(source, 10) == {"type": "notice", "text": "a"}
-        assert next_object(source, 10) == {"type": "ack"}
+        assert next_object(source, 10) == {"type": "ack", "id": None, "command": None}
         assert source.next(0.05) is None
 
 
@@ -114,7 +114,7 @@ def test_what_a_login_prints_before_the_first_frame_is_passed_over() -> None:
     program = "print('Welcome to\\nhv1'); print('{\"type\":\"ack\"}'); print('bye', flush=True)"
     argv = (sys.executable, "-c", f"{_IMPORTS}{program}; sys.stdin.read()")
     with AgentProcess(Host("far", argv, far=True)) as source:
-        assert next_object(source, 10) == {"type": "ack"}
+        assert next_object(source, 10) == {"type": "ack", "id": None, "command": None}
         assert "bye" in str(failure(source)), "later it is no greeting"
 
 
