@@ -16,7 +16,8 @@ from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Configure, Measure
+from vmlat_tui.protocol.frames import Frame, type_of
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -53,7 +54,7 @@ def until(tee: Tee, kind: str, seconds: float) -> Frame:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         frame = tee.next(end - time.monotonic())
-        if frame is not None and frame["type"] == kind:
+        if frame is not None and type_of(frame) == kind:
             return frame
     raise SystemExit(f"no {kind} within {seconds:.0f} s")
 
@@ -67,11 +68,12 @@ def main(name: str) -> None:
         command = ["sh", "tools/demo.sh", "lab-python", "-m", "vmlat_tui", "agent"]
         tee = Tee(AgentProcess(Host("the lab", tuple(lab.line(command)), far=True)))
         try:
-            tee.send("configure", discover=True, measure=False)
-            topology = Topology.from_json(until(tee, "topology", _START_S))
+            tee.send(Configure(discover=True, measure=False))
+            topology = until(tee, "topology", _START_S)
+            assert isinstance(topology, Topology)
             vnics = [vnic for domain in topology.domains for vnic in domain.vnics]
             taps = tuple(vnic.tap for vnic in vnics if vnic.tap)
-            tee.send("measure", **Requested(taps, max_rate=20).to_json())
+            tee.send(Measure(Requested(taps, max_rate=20)))
             until(tee, "measuring", _START_S)
             path.unlink(missing_ok=True)
             tee.record(path)

@@ -54,7 +54,9 @@ def _odd_command(random: Random) -> bytes:
 
 
 def _obey(line: bytes) -> None:
-    requested = Requested.from_json(commands.decode(line))
+    command = commands.decode(line)
+    assert commands.decode(commands.encode(command)) == command
+    requested = getattr(command, "requested", Requested())
     measurement._settings(requested)
     assert Requested.from_json(json.loads(json.dumps(requested.to_json()))) == requested
     layout.rules(list(requested.filters))

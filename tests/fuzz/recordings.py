@@ -14,17 +14,17 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzz.support import Target, command, made, mutated, shaken, to_line
+from tests.support.frames import encoded
 from tests.tui import host
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.recording.outline import outline
 from vmlat_tui.recording.shipped import SHIPPED, shipped
 
 #: What comes first, and tells of the host.
 _HEAD = ("hello", "topology", "vitals", "measuring", "links", "ack")
-_LOST: Frame = {"type": "lost", "title": "t", "cause": "c", "attempt": 1, "wait_s": 1}
+_LOST: Raw = {"type": "lost", "title": "t", "cause": "c", "attempt": 1, "wait_s": 1}
 
 
 @cache
@@ -46,7 +46,7 @@ def sessions() -> tuple[_Session, ...]:
         with shipped(name) as path, gzip.open(path) as file:
             found.append(_by_type(file))
     made_up = Wakeful(host.NAMES[:2], ahead="x", flows=3).whole(6)
-    return (*found, _by_type(map(frames.encode, made_up)))
+    return (*found, _by_type(map(encoded, made_up)))
 
 
 def _by_type(lines: Iterable[bytes]) -> _Session:
@@ -58,7 +58,7 @@ def _by_type(lines: Iterable[bytes]) -> _Session:
     return found
 
 
-def session(random: Random) -> list[Frame]:
+def session(random: Random) -> list[Raw]:
     """A short one: the head, and what came at some time later."""
     whole = random.choice(sessions())
     chosen = [whole[kind][0] for kind in _HEAD if kind in whole]

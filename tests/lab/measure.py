@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
+from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.lab.hypervisor.agent import Completed as Completed
 from vmlat_tui.lab.inside import Lab as Lab
 from vmlat_tui.lab.inside import Vm as Vm
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.protocol.frames import Frame as Frame
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.migrations import Raw as Raw
 from vmlat_tui.transport.process import AgentProcess
 
 #: The fixtures of conftest.py.
@@ -30,15 +33,15 @@ class Result:
     """What one measurement saw: single packets, drops, the final statistics, link frames."""
 
     def __init__(self) -> None:
-        self.packets: list[Frame] = []
-        self.drops: list[Frame] = []
-        self.links: list[Frame] = []
+        self.packets: list[Raw] = []
+        self.drops: list[Raw] = []
+        self.links: list[Raw] = []
         self.notices: list[str] = []
-        self.acks: list[Frame] = []
-        self.stats: Frame = {}
-        self.hello: Frame = {}
+        self.acks: list[Raw] = []
+        self.stats: Raw = {}
+        self.hello: Raw = {}
 
-    def take(self, frame: Frame) -> None:
+    def take(self, frame: Raw) -> None:
         kind = frame["type"]
         if kind == "packet":
             self.packets.append(frame)
@@ -54,7 +57,7 @@ class Result:
             assert kind == "ack", frame
             self.acks.append(frame)
 
-    def direction(self, name: str) -> list[Frame]:
+    def direction(self, name: str) -> list[Raw]:
         return [p for p in self.packets if p["direction"] == name]
 
     def bins(self, direction: str) -> dict[str, int]:
@@ -78,10 +81,10 @@ class Session:
         self.result = Result()
         self.agent = AgentProcess()
         configuration.setdefault("interval_s", 0.5)
-        self.agent.send("configure", **configuration)
+        self.agent.send(command("configure", **configuration))
 
     def __enter__(self) -> Session:
-        hello = self.agent.next(START_S)
+        hello = next_object(self.agent, START_S)
         assert hello and hello["type"] == "hello", hello
         self.result.hello = hello
         self.wait(lambda r: r.links and r.stats, 30, "the first statistics")
@@ -94,7 +97,7 @@ class Session:
         """Take frames for a while."""
         end = time.monotonic() + seconds
         while True:
-            frame = self.agent.next(max(0.0, end - time.monotonic()))
+            frame = next_object(self.agent, max(0.0, end - time.monotonic()))
             if frame is not None:
                 self.result.take(frame)
             elif time.monotonic() >= end:
@@ -109,9 +112,9 @@ class Session:
 
     def finish(self) -> Result:
         """Stop and return the result with the final statistics."""
-        self.agent.send("stop")
+        self.agent.send(Stop())
         while not self.result.stats.get("final"):
-            frame = self.agent.next(60)
+            frame = next_object(self.agent, 60)
             assert frame, "no final statistics"
             self.result.take(frame)
         return self.result
@@ -164,17 +167,17 @@ def ended(observer: subprocess.Popen[str]) -> str:
     raise AssertionError(f"bpftrace does not end: {observer.communicate()[0][-1000:]}")
 
 
-def stages(packet: Frame) -> list[str]:
+def stages(packet: Raw) -> list[str]:
     return [stage["point"] for stage in packet["stages"]]
 
 
-def leg_ns(packet: Frame, start: str, end: str) -> int:
+def leg_ns(packet: Raw, start: str, end: str) -> int:
     """The time between two points of a packet."""
     times = {stage["point"]: stage["t_ns"] for stage in packet["stages"]}
     return int(times[end] - times[start])
 
 
-def check_unseen(result: Result, packets: list[Frame], unseen: list[Frame]) -> None:
+def check_unseen(result: Result, packets: list[Raw], unseen: list[Raw]) -> None:
     """``unseen`` of ``packets`` lack a point that they passed: the kernel did not run its program.
 
     With fentry it does that only where a program would interrupt itself, and counts it.  It runs no

@@ -14,18 +14,19 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Callable, Optional
 
-from tests.lab.measure import Frame, Result, Session
+from tests.lab.measure import Raw, Result, Session
 from tests.lab.tables import on_the_way
+from tests.support.frames import wakeups_object, wakeups_of
 from vmlat_tui.lab import inside
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.model.wakeups import Wakeups
+from vmlat_tui.protocol.commands import Command, Measure, Read, name_of
 from vmlat_tui.session import wakes
 
 #: The fixture of conftest.py: filters and settings of one measurement.
 Measuring = Callable[..., AbstractContextManager[Session]]
 
 #: Rows of each table by what they are about.
-_Rows = dict[str, dict[str, Frame]]
+_Rows = dict[str, dict[str, Raw]]
 _TABLES = ("legs", "flows", "drops", "absences")
 #: What a row counts, and what it knows besides; the rest is what it is about.
 _COUNTS = ("packets", "bytes", "count", "sum_ns")
@@ -40,8 +41,8 @@ class Anew(Result):
 
     def __init__(self, before: Optional[Anew] = None) -> None:
         super().__init__()
-        self._base: Frame = before._newest if before else {}
-        self._newest: Frame = self._base
+        self._base: Raw = before._newest if before else {}
+        self._newest: Raw = self._base
         self._base_rows: _Rows = before._rows if before else {table: {} for table in _TABLES}
         #: A frame has only the flows with traffic since the one before.
         self._rows: _Rows = {table: dict(rows) for table, rows in self._base_rows.items()}
@@ -50,7 +51,7 @@ class Anew(Result):
             self.hello, self.links = before.hello, before.links[-1:]
             self.take(self._newest)
 
-    def take(self, frame: Frame) -> None:
+    def take(self, frame: Raw) -> None:
         if frame["type"] == "stats":
             self.readings += 1
             self._newest = frame
@@ -64,30 +65,30 @@ class Anew(Result):
             }
         super().take(frame)
 
-    def _grown_rows(self, table: str) -> Iterator[Frame]:
+    def _grown_rows(self, table: str) -> Iterator[Raw]:
         for about, row in self._rows[table].items():
             counts = {name: row[name] for name in _COUNTS if name in row}
             grown = _grown(self._base_rows[table].get(about, {}), counts)
             if any(grown.values()):
                 yield {**row, **grown}
 
-    def _woken(self) -> Iterator[Frame]:
-        before = {row["tid"]: Wakeups.from_json(row) for row in self._base.get("wakeups", ())}
+    def _woken(self) -> Iterator[Raw]:
+        before = {row["tid"]: wakeups_of(row) for row in self._base.get("wakeups", ())}
         for row in self._newest["wakeups"]:
-            woken = wakes.without(Wakeups.from_json(row), before.get(row["tid"]))
+            woken = wakes.without(wakeups_of(row), before.get(row["tid"]))
             if woken and woken.events:
-                yield woken.to_json()
+                yield wakeups_object(woken)
 
 
 def _present(result: Result) -> set[Optional[str]]:
     return {vnic["name"] for vnic in result.links[-1]["vm_interfaces"] if vnic["ifindex"]}
 
 
-def _about(row: Frame) -> str:
+def _about(row: Raw) -> str:
     return json.dumps([value for name, value in row.items() if name not in _COUNTS + _BESIDES])
 
 
-def _grown(before: Frame, now: Frame) -> Frame:
+def _grown(before: Raw, now: Raw) -> Raw:
     return {
         name: _grown(before.get(name, {}), value)
         if isinstance(value, dict)
@@ -112,7 +113,7 @@ class Running(Session):
         self.wait(lambda result: taps <= _present(result), 30, "the taps of this scenario")
         asked = Requested.from_json(wanted)
         self._request(replace(asked, directions=()))
-        self._order("read")
+        self._order(Read())
         self.result = Anew(self.result)
         self._request(asked)
 
@@ -129,12 +130,12 @@ class Running(Session):
 
     def _request(self, requested: Requested) -> None:
         self._requested = requested
-        self._order("measure", **requested.to_json())
+        self._order(Measure(requested))
 
-    def _order(self, command: str, **fields: Any) -> None:
+    def _order(self, command: Command) -> None:
         done = len(self.result.acks) + 1
-        self.agent.send(command, **fields)
-        self.wait(lambda result: len(result.acks) >= done, 60, f"the end of {command}")
+        self.agent.send(command)
+        self.wait(lambda result: len(result.acks) >= done, 60, f"the end of {name_of(command)}")
 
 
 class SharedAgent:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.lab.measure import (
     Completed,
-    Frame,
     Guest,
     Lab,
+    Raw,
     Remote,
     Result,
     Switch,
@@ -46,12 +46,12 @@ BRIDGE_RX = [point for point in OVS_RX if point != "ovs_dp"]
 UPCALL = {"ovs_upcall", "ovs_reinject"}
 
 
-def plain(packet: Frame) -> list[str]:
+def plain(packet: Raw) -> list[str]:
     """Its points between tap and wire without the optional ones."""
     return [p for p in stages(packet) if p not in UPCALL | GUEST_SIDE and p != "phy_gro"]
 
 
-def check_paths(result: Result, packets: list[Frame], path: list[str]) -> None:
+def check_paths(result: Result, packets: list[Raw], path: list[str]) -> None:
     """Each packet passed these points."""
     short = [packet for packet in packets if plain(packet) != path]
     for packet in short:
@@ -60,7 +60,7 @@ def check_paths(result: Result, packets: list[Frame], path: list[str]) -> None:
     check_unseen(result, packets, short)
 
 
-def functions(packet: Frame) -> dict[str, str]:
+def functions(packet: Raw) -> dict[str, str]:
     return {stage["point"]: stage["function"] for stage in packet["stages"]}
 
 

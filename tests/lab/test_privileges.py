@@ -22,8 +22,10 @@ from typing import Optional
 
 import pytest
 
-from tests.lab.measure import START_S, Frame, Lab
+from tests.lab.measure import START_S, Lab, Raw
 from tests.support import deprived
+from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.capabilities import (
     BPF,
@@ -39,6 +41,7 @@ from vmlat_tui.model.capabilities import (
     Use,
 )
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -125,11 +128,11 @@ class Seen:
 
     status: int = 0
     error: str = ""
-    hello: Frame = field(default_factory=dict)
+    hello: Raw = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     topology: Optional[Topology] = None
-    vitals: Frame = field(default_factory=dict)
-    stats: Frame = field(default_factory=dict)
+    vitals: Raw = field(default_factory=dict)
+    stats: Raw = field(default_factory=dict)
 
     @property
     def completed(self) -> int:
@@ -184,21 +187,29 @@ def look(row: Row, cache: str) -> Seen:
     enough = row.looks_for - row.may_lose
     environment = {**hosts.here().environment, "VMLAT_CACHE": cache}
     with AgentProcess(Host(row.title, row.command(), environment)) as agent:
-        agent.send("configure", discover=True, measure=not row.foreign, interval_s=0.5, emit=False,
-                   filters=[{"protocol": "icmp"}, {"dst_port": 7999}])  # fmt: skip
+        agent.send(
+            command(
+                "configure",
+                discover=True,
+                measure=not row.foreign,
+                interval_s=0.5,
+                emit=False,
+                filters=[{"protocol": "icmp"}, {"dst_port": 7999}],
+            )
+        )
         end, settled = time.monotonic() + START_S, False
         try:
             while time.monotonic() < end:
-                frame = agent.next(1.0)
+                frame = next_object(agent, 1.0)
                 if frame is not None:
                     take(seen, frame)
                     if frame["type"] == "hello":
                         end = time.monotonic() + PATIENCE_S
                 if not settled and enough <= seen.parts():
                     end, settled = time.monotonic() + MORE_S, True
-            agent.send("stop")
+            agent.send(Stop())
             while not row.foreign and not seen.stats.get("final"):
-                last = agent.next(START_S)
+                last = next_object(agent, START_S)
                 assert last, "it does not end"
                 take(seen, last)
         except VmlatError as error:
@@ -206,7 +217,7 @@ def look(row: Row, cache: str) -> Seen:
     return seen
 
 
-def take(seen: Seen, frame: Frame) -> None:
+def take(seen: Seen, frame: Raw) -> None:
     """Keep a frame."""
     kind = frame["type"]
     if kind == "hello":

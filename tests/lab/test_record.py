@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.measure import Lab, Remote
+from tests.support.frames import objects
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.recording.read import read
 
 VMLAT = [sys.executable, "-m", "vmlat_tui"]
 
@@ -20,7 +20,7 @@ VMLAT = [sys.executable, "-m", "vmlat_tui"]
 def types(path: Path) -> list[str]:
     """The frames that are in the file so far."""
     try:
-        return [str(frame["type"]) for frame in read(path)]
+        return [str(frame["type"]) for frame in objects(path)]
     except VmlatError:
         return []
 
@@ -48,7 +48,7 @@ def test_a_vm_is_recorded_until_ctrl_c_and_replayed(
         process.kill()
         process.wait()
     assert process.returncode == 0 and "recorded" in err, err
-    found = list(read(path))
+    found = objects(path)
     assert found[-1]["type"] == "stats" and found[-1]["final"]
     assert sum(row["completed"] for row in found[-1]["bins"].values()) >= 40
     packets = [frame for frame in found if frame["type"] == "packet"]

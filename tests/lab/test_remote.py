@@ -14,6 +14,8 @@ import pytest
 
 from tests.lab.measure import Lab, Remote
 from tests.lab.test_life import ping, probes_left
+from tests.support.commands import command
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Phase, Snapshot
 from vmlat_tui.transport.hosts import reached_by_ssh
@@ -58,7 +60,7 @@ class Watcher:
     """What the screens would know."""
 
     def __init__(self, host: str) -> None:
-        self.source = Persistent(reached_by_ssh(host), discover=True, measure=False)
+        self.source = Persistent(reached_by_ssh(host), Configure(discover=True, measure=False))
         self.history = History()
 
     @property
@@ -126,13 +128,13 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
     try:
         watcher.source.open()
         wish: dict[str, Any] = {"vm_interfaces": [vm.vnet], "filters": [{"protocol": "icmp"}]}
-        watcher.source.send("measure", **wish)
+        watcher.source.send(command("measure", **wish))
         watcher.wait(lambda now: now.stats, "the first figures")
         answered = ping(remote, vm.ip4, 20)
         watcher.wait(lambda now: watcher.total() >= answered, "the packets")
         assert watcher.now.measuring and watcher.now.measuring.rung == "full"
         assert watcher.now.hello
-        agent = int(watcher.now.hello["agent"])
+        agent = int(watcher.now.hello.agent or 0)
         # The agent's parent is the bootstrap, whose parent is the login of sshd.
         os.kill(parent(parent(agent)), signal.SIGKILL)
         watcher.wait(lambda now: now.phase is Phase.LOST, "the loss to be known")
@@ -142,7 +144,7 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
         watcher.wait(lambda now: watcher.total() >= again, "the packets after the cut")
         assert watcher.total() < answered, "a new agent begins at zero"
         moments = watcher.history.moments()
-        agents = [m.hello["agent"] for m in moments if m.hello]
+        agents = [m.hello.agent or 0 for m in moments if m.hello]
         assert agent in agents and agents[-1] != agent, "what was known before is kept"
         assert all(a.t_ns <= b.t_ns for a, b in zip(moments, moments[1:]))
     finally:

@@ -13,7 +13,7 @@ from typing import Union
 
 import pytest
 
-from tests.lab.measure import Frame, Lab
+from tests.lab.measure import Lab, Raw
 from vmlat_tui.lab import inside
 
 HEADER = re.compile(
@@ -126,7 +126,7 @@ class Commands:
         assert done.returncode == 0, done
         return done
 
-    def rows(self, name: str) -> list[Frame]:
+    def rows(self, name: str) -> list[Raw]:
         """Its JSON lines."""
         return [json.loads(line) for line in self.done(name).stdout.splitlines()]
 

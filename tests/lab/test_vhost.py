@@ -8,9 +8,9 @@ import statistics
 import pytest
 
 from tests.lab.measure import (
-    Frame,
     Guest,
     Lab,
+    Raw,
     Remote,
     Result,
     check_sums,
@@ -29,18 +29,18 @@ INTERRUPT = ["eventfd", "irqfd", "irq_accept", "vcpu_woken", "vcpu_on_cpu", "gue
 RECEIVE = ["tun_out", "vhost_woken", "vhost_on_cpu", "vhost_take", "vhost_signal", *INTERRUPT]
 
 
-def reasons(packet: Frame) -> list[str]:
+def reasons(packet: Raw) -> list[str]:
     return [row["reason"] for row in packet["absent"]]
 
 
-def explained(packet: Frame, points: list[str]) -> bool:
+def explained(packet: Raw, points: list[str]) -> bool:
     """Whether it passed all of these points, or says why not, and does not say both."""
     passed = set(stages(packet))
     left_out = {point for reason in reasons(packet) for point in ABSENCE[reason].points}
     return all((point in passed) != (point in left_out) for point in points)
 
 
-def check_chains(result: Result, packets: list[Frame], points: list[str]) -> None:
+def check_chains(result: Result, packets: list[Raw], points: list[str]) -> None:
     """All are explained, but for those that lack a point whose program did not run."""
     check_unseen(result, packets, [p for p in packets if not explained(p, points)])
 

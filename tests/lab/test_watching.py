@@ -16,10 +16,14 @@ import pytest
 
 from tests.lab.measure import START_S, Lab, Remote
 from tests.lab.test_topology import run
+from tests.support.commands import command
+from tests.support.frames import next_object, typed
 from vmlat_tui.commands.topology import ask
 from vmlat_tui.lab import inside
 from vmlat_tui.model.topology import Backend, Domain, DomainState, Known, Topology, Vitals
-from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 #: Far longer than an event needs even here; far shorter than the slow poll takes here.
@@ -33,14 +37,14 @@ class Watcher:
         self.agent = agent
         self.topologies: list[Topology] = []
         self.vitals: list[Vitals] = []
-        self.others: list[Frame] = []
-        agent.send("configure", measure=False, discover=True, interval_s=0.5)
-        hello = agent.next(60)
+        self.others: list[Raw] = []
+        agent.send(command("configure", measure=False, discover=True, interval_s=0.5))
+        hello = next_object(agent, 60)
         assert hello
-        check_hello(hello)
+        as_hello(typed(hello))
 
     def pump(self, seconds: float) -> None:
-        frame = self.agent.next(seconds)
+        frame = next_object(self.agent, seconds)
         if frame is None:
             return
         if frame["type"] == "topology":
@@ -60,7 +64,7 @@ class Watcher:
             assert time.monotonic() < end, f"waited for {what}: {latest}"
             self.pump(0.2)
 
-    def frame(self, kind: str, seconds: float = SOON_S) -> Frame:
+    def frame(self, kind: str, seconds: float = SOON_S) -> Raw:
         end = time.monotonic() + seconds
         while True:
             for frame in self.others:
@@ -292,21 +296,28 @@ def test_without_root_it_shows_what_it_can(lab: Lab) -> None:
 def test_a_measurement_begins_while_discovery_runs(lab: Lab, remote: Remote) -> None:
     vm = lab.vms["vm-a"]
     with watching() as watcher:
-        watcher.agent.send("measure", id=1, vm_interfaces=["no such"])
+        watcher.agent.send(command("measure", id=1, vm_interfaces=["no such"]))
         error = watcher.frame("error")
         assert error["id"] == 1 and "no such interface" in error["title"]
-        watcher.agent.send("measure", id=2, vm_interfaces=[vm.vnet], uplinks=["phy0"],
-                           filters=[{"protocol": "icmp"}])  # fmt: skip
+        watcher.agent.send(
+            command(
+                "measure",
+                id=2,
+                vm_interfaces=[vm.vnet],
+                uplinks=["phy0"],
+                filters=[{"protocol": "icmp"}],
+            )
+        )
         measuring = watcher.frame("measuring", START_S)
         assert measuring["rung"] == "full" and measuring["points"] and measuring["offsets"]
         assert watcher.frame("ack")["id"] == 2
         assert watcher.frame("links")["leaves"] == ["phy0"]
-        watcher.agent.send("measure", id=3, rung="tracepoints")
+        watcher.agent.send(command("measure", id=3, rung="tracepoints"))
         assert "stay what they are" in watcher.frame("error")["title"]
         remote(["ping", "-n", "-q", "-c", "5", "-i", "0.1", "-w", "20", vm.ip4])
         assert watcher.frame("packet")["vm_interface"] == vm.vnet
         before = len(watcher.vitals)
-        watcher.agent.send("stop")
+        watcher.agent.send(Stop())
         while not watcher.frame("stats")["final"]:
             pass
         assert len(watcher.vitals) >= before > 0

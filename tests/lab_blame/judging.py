@@ -19,11 +19,13 @@ from typing import NamedTuple
 from tests.lab.measure import START_S, Lab
 from tests.lab.test_lab import qemu_pid, vhost_threads
 from tests.lab_blame.faults import HALT_POLL, bound, confine
+from tests.support.commands import command
 from vmlat_tui.analysis.findings.evidence import Evidence
 from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.lab import inside
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Measure
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.session.window import Span
@@ -72,10 +74,10 @@ class Watch:
         self._agent = agent
         self._lab = lab
         self._history = History()
-        agent.send("configure", discover=True, measure=False)
+        agent.send(command("configure", discover=True, measure=False))
         self.wait(lambda now: now.topology is not None, "the topology", START_S)
         self._requested = Requested(tuple(str(vm.vnet) for vm in lab.vms.values()), emit=False)
-        agent.send("measure", **self._requested.to_json())
+        agent.send(Measure(self._requested))
         self.wait(lambda now: now.stats and now.rates, "the first figures", START_S)
         #: What is found about a VM to which nothing was done; measured when asked for.
         self.calm: Callable[[str], Judged] = functools.lru_cache(None)(self.measure)
@@ -110,7 +112,7 @@ class Watch:
             # No single packet is told of: another threshold is no more than a new beginning.
             after = self._requested.threshold_ns + 1
             self._requested = replace(self._requested, threshold_ns=after)
-            self._agent.send("measure", **self._requested.to_json())
+            self._agent.send(Measure(self._requested))
             self.wait(lambda now: now.measuring is not before and now.stats, "a new beginning")
             self._pump(seconds)
         moments = self._history.moments()

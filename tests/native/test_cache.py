@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.probes import compiler
 from vmlat_tui.probes.guest import GuestEngine
 from vmlat_tui.probes.ladder import Kernel
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 
@@ -116,11 +119,11 @@ def test_an_agent_says_once_that_it_does_without_a_cache(entry: Path) -> None:
     before = entry.read_bytes()
     entry.parent.chmod(0o777)
     with AgentProcess() as agent:
-        agent.send("configure", guest=True, timeout_ns=10**9, measure=True)
-        agent.send("stop")
-        said: list[Frame] = []
+        agent.send(command("configure", guest=True, timeout_ns=10**9, measure=True))
+        agent.send(Stop())
+        said: list[Raw] = []
         while not said or not (said[-1]["type"] == "stats" and said[-1]["final"]):
-            frame = agent.next(60)
+            frame = next_object(agent, 60)
             assert frame is not None
             said.append(frame)
     (notice,) = [frame["text"] for frame in said if "cache" in str(frame.get("text")).lower()]

@@ -16,12 +16,15 @@ import pytest
 from tests.native.net import Bed, Namespace
 from tests.native.qemus import Qemu, qemu
 from tests.native.wire import V4
+from tests.support.commands import command
+from tests.support.frames import next_object
 from tests.support.hostile import USER, Crowd
 from vmlat_tui.discover.vms import tuns
 from vmlat_tui.discover.vms.emulators import Emulators
 from vmlat_tui.discover.vms.vcpus import read_vcpus
 from vmlat_tui.discover.watch import steady
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 60.0
@@ -42,18 +45,25 @@ class Agent:
     def __init__(self, bed: Bed) -> None:
         self._bed = bed
         self.packets = 0
-        self.last: dict[str, Frame] = {}
+        self.last: dict[str, Raw] = {}
         self.process = AgentProcess()
         self.process.send(
-            "configure", discover=True, rung="tracepoints", directions=["tx"], interval_s=0.2,
-            connect="qemu+unix:///system?socket=/nonexistent", vm_interfaces=[bed.tap.name],
-            uplinks=[bed.uplink],
-        )  # fmt: skip
+            command(
+                "configure",
+                discover=True,
+                rung="tracepoints",
+                directions=["tx"],
+                interval_s=0.2,
+                connect="qemu+unix:///system?socket=/nonexistent",
+                vm_interfaces=[bed.tap.name],
+                uplinks=[bed.uplink],
+            )
+        )
 
     def until(self, condition: Any, seconds: float = _LIMIT_S) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            frame = self.process.next(end - time.monotonic())
+            frame = next_object(self.process, end - time.monotonic())
             assert frame is not None and frame["type"] != "error", frame or self.last.keys()
             self.last[frame["type"]] = frame
             self.packets += frame["type"] == "packet"
@@ -104,7 +114,7 @@ def test_a_hostile_crowd_changes_no_figure(agent: Agent, bed: Bed, honest: Qemu)
         assert strangers & {p.pid for p in crowd.processes} == {
             p.pid for p in crowd.processes[:10]
         }, "those who hold nothing are no VMs"
-    agent.process.send("stop")
+    agent.process.send(Stop())
     agent.until(lambda: agent.last["stats"]["final"])
     assert agent.last["stats"]["bins"]["tx"]["completed"] == 400
     assert agent.last["stats"]["counters"].get("lost", 0) == 0

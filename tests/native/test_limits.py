@@ -15,12 +15,15 @@ import pytest
 from tests.native.meter import RX, TX, Meter
 from tests.native.net import Bed, Tap, alone, run, wait_until
 from tests.native.wire import TCP, UDP, V4, V6
+from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.probes import layout
 from vmlat_tui.probes.engine import Limits, PathEngine
 from vmlat_tui.probes.ladder import Kernel
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 
@@ -124,7 +127,7 @@ def test_more_vnics_than_the_memory_holds_are_refused_in_a_line(kernel: Kernel) 
 
 def _agent(**fields: object) -> AgentProcess:
     made = AgentProcess()
-    made.send("configure", rung="tracepoints", directions=["tx"], interval_s=0.1, **fields)
+    made.send(command("configure", rung="tracepoints", directions=["tx"], interval_s=0.1, **fields))
     return made
 
 
@@ -133,23 +136,21 @@ def _how(bed: Bed) -> dict[str, Any]:
     return {"rung": "tracepoints", "directions": ["tx"], "uplinks": [bed.uplink]}
 
 
-def next_of(
-    agent: AgentProcess, kind: str, wanted: Callable[[Frame], bool] = lambda _: True
-) -> Frame:
+def next_of(agent: AgentProcess, kind: str, wanted: Callable[[Raw], bool] = lambda _: True) -> Raw:
     """The next frame of a type that is wanted."""
     end = time.monotonic() + 60
     while True:
-        frame = agent.next(end - time.monotonic())
+        frame = next_object(agent, end - time.monotonic())
         assert frame is not None, f"no such {kind} came"
         if frame["type"] == kind and wanted(frame):
             return frame
 
 
-def _final(agent: AgentProcess) -> Frame:
+def _final(agent: AgentProcess) -> Raw:
     return next_of(agent, "stats", lambda f: bool(f["final"]))
 
 
-def _packets(stats: Frame) -> dict[str, int]:
+def _packets(stats: Raw) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for row in stats["legs"]:
         if row["leg"] == "tx:total":
@@ -176,7 +177,7 @@ def test_taps_that_come_when_all_slots_are_taken_are_left_out_and_named() -> Non
             next_of(agent, "stats", lambda f: f["counters"]["vnics_left_out"] == 2)
             for tap in (bed.tap, *late):
                 tap.send(V4.frame(1))
-            agent.send("stop")
+            agent.send(Stop())
             final = _final(agent)
             measured = _packets(final)
             assert sum(measured.values()) == len(measured) == room
@@ -198,7 +199,7 @@ def test_the_interfaces_are_followed_on_while_taps_are_left_out() -> None:
             next_of(agent, "stats", lambda f: f["counters"]["vnics_left_out"] == 1)
             for tap in late[-2:]:
                 tap.send(V4.frame(1))
-            agent.send("stop")
+            agent.send(Stop())
             assert sum(_packets(_final(agent)).values()) == 1
 
     alone(work)
@@ -213,11 +214,11 @@ def test_an_interface_watched_instead_does_not_inherit_the_figures(bed: Bed) -> 
             for i in range(20):
                 bed.tap.send(V4.frame(i))
             next_of(agent, "stats", lambda f: _packets(f) == {bed.tap.name: 20})
-            agent.send("measure", id=1, vm_interfaces=[other.name], **_how(bed))
+            agent.send(command("measure", id=1, vm_interfaces=[other.name], **_how(bed)))
             next_of(agent, "ack")
             for i in range(3):
                 other.send(V4.frame(i))
-            agent.send("stop")
+            agent.send(Stop())
             final = _final(agent)
             assert _packets(final) == {other.name: 3}
             assert {row["vm_interface"]: row["packets"] for row in final["flows"]} == {
@@ -233,13 +234,17 @@ def test_more_interfaces_to_watch_than_there_is_room_for_are_refused(bed: Bed) -
     with closing(agent):
         next_of(agent, "links")
         agent.send(
-            "measure", id=4, vm_interfaces=[f"none{i}" for i in range(5)],
-            **{**_how(bed), "filters": [{"protocol": "tcp"}]},
-        )  # fmt: skip
+            command(
+                "measure",
+                id=4,
+                vm_interfaces=[f"none{i}" for i in range(5)],
+                **{**_how(bed), "filters": [{"protocol": "tcp"}]},
+            )
+        )
         error = next_of(agent, "error")
         assert error["id"] == 4 and error["title"] == "5 VM interfaces are too many"
         bed.tap.send(V4.frame(1))
-        agent.send("stop")
+        agent.send(Stop())
         final = _final(agent)
         assert _packets(final) == {bed.tap.name: 1}, "what was watched still is"
 
@@ -250,13 +255,18 @@ def test_more_filters_than_there_are_rules_are_refused_in_a_line(bed: Bed) -> No
         next_of(agent, "links")
         filters = [{"src_port": p} for p in range(1, layout.RULES + 2)]
         agent.send(
-            "measure", id=9, vm_interfaces=[f"none{i}" for i in range(2)], filters=filters,
-            **_how(bed),
-        )  # fmt: skip
+            command(
+                "measure",
+                id=9,
+                vm_interfaces=[f"none{i}" for i in range(2)],
+                filters=filters,
+                **_how(bed),
+            )
+        )
         error = next_of(agent, "error")
         assert error["id"] == 9 and f"holds {layout.RULES}" in error["cause"]
         bed.tap.send(V4.frame(1))
-        agent.send("stop")
+        agent.send(Stop())
         assert _packets(_final(agent)) == {bed.tap.name: 1}, "the interfaces stayed too"
 
 

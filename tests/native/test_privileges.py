@@ -18,6 +18,8 @@ from tests.native.net import Bed, run, wait_until
 from tests.native.test_ending import PATH
 from tests.native.wire import V4
 from tests.support import deprived
+from tests.support.commands import command
+from tests.support.frames import next_object
 from vmlat_tui.agent.seccomp import REFUSED
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export import doctor_text
@@ -32,8 +34,11 @@ from vmlat_tui.model.capabilities import (
     SYS_PTRACE,
     SYSLOG,
     Capability,
+    CapabilityState,
 )
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Describe, Stop
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import HostFrame
 from vmlat_tui.transport import bundle, hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -81,23 +86,31 @@ class Measured:
 
     def __init__(self, host: Host, bed: Bed) -> None:
         self.notices: list[str] = []
-        self.drops: list[Frame] = []
+        self.drops: list[Raw] = []
         with AgentProcess(host) as agent:
-            agent.send("configure", directions=["tx"], rung="tracepoints", emit=True,
-                       vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+            agent.send(
+                command(
+                    "configure",
+                    directions=["tx"],
+                    rung="tracepoints",
+                    emit=True,
+                    vm_interfaces=[bed.tap.name],
+                    uplinks=[bed.uplink],
+                )
+            )
             self.hello = self._until(agent, "hello")
             self._until(agent, "stats")
             for number in range(300):
                 bed.tap.send(V4.frame(number))
-            agent.send("stop")
+            agent.send(Stop())
             stats = self._until(agent, "stats")
             while not stats["final"]:
                 stats = self._until(agent, "stats")
         self.bins = stats["bins"]["tx"]
 
-    def _until(self, agent: AgentProcess, kind: str) -> Frame:
+    def _until(self, agent: AgentProcess, kind: str) -> Raw:
         while True:
-            frame = agent.next(_LIMIT_S)
+            frame = next_object(agent, _LIMIT_S)
             assert frame is not None, f"no {kind}"
             if frame["type"] == "notice":
                 self.notices.append(frame["text"])
@@ -111,12 +124,12 @@ class Measured:
         return [row["name"] for row in self.hello["capabilities"] if row["state"] == "missing"]
 
 
-def told(host: Host) -> Frame:
+def told(host: Host) -> HostFrame:
     """What doctor is told of it."""
     with AgentProcess(host) as agent:
-        agent.send("describe")
+        agent.send(Describe())
         frame = agent.next(_LIMIT_S)
-    assert frame is not None and frame["type"] == "host"
+    assert isinstance(frame, HostFrame)
     return frame
 
 
@@ -141,7 +154,7 @@ def test_what_is_needed_is_named(bed: Bed, missing: Capability) -> None:
     assert title == "measuring needs CAP_BPF and CAP_PERFMON"
     assert cause.startswith(f"user 0 has no {missing.name} here; run as root")
     frame = told(without(missing))
-    assert not frame["measurable"] and doctor_text.lacking(frame) == [missing.name]
+    assert not frame.measurable and doctor_text.lacking(frame) == [missing.name]
     text = doctor_text.text(frame)
     assert f"this agent has no {missing.name}" in text and "MISS  privileges" in text
 
@@ -175,10 +188,10 @@ def test_functions_that_drop_have_names_with_one_capability(bed: Bed) -> None:
 
 def test_without_any_doctor_says_what_there_is(cache: Path) -> None:
     frame = told(as_user((), cache))
-    assert {row["state"] for row in frame["capabilities"]} == {"missing"}
+    assert {row.state for row in frame.capabilities} == {CapabilityState.MISSING}
     assert doctor_text.lacking(frame) == [BPF.name, PERFMON.name]
     assert "judged from outside" in doctor_text.text(frame)
-    assert frame["user"] == deprived.USER and frame["ring_buffer"]
+    assert frame.user == deprived.USER and frame.ring_buffer
 
 
 # ---- what it gives up ---------------------------------------------------------------------------
@@ -190,8 +203,15 @@ def agent(bed: Bed, tmp_path: Path) -> Iterator[AgentProcess]:
     here = hosts.here()
     host = Host("root", here.argv, {**here.environment, "VMLAT_CACHE": str(tmp_path)})
     with AgentProcess(host) as made:
-        made.send("configure", rung="tracepoints", directions=["tx"],
-                  vm_interfaces=[bed.tap.name], uplinks=[bed.uplink])  # fmt: skip
+        made.send(
+            command(
+                "configure",
+                rung="tracepoints",
+                directions=["tx"],
+                vm_interfaces=[bed.tap.name],
+                uplinks=[bed.uplink],
+            )
+        )
         yield made
 
 
@@ -217,7 +237,7 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
     assert wait_until(compiling, 20)
     for one in compilers.values():
         assert one["CapPrm"] == one["CapEff"] == mask((BPF,)), one
-    while (agent.next(_LIMIT_S) or {})["type"] != "stats":
+    while (next_object(agent, _LIMIT_S) or {})["type"] != "stats":
         pass
     for task in Path(f"/proc/{agent.pid}/task").iterdir():
         own = status(int(task.name))
@@ -228,8 +248,8 @@ def test_an_agent_of_root_and_its_compilers_hold_what_they_need(agent: AgentProc
 
 def test_what_needs_more_is_done_by_a_process_that_ends_with_the_agent() -> None:
     agent = AgentProcess()
-    agent.send("configure", measure=False)
-    assert agent.next(_LIMIT_S)
+    agent.send(command("configure", measure=False))
+    assert next_object(agent, _LIMIT_S)
     (opener,) = children(agent.pid)
     assert wait_until(lambda: status(opener)["Seccomp"] == "2")
     own = status(opener)
@@ -277,8 +297,8 @@ def test_it_drops_before_it_is_told_anything() -> None:
 def test_nobody_with_fewer_looks_into_an_agent(bed: Bed, cache: Path) -> None:
     """A process that may not be dumped is root's, whoever runs it."""
     with AgentProcess(as_user((BPF, PERFMON), cache)) as theirs:
-        theirs.send("configure", measure=False)
-        hello = theirs.next(_LIMIT_S)
+        theirs.send(command("configure", measure=False))
+        hello = next_object(theirs, _LIMIT_S)
         assert hello is not None
         path = f"/proc/{hello['agent']}/environ"
         assert os.stat(path).st_uid == 0

@@ -20,6 +20,7 @@ from typing import Any, Optional
 import pytest
 
 from tests.support.echoes import stats
+from tests.support.frames import encoded, seen, typed
 from tests.support.observers import ENDS, ID, guest_frame, host_frames, ping_of
 from tests.tui.streams import Stream
 from tests.unit.protocol.test_protocol_shapes import BOMBS, ODD, spoiled
@@ -42,8 +43,10 @@ from vmlat_tui.ping.correlation import Correlator
 from vmlat_tui.ping.observers import GuestObserver, HostObserver, PingObserver
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.process import AgentDied, AgentProcess
+from vmlat_tui.transport.source import Order
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a terminal would obey.
@@ -52,17 +55,17 @@ HUGE = (1 << 62) - 1
 LINES = (*BOMBS, b"\x1b[2J", b'{"type":"lost","title":"x","cause":"","attempt":1,"wait_s":1}')
 
 
-def hello() -> Frame:
+def hello() -> Raw:
     stream = Stream(("vm-a",))
     return {**stream.hello(), "points": stream.measuring()["points"]}
 
 
-def guest_stream() -> list[Frame]:
+def guest_stream() -> list[Raw]:
     final = {**stats(10**9, True), "bins": {}, "counters": {"lost": 1, "waiting": 0, "given_up": 2}}
     return [hello(), {"type": "notice", "text": "x"}, guest_frame("vm-a", ping_of(1)), final]
 
 
-def host_stream() -> list[Frame]:
+def host_stream() -> list[Raw]:
     stream = Stream(("vm-a",))
     pings = host_frames("hv1", ping_of(1))
     return [hello(), stream.links(), *pings, stats(10**10, True)]
@@ -129,8 +132,8 @@ def far(tmp_path: Path) -> Far:
     return Far(tmp_path)
 
 
-def wire(every: Sequence[Frame]) -> bytes:
-    return b"".join(map(frames.encode, every))
+def wire(every: Sequence[Raw]) -> bytes:
+    return b"".join(map(encoded, every))
 
 
 @pytest.mark.parametrize("command", STREAMS)
@@ -210,7 +213,7 @@ class Scripted(AgentProcess):
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = list(lines)
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         pass
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -222,7 +225,7 @@ class Scripted(AgentProcess):
         pass
 
 
-def lines_of(frames: Sequence[Frame]) -> list[bytes]:
+def lines_of(frames: Sequence[Raw]) -> list[bytes]:
     return [wire([frame]) for frame in frames]
 
 
@@ -260,7 +263,7 @@ def shown(observers: Sequence[PingObserver]) -> str:
     return "\n".join(lines) + out.getvalue()
 
 
-def told_by(place: str) -> list[Frame]:
+def told_by(place: str) -> list[Raw]:
     stream = Stream(("vm-a",))
     if place == "vm-a":
         return guest_stream()
@@ -333,7 +336,7 @@ def test_what_an_agent_names_does_not_fill_the_statistics(monkeypatch: pytest.Mo
     tally, joiner = Tally(), PingJoiner(10**9)
     for number in range(20):
         for frame in host_frames("hv1", ping_of(1)):
-            crossing = Crossing.of({**frame, "vm_interface": f"vnet{number}"})
+            crossing = Crossing.of(seen({**frame, "vm_interface": f"vnet{number}"}))
             ping = joiner.add(crossing) if crossing else None
             if ping:
                 tally.add(ping)
@@ -353,11 +356,11 @@ def test_flows_and_packets_that_wait_are_bounded(
     row = stream.stats()["flows"][0]
     for port in range(100):
         flow = {**row["flow"], "src_port": port}
-        made.take({**stats(1), "flows": [{**row, "flow": flow}]})
+        made.take(typed({**stats(1), "flows": [{**row, "flow": flow}]}))
     assert made._latest is not None
-    assert [r["flow"]["src_port"] for r in made._latest["flows"]] == list(range(90, 100))
+    assert [row.flow.src_port for row in made._latest.flows] == list(range(90, 100))
     for _ in range(4):
-        made.take(stream.packet(0, Direction.RX))
+        made.take(typed(stream.packet(0, Direction.RX)))
     assert not capsys.readouterr().out, "it is not known whose they are"
-    made.take(stream.packet(0, Direction.RX))
+    made.take(typed(stream.packet(0, Direction.RX)))
     assert capsys.readouterr().out.count("=== VM Interrupt Trace") == 5

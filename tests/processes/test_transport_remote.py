@@ -17,17 +17,20 @@ from typing import Any
 import pytest
 
 from tests.support.far import FarHost
+from tests.support.frames import next_object
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol import commands
+from vmlat_tui.protocol.commands import Configure, Describe, Measure, Read, Release
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport import bundle, hosts, persistent
 from vmlat_tui.transport.hosts import Host, reached_by_ssh
 from vmlat_tui.transport.persistent import Persistent
 from vmlat_tui.transport.process import AgentDied, AgentProcess
 
-LOOK = {"discover": True, "measure": False}
+LOOK = Configure(discover=True, measure=False)
 
 
 @pytest.fixture
@@ -39,11 +42,11 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FarHost:
     return host
 
 
-def until(source: Persistent, kind: str, seconds: float = 30.0) -> Frame:
+def until(source: Persistent, kind: str, seconds: float = 30.0) -> Raw:
     """The next frame of a type."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        frame = source.next(0.2)
+        frame = next_object(source, 0.2)
         if frame is not None and frame["type"] == kind:
             return frame
     raise AssertionError(f"no {kind} in {seconds} s")
@@ -94,7 +97,7 @@ def test_ssh_gets_the_name_as_a_name_and_one_quoted_command(name: str) -> None:
 
 
 def test_the_agent_travels_looks_around_and_leaves_nothing(far: FarHost) -> None:
-    source = Persistent(reached_by_ssh("me@hv1"), **LOOK)
+    source = Persistent(reached_by_ssh("me@hv1"), LOOK)
     try:
         source.open()
         assert "--" in far.arguments and "me@hv1" in far.arguments
@@ -109,7 +112,7 @@ def test_the_agent_travels_looks_around_and_leaves_nothing(far: FarHost) -> None
 
 
 def test_with_sudo_the_agent_is_started_by_it(far: FarHost) -> None:
-    source = Persistent(reached_by_ssh("me@hv1", sudo=True), **LOOK)
+    source = Persistent(reached_by_ssh("me@hv1", sudo=True), LOOK)
     try:
         source.open()
         agent = until(source, "hello")["agent"]
@@ -199,7 +202,7 @@ def test_a_refusal_has_its_cause_and_remedy_and_is_not_tried_again(
     far: FarHost, how: tuple[int, str], remedy: str
 ) -> None:
     far.says(*how)
-    source = Persistent(reached_by_ssh("me@hv1"), **LOOK)
+    source = Persistent(reached_by_ssh("me@hv1"), LOOK)
     with pytest.raises(UsageError) as refused:
         source.open()
     source.close()
@@ -212,7 +215,7 @@ def test_a_refusal_has_its_cause_and_remedy_and_is_not_tried_again(
 )
 def test_a_host_that_was_never_reached_is_not_tried_again(far: FarHost, words: str) -> None:
     far.says(255, words)
-    source = Persistent(reached_by_ssh("hv1"), **LOOK)
+    source = Persistent(reached_by_ssh("hv1"), LOOK)
     with pytest.raises(AgentDied, match=words):
         source.open()
     source.close()
@@ -229,7 +232,7 @@ def test_without_ssh_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_lost_connection_is_said_tried_again_and_comes_back(far: FarHost) -> None:
-    source = Persistent(reached_by_ssh("hv1"), **LOOK)
+    source = Persistent(reached_by_ssh("hv1"), LOOK)
     try:
         source.open()
         first = until(source, "hello")
@@ -251,7 +254,7 @@ def test_a_lost_connection_is_said_tried_again_and_comes_back(far: FarHost) -> N
 
 
 def test_who_is_not_let_in_again_gives_up(far: FarHost) -> None:
-    source = Persistent(reached_by_ssh("hv1"), **LOOK)
+    source = Persistent(reached_by_ssh("hv1"), LOOK)
     try:
         source.open()
         far.says(255, "me@hv1: Permission denied (publickey).")
@@ -286,7 +289,7 @@ for line in sys.stdin:
 def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Persistent]:
     """An agent that says what it heard."""
     monkeypatch.setattr(persistent, "_PAUSES_S", (0.05,))
-    source = Persistent(Host("far", (sys.executable, "-c", ECHO), far=True), **LOOK)
+    source = Persistent(Host("far", (sys.executable, "-c", ECHO), far=True), LOOK)
     yield source
     source.close()
 
@@ -303,16 +306,16 @@ REFUSED = replace(FIRST, filters=TCP)
 
 
 def request(source: Persistent, number: int, requested: Requested) -> None:
-    source.send("measure", id=number, **requested.to_json())
+    source.send(Measure(requested, number))
 
 
 def again(source: Persistent) -> list[tuple[Any, Requested]]:
     """What the next agent is told to measure, by number; the connection breaks before."""
-    source.send("read")
+    source.send(Read())
     until(source, "lost")
     until(source, "hello")
     assert heard(source)["command"] == "configure"
-    source.send("describe")
+    source.send(Describe())
     found = []
     while (command := heard(source))["command"] != "describe":
         assert command["command"] == "measure"
@@ -322,7 +325,7 @@ def again(source: Persistent) -> list[tuple[Any, Requested]]:
 
 def test_a_new_agent_is_requested_what_the_last_one_was(echo: Persistent) -> None:
     echo.open()
-    assert heard(echo) == {"command": "configure", **LOOK}
+    assert commands.decode(json.dumps(heard(echo)).encode()) == LOOK
     request(echo, 1, FIRST)
     request(echo, 2, replace(FIRST, threshold_ns=7))
     until(echo, "ack"), until(echo, "ack"), until(echo, "ack")
@@ -343,12 +346,12 @@ def test_what_is_requested_without_a_connection_follows_what_was_measured(
     echo.open()
     request(echo, 1, FIRST)
     until(echo, "ack"), until(echo, "ack")
-    echo.send("read")
+    echo.send(Read())
     until(echo, "lost")
     request(echo, 2, replace(REFUSED, threshold_ns=6))
     request(echo, 3, REFUSED)
     with pytest.raises(VmlatError, match="no connection"):
-        echo.send("describe")
+        echo.send(Describe())
     until(echo, "hello")
     assert heard(echo)["command"] == "configure"
     for number, requested in ((None, FIRST), (3, REFUSED)):
@@ -360,7 +363,7 @@ def test_what_is_requested_without_a_connection_follows_what_was_measured(
 
 def test_what_a_new_agent_refuses_altogether_is_given_up(echo: Persistent) -> None:
     echo.open()
-    echo.send("read")
+    echo.send(Read())
     until(echo, "lost")
     request(echo, 1, REFUSED)
     until(echo, "hello")
@@ -377,11 +380,11 @@ def test_a_new_agent_does_not_measure_what_was_released(echo: Persistent, connec
     until(echo, "ack"), until(echo, "ack")
     request(echo, 2, replace(FIRST, threshold_ns=7))  # not yet answered
     if connected:
-        echo.send("release")
-    echo.send("read")
+        echo.send(Release())
+    echo.send(Read())
     until(echo, "lost")
     if not connected:
-        echo.send("release")
+        echo.send(Release())
     until(echo, "hello")
     assert heard(echo)["command"] == "configure"
     request(echo, 3, Requested(("vnet1",)))
@@ -396,9 +399,9 @@ def test_a_host_that_is_known_to_have_ended_is_not_tried_again(
         raise VmlatError("the machine has ended", "a panic")
 
     host = Host("far", (sys.executable, "-c", ECHO), far=True, check=ended)
-    source = Persistent(host, **LOOK)
+    source = Persistent(host, LOOK)
     source.open()
-    source.send("read")
+    source.send(Read())
     with pytest.raises(VmlatError, match="the machine has ended"):
         until(source, "lost", 10)
     source.close()

@@ -14,21 +14,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.support.frames import encoded, error_object
 from tests.tui.streams import Stream
 from vmlat_tui.errors import UsageError
-from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 _READING_S = 0.05
 
 
-def _give(*given: Frame) -> None:
+def _give(*given: Raw) -> None:
     for frame in given:
-        sys.stdout.buffer.write(frames.encode(frame))
+        sys.stdout.buffer.write(encoded(frame))
     sys.stdout.buffer.flush()
 
 
-def _packets(stream: Stream) -> Iterable[Frame]:
+def _packets(stream: Stream) -> Iterable[Raw]:
     from vmlat_tui.model.points import BOTH
 
     return [stream.packet(0, direction) for direction in BOTH]
@@ -55,7 +55,7 @@ def main(log: Path) -> None:
                     _give(stream.hello(), stream.topology(), stream.vitals())
                 elif command["command"] == "measure" and "vnet9" in command["vm_interfaces"]:
                     error = UsageError("vnet9 cannot be watched", "it is not there")
-                    _give({**frames.error_frame(error), "id": None})
+                    _give(error_object(error, id=None))
                 elif command["command"] == "measure":
                     measuring = True
                     _give(stream.measuring(), stream.links())

@@ -7,7 +7,7 @@ from typing import Any, Optional
 from vmlat_tui.model.absences import ABSENCE
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import Direction, step
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 #: Point, hook, time in ns, CPU, who runs there (None: not known).
 Row = tuple[str, str, int, int, Optional[tuple[int, str]]]
@@ -45,11 +45,11 @@ SENT: list[Row] = [
 
 def packet(
     direction: Direction, rows: list[Row], *reasons: str, without: bool = True, **changes: Any
-) -> Frame:
+) -> Raw:
     """A packet that left out what these reasons are for."""
     left_out = {point for reason in reasons for point in ABSENCE[reason].points} if without else ()
     kept = [row for row in rows if row[0] not in left_out]
-    frame: Frame = {
+    frame: Raw = {
         "type": "packet",
         "direction": direction.id,
         "flow": {
@@ -80,17 +80,17 @@ def packet(
     return frame
 
 
-def received(*reasons: str, **changes: Any) -> Frame:
+def received(*reasons: str, **changes: Any) -> Raw:
     """One that entered the guest."""
     return packet(Direction.RX, RECEIVED, *reasons, **changes)
 
 
-def sent(*reasons: str, **changes: Any) -> Frame:
+def sent(*reasons: str, **changes: Any) -> Raw:
     """One that left it."""
     return packet(Direction.TX, SENT, *reasons, **changes)
 
 
-def dropped(frame: Frame, point: str, ended: str, **why: Any) -> Frame:
+def dropped(frame: Raw, point: str, ended: str, **why: Any) -> Raw:
     """The same, ended at a point."""
     points = [stage["point"] for stage in frame["stages"]]
     frame["stages"] = frame["stages"][: points.index(point) + 1]
@@ -98,7 +98,7 @@ def dropped(frame: Frame, point: str, ended: str, **why: Any) -> Frame:
     return {**frame, "type": "drop", "bin": ended, "drop": drop, "absent": []}
 
 
-def legs(frames: list[Frame]) -> list[Frame]:
+def legs(frames: list[Raw]) -> list[Raw]:
     """The rows that the kernel would count of these packets."""
     found: dict[tuple[str, str], Histogram] = {}
     for frame in frames:

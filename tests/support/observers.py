@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.support.chains import Row, packet
 from tests.support.echoes import stats
+from tests.support.frames import encoded, error_object
 from tests.support.pings import USUAL, Ping
 from tests.tui.streams import Stream
 from vmlat_tui.errors import UsageError
@@ -27,7 +28,8 @@ from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.echo import EchoFrame
+from vmlat_tui.protocol.migrations import Raw
 
 #: Who is where: the sender's and the receiver's host and guest.
 PLACES = ("hv1", "hv2", "vm-a", "vm-b")
@@ -105,14 +107,14 @@ def _received(start_us: float, host_us: float, irq_us: float, entry_us: float) -
     ).rows
 
 
-def _packet(direction: Direction, request: bool, rows: list[Row], sequence: int) -> Frame:
+def _packet(direction: Direction, request: bool, rows: list[Row], sequence: int) -> Raw:
     frame = packet(direction, rows)
     ends = ENDS if request else ENDS[::-1]
     frame["flow"].update(zip(("src", "dst"), ends), src_port=ID, dst_port=ID)
     return {**frame, "icmp": Echo(ID, sequence, request).to_json()}
 
 
-def host_frames(place: str, ping: Ping) -> list[Frame]:
+def host_frames(place: str, ping: Ping) -> list[Raw]:
     """What a hypervisor tells of one ping: the request, then the reply."""
     us, start_us = ping.us, 1e6 * ping.sequence
     if place == "hv1":
@@ -125,7 +127,7 @@ def host_frames(place: str, ping: Ping) -> list[Frame]:
     return [_packet(RX, True, into, ping.sequence), _packet(TX, False, out, ping.sequence)]
 
 
-def guest_frame(place: str, ping: Ping, comm: str = "ping") -> Frame:
+def guest_frame(place: str, ping: Ping, comm: str = "ping") -> Raw:
     """What a guest tells of one ping."""
     us, start = ping.us, 1e6 * ping.sequence
     if place == "vm-a":
@@ -138,7 +140,7 @@ def guest_frame(place: str, ping: Ping, comm: str = "ping") -> Frame:
         after = (0, us["F"], us["G"], us["H"])
     times = {n: round(1000 * (start + sum(after[: k + 1]))) for k, n in enumerate(names)}
     trip = RoundTrip(Packet(ID, ping.sequence), ENDS, side, "eth0", 900, comm, times)
-    return trip.to_json()
+    return frames.to_json(EchoFrame.of(trip))
 
 
 # ---- the agent -----------------------------------------------------------------------------------
@@ -177,9 +179,9 @@ class _Agent:
             if self._measures and not self._ended:
                 self._tell()
 
-    def _give(self, *given: Frame) -> None:
+    def _give(self, *given: Raw) -> None:
         for frame in given:
-            _write(frames.encode(frame))
+            _write(encoded(frame))
 
     def _obey(self, command: dict[str, Any]) -> None:
         print(json.dumps(command), file=self._log, flush=True)
@@ -194,7 +196,7 @@ class _Agent:
                 self._give(self._stream.topology())
         elif name == "measure" and self._fault == "refuses":
             error = UsageError("measuring needs root", "\x1b[31mBPF")
-            self._give({**frames.error_frame(error), "id": None})
+            self._give(error_object(error, id=None))
         elif name == "measure":
             self._measures = True
             self._give(self._stream.measuring(), self._stream.links())
@@ -212,7 +214,7 @@ class _Agent:
         if self._fault != "unsettled":
             self._stats(final=False)
 
-    def _frames(self, ping: Ping) -> Iterator[Frame]:
+    def _frames(self, ping: Ping) -> Iterator[Raw]:
         if self._fault == "blind" and ping.sequence % 4 == 0:
             return
         if self._place in VMS:

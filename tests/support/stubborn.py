@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.frames import encoded
 from tests.tui.streams import Stream
-from vmlat_tui.protocol import frames
 
 ROOT = Path(__file__).resolve().parents[2]
 #: ``HOW DIRECTORY``; it is *stuck* once it has begun to be what HOW says.
@@ -110,7 +110,7 @@ def prepare(directory: Path, command: str) -> None:
     }
     (directory / "agent.py").write_text(_AGENT)
     for name, said in given.items():
-        (directory / name).write_bytes(b"".join(map(frames.encode, said)))
+        (directory / name).write_bytes(b"".join(map(encoded, said)))
     if command in MEASURES:
         (directory / "measures").touch()
 

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from textual.pilot import Pilot
 from textual.widget import Widget
@@ -15,6 +15,7 @@ from textual.widget import Widget
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.widgets.lines import LineView
@@ -24,7 +25,7 @@ WIDE, SMALL, LARGE = (120, 40), (80, 24), (200, 50)
 
 
 @functools.cache
-def recorded(ticks: int = 12, vms: int = 3) -> tuple[Frame, ...]:
+def recorded(ticks: int = 12, vms: int = 3) -> tuple[Raw, ...]:
     """A whole measurement; made once."""
     from tests.tui.host import NAMES
 
@@ -32,7 +33,7 @@ def recorded(ticks: int = 12, vms: int = 3) -> tuple[Frame, ...]:
 
 
 @functools.cache
-def wakeful(ahead: str = "", ticks: int = 12, vms: int = 2) -> tuple[Frame, ...]:
+def wakeful(ahead: str = "", ticks: int = 12, vms: int = 2) -> tuple[Raw, ...]:
     """A measurement of the whole way, with wake-ups; workers wait for a task, if one is named."""
     from tests.tui.host import NAMES
     from tests.tui.wakeful import Wakeful
@@ -41,7 +42,7 @@ def wakeful(ahead: str = "", ticks: int = 12, vms: int = 2) -> tuple[Frame, ...]
 
 
 def drive(
-    frames: Iterable[Frame],
+    frames: Iterable[Union[Frame, Raw]],
     act: Callable[[VmlatApp, Pilot[None]], Awaitable[Result]],
     *,
     size: tuple[int, int] = WIDE,

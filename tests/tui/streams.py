@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from tests.support.frames import encoded, error_object
 from tests.tui import host
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.absences import ABSENCE
@@ -24,8 +25,8 @@ from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import BOTH, Direction, step
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol import migrations
+from vmlat_tui.protocol.migrations import Raw
 
 #: Point -> function, and the typical time from the point before, in ns.
 PATHS: dict[Direction, tuple[tuple[str, str, int], ...]] = {
@@ -110,27 +111,31 @@ class Stream:
         """Now."""
         return self.host.t_ns + int(self.tick * self.interval_s * 1e9)
 
-    def hello(self) -> Frame:
+    def hello(self) -> Raw:
         """The first frame."""
         return {
             "type": "hello",
-            "schema": frames.SCHEMA,
+            "schema": migrations.SCHEMA,
             "version": "0.1.0",
             "kernel": self.host.kernel,
             "host": self.host.host,
             "agent": 4242,
             "clock": {"mono_ns": self.host.t_ns, "wall_ns": _WALL_NS},
+            "capabilities": [],
+            "rung": None,
+            "offsets": None,
+            "points": [],
         }
 
-    def topology(self) -> Frame:
+    def topology(self) -> Raw:
         """What discovery found."""
         return {"type": "topology", **self.host.to_json()}
 
-    def vitals(self) -> Frame:
+    def vitals(self) -> Raw:
         """Fast counters at this tick."""
         return {"type": "vitals", **host.vitals(self.host, self.tick, self.interval_s).to_json()}
 
-    def measuring(self) -> Frame:
+    def measuring(self) -> Raw:
         """The probes are in place; without functions, on the lower rung."""
         points: dict[str, dict[str, Any]] = {}
         for direction, path in self.paths.items():
@@ -157,7 +162,7 @@ class Stream:
         }
 
     @staticmethod
-    def acknowledged(requested: Requested, number: Optional[int] = None) -> Frame:
+    def acknowledged(requested: Requested, number: Optional[int] = None) -> Raw:
         """This is measured from now on."""
         return {
             "type": "ack",
@@ -167,16 +172,16 @@ class Stream:
             "requested": requested.to_json(),
         }
 
-    def refiltered(self) -> Iterator[Frame]:
+    def refiltered(self) -> Iterator[Raw]:
         """Every packet is measured, and then only those of UDP."""
         udp = Requested(filters=(Filter(protocol=Protocol.UDP),))
         yield from map(self.acknowledged, (Requested(), udp))
 
-    def released(self) -> Frame:
+    def released(self) -> Raw:
         """The probes are gone."""
         return {"type": "released", "t_ns": self.t_ns}
 
-    def links(self) -> Frame:
+    def links(self) -> Raw:
         """What is watched."""
         return {
             "type": "links",
@@ -195,7 +200,7 @@ class Stream:
         """Every VM has its own pace, which comes and goes."""
         return (1 + number * 0.35) * (1 + 0.3 * math.sin(self.tick / 4 + number))
 
-    def packet(self, number: int, direction: Direction, drop: bool = False) -> Frame:
+    def packet(self, number: int, direction: Direction, drop: bool = False) -> Raw:
         """One packet of the VM; a dropped one ends in the switch."""
         path = self.paths[direction]
         slow = self._slow(number)
@@ -216,7 +221,7 @@ class Stream:
                     **_task(2000 + 100 * number, point),
                 }
             )
-        frame: Frame = {
+        frame: Raw = {
             "type": "drop" if drop else "packet",
             "direction": direction.id,
             "flow": self.flow(number, self.random.randrange(self.flows), direction).to_json(),
@@ -288,7 +293,7 @@ class Stream:
         one = Histogram(weight, value * weight, value, dict.fromkeys(one.buckets, weight))
         self._totals.setdefault(key, Histogram()).merge(one)
 
-    def stats(self, final: bool = False) -> Frame:
+    def stats(self, final: bool = False) -> Raw:
         """Everything counted since the start; the counts grow with each call."""
         self.tick += 1
         self._grow()
@@ -355,7 +360,7 @@ class Stream:
             },
         }
 
-    def looking(self, ticks: int = 3) -> Iterator[Frame]:
+    def looking(self, ticks: int = 3) -> Iterator[Raw]:
         """Nothing is measured yet."""
         yield self.hello()
         yield self.topology()
@@ -363,7 +368,7 @@ class Stream:
             yield self.vitals()
             self.tick += 1
 
-    def whole(self, ticks: int = 12, single: int = 6) -> Iterator[Frame]:
+    def whole(self, ticks: int = 12, single: int = 6) -> Iterator[Raw]:
         """Discovery, then a measurement with ``single`` packets emitted at each reading."""
         yield from self.looking(2)
         yield self.measuring()
@@ -377,20 +382,20 @@ class Stream:
             yield self.packet(0, Direction.TX, drop=True)
             yield self.stats()
 
-    def refusing(self) -> Iterator[Frame]:
+    def refusing(self) -> Iterator[Raw]:
         """An agent that may look but not measure."""
         yield from self.looking()
         error = UsageError(
             "measuring needs CAP_BPF and CAP_PERFMON", "user 1000 has none", "run as root"
         )
-        yield {**frames.error_frame(error), "id": 1}
+        yield error_object(error, id=1)
 
 
-def write(path: Path, stream: Iterator[Frame]) -> Path:
+def write(path: Path, stream: Iterator[Raw]) -> Path:
     """A recording of a stream."""
     with gzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as file:
         for frame in stream:
-            file.write(frames.encode(frame))
+            file.write(encoded(frame))
     return path
 
 

@@ -10,12 +10,12 @@ from tests.tui.driving import SMALL, drive, press, screen_text
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from tests.tui.test_screens import live, until
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 
 
-def lost(attempt: int, wait_s: float) -> Frame:
+def lost(attempt: int, wait_s: float) -> Raw:
     """What the session says about it."""
     return {
         "type": "lost",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import encoded
 from tests.tui.streams import Stream
 from tests.tui.terminal import LEFT, ROOT, Terminal
-from vmlat_tui.protocol import frames
 
 _BEGIN = """
 import json, os, sys, threading
@@ -63,7 +63,7 @@ def flooded(tmp_path: Path) -> Iterator[Terminal]:
     stream = Stream(("web-1",), flows=1)
     opening = [stream.hello(), stream.topology(), stream.vitals(), stream.measuring()]
     said = [*opening, stream.links(), stream.stats()]
-    (tmp_path / "frames").write_bytes(b"".join(map(frames.encode, said)))
+    (tmp_path / "frames").write_bytes(b"".join(map(encoded, said)))
     (tmp_path / "agent.py").write_text(_BEGIN)
     terminal = Terminal(["-c", _PROGRAM, str(tmp_path)], PYTHONPATH=str(ROOT))
     yield terminal

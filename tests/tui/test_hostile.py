@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.segment import Segment
 from textual.pilot import Pilot
 
+from tests.support.frames import seen, typed
 from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, drive, screen_text, tour, wakeful
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.export.glance import text as glance_text
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.session.feed import drain
 from vmlat_tui.session.snapshot import Place
+from vmlat_tui.transport.source import Order
 from vmlat_tui.tui.app import VmlatApp
 
 NAMES = (
@@ -59,11 +61,14 @@ def hostile(ticks: int = 3) -> Iterator[Frame]:
             for at, neighbour in enumerate(frame["neighbours"]):
                 neighbour["name"] = NAMES[at % len(NAMES)]
         if frame["type"] in ("packet", "drop"):
-            frame["process"]["comm"] = NAMES[1]
-            for stage in frame["stages"]:
-                stage["function"] = NAMES[0]
-        yield frame
-    yield {"type": "notice", "text": NAMES[1]}
+            # No frame that comes over a wire has such a function: the screens do not rely on that.
+            packet = seen(frame)
+            process = packet.process._replace(comm=NAMES[1])
+            stages = tuple(stage._replace(function=NAMES[0]) for stage in packet.stages)
+            yield replace(packet, process=process, stages=stages)
+        else:
+            yield typed(frame)
+    yield NoticeFrame(NAMES[1])
 
 
 def segments(app: VmlatApp) -> list[Segment]:
@@ -93,7 +98,7 @@ def test_the_plain_snapshot_is_harmless_too() -> None:
         def __init__(self) -> None:
             self._frames = hostile()
 
-        def send(self, command: str, **fields: Any) -> None: ...
+        def send(self, order: Order) -> None: ...
 
         def next(self, timeout_s: float) -> Frame:
             from vmlat_tui.transport.source import StreamEnded

@@ -6,21 +6,22 @@ import copy
 
 from textual.pilot import Pilot
 
+from tests.support.frames import seen
 from tests.tui.driving import SMALL, drive, recorded, screen_text
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui.app import VmlatApp
 
 
-def timeline(frame: Frame, size: tuple[int, int] = SMALL) -> str:
+def timeline(frame: Raw, size: tuple[int, int] = SMALL) -> str:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        app.packet(frame)
+        app.packet(seen(frame))
         await pilot.pause(0.1)
         return screen_text(app)
 
     return drive(recorded(), act, size=size)
 
 
-def single(direction: str) -> Frame:
+def single(direction: str) -> Raw:
     return next(f for f in recorded() if f["type"] == "packet" and f["direction"] == direction)
 
 

@@ -16,7 +16,7 @@ from tests.tui import host
 from tests.tui.driving import LARGE, SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
 from tests.tui.streams import Stream
 from vmlat_tui.model.topology import Cpu, DomainState
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables.placement import PlacementRow
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screens.placement import PlacementScreen
@@ -117,7 +117,7 @@ def test_stepping_back_in_time_takes_the_moves_back() -> None:
 # ---- a large host -------------------------------------------------------------------------------
 
 
-def large() -> Iterator[Frame]:
+def large() -> Iterator[Raw]:
     """Two nodes of 64 CPUs; NIC with 64 interrupts over all of them."""
     stream = Stream(host.NAMES[:1])
     plain = host.cpus()[0]
@@ -147,7 +147,7 @@ def test_a_large_host_fits_and_says_what_is_left_out(size: tuple[int, int]) -> N
 # ---- nothing to show ----------------------------------------------------------------------------
 
 
-def changed(**fields: Any) -> list[Frame]:
+def changed(**fields: Any) -> list[Raw]:
     """A host whose only VM is otherwise."""
     stream = Stream(host.NAMES[:1])
     domain = replace(stream.host.domains[0], **fields)

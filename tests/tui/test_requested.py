@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from textual.pilot import Pilot
 
+from tests.support.frames import error_object
 from tests.tui.driving import drive, press, screen_text
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream
 from tests.tui.test_screens import until
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.protocol.frames import error_frame
+from vmlat_tui.protocol.commands import Measure, Release
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
 
@@ -31,21 +31,21 @@ class Agent(Frames):
         """Carry out, or refuse, all that it was told since the last time."""
         told, self._answered = self.sent[self._answered :], len(self.sent)
         for command in told:
-            if command["command"] == "release":
+            if isinstance(command, Release):
                 self.measured.clear()
                 self.give([self.stream.released()])
             else:
                 self._measure(command)
 
-    def _measure(self, command: dict[str, Any]) -> None:
-        requested = Requested.from_json(command)
+    def _measure(self, command: Measure) -> None:
+        requested = command.requested
         if "tcp" in requested.words:
-            self.give([{**error_frame(UsageError("no TCP here")), "id": command["id"]}])
+            self.give([error_object(UsageError("no TCP here"), id=command.id)])
             return
         if not self.measured:
             self.give([self.stream.measuring(), self.stream.links()])
         self.measured.append(requested)
-        self.give([self.stream.acknowledged(requested, command["id"]), self.stream.stats()])
+        self.give([self.stream.acknowledged(requested, command.id), self.stream.stats()])
 
 
 def driven(act: Callable[[VmlatApp, Pilot[None], Agent], Awaitable[None]]) -> None:
@@ -64,7 +64,7 @@ async def answered(app: VmlatApp, pilot: Pilot[None], agent: Agent, sent: int) -
     """The top line when all that was sent, so many commands, is answered and shown."""
     await until(pilot, lambda: len(agent.sent) == sent)
     agent.answer()
-    await until(pilot, lambda: app.moments[-1].answered == agent.sent[-1]["id"])
+    await until(pilot, lambda: app.moments[-1].answered == agent.sent[-1].id)
     await pilot.pause(0.05)
     return top(app)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,15 +13,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.support.frames import error_object, objects
 from tests.tui import host
 from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
+from tests.unit.protocol.test_protocol_shapes import HOST
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.capabilities import BPF, SYS_ADMIN, SYSLOG, CapabilityState
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.protocol.frames import Frame, error_frame
-from vmlat_tui.recording.read import read
+from vmlat_tui.protocol.commands import Describe, Measure, Release
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.screen import VmlatScreen, matches
@@ -32,7 +35,7 @@ from vmlat_tui.tui.screens.sessions import recordings
 from vmlat_tui.tui.widgets.table import Table
 
 
-def live(frames: Optional[Iterable[Frame]] = None) -> Frames:
+def live(frames: Optional[Iterable[Raw]] = None) -> Frames:
     """An agent that has looked at its host and waits for commands."""
     return Frames(Stream().looking() if frames is None else frames, endless=True)
 
@@ -51,7 +54,7 @@ async def measuring(app: VmlatApp, pilot: Pilot[None], source: Frames) -> Reques
     await until(pilot, lambda: app.moments[-1].stats)
     app.control.measure(app.moments[-1].watched)
     await until(pilot, lambda: source.sent)
-    requested = Requested.from_json(source.sent.pop())
+    requested: Requested = source.sent.pop().requested
     source.give([Stream.acknowledged(requested, 1)])
     await until(pilot, lambda: app.moments[-1].acknowledged == requested)
     return requested
@@ -75,11 +78,11 @@ def test_the_list_of_vms_shows_rates_and_what_looks_wrong() -> None:
 def test_choosing_a_vm_measures_it_and_another_one_is_added_to_the_watch() -> None:
     source = live()
 
-    async def act(app: VmlatApp, pilot: Pilot[None]) -> list[dict[str, Any]]:
+    async def act(app: VmlatApp, pilot: Pilot[None]) -> list[Measure]:
         await press(pilot, "j", "j", "enter")
         await until(pilot, lambda: source.sent)
         stream = Stream(watched=["vnet0"])
-        asked = Requested.from_json(source.sent[0])
+        asked = source.sent[0].requested
         source.give([stream.measuring(), stream.links(), stream.acknowledged(asked, 1)])
         source.give([stream.stats()])
         await until(pilot, lambda: app.moments[-1].stats)
@@ -88,9 +91,10 @@ def test_choosing_a_vm_measures_it_and_another_one_is_added_to_the_watch() -> No
         return source.sent
 
     measure, other = drive((), act, source=source, live=True)
-    assert measure["command"] == "measure" and measure["vm_interfaces"] == ["vnet0"]
-    assert measure["uplinks"] == ["ens1f0"] and measure["directions"] == ["tx", "rx"]
-    assert other == {**measure, "id": 2, "vm_interfaces": ["vnet1"]}
+    requested = measure.requested
+    assert isinstance(measure, Measure) and requested.vm_interfaces == ("vnet0",)
+    assert requested.uplinks == ("ens1f0",) and requested.directions == ("tx", "rx")
+    assert other == Measure(replace(requested, vm_interfaces=("vnet1",)), id=2)
 
 
 def test_marked_vms_are_measured_together_and_compared() -> None:
@@ -102,7 +106,10 @@ def test_marked_vms_are_measured_together_and_compared() -> None:
         return screen_text(app)
 
     text = drive((), act, source=source, live=True)
-    assert source.sent[0]["vm_interfaces"] == ["vnet2", "vnet1"] and "nothing is measured" in text
+    assert (
+        source.sent[0].requested.vm_interfaces == ("vnet2", "vnet1")
+        and "nothing is measured" in text
+    )
 
 
 def test_a_vm_without_a_device_cannot_be_measured() -> None:
@@ -236,14 +243,14 @@ def test_a_filter_in_words_is_sent_and_a_wrong_one_is_explained() -> None:
         await press(pilot, "backspace", *"443 tcp", "enter")
         await until(pilot, lambda: source.sent)
         assert "pending: tcp and port 443" in screen_text(app)
-        source.give([Stream.acknowledged(Requested.from_json(source.sent[0]), 2)])
+        source.give([Stream.acknowledged(source.sent[0].requested, 2)])
         await until(pilot, lambda: "tcp and port 443" in screen_text(app).splitlines()[0])
         await until(pilot, lambda: "pending" not in screen_text(app))
         return text
 
     assert "▲ port 'x' is wrong; give a number" in drive((), act, source=source, live=True)
-    assert source.sent[0]["command"] == "measure"
-    assert source.sent[0]["filters"][0]["src_port"] == 443
+    assert isinstance(source.sent[0], Measure)
+    assert source.sent[0].requested.filters[0].src_port == 443
 
 
 def test_a_refused_filter_leaves_what_was_before() -> None:
@@ -253,7 +260,7 @@ def test_a_refused_filter_leaves_what_was_before() -> None:
         before = await measuring(app, pilot, source)
         await press(pilot, "enter", "F", *"udp", "enter")
         error = UsageError("the filters need more than 8 rules")
-        source.give([{**error_frame(error), "id": 2}, {"type": "notice", "text": "[red]x[/red]"}])
+        source.give([error_object(error, id=2), {"type": "notice", "text": "[red]x[/red]"}])
         await until(pilot, lambda: app.moments[-1].refusal and app.moments[-1].notices)
         assert app.control.requested == before and "udp" not in screen_text(app)
         return " ".join(str(n.message) for n in app._notifications)
@@ -274,7 +281,7 @@ def test_picked_flows_are_measured_once_for_both_directions() -> None:
         assert isinstance(app.screen, PathScreen)
 
     drive((), act, source=source, live=True)
-    assert len(source.sent[0]["filters"]) == 2, "two rows were the same conversation"
+    assert len(source.sent[0].requested.filters) == 2, "two rows were the same conversation"
 
 
 def test_direction_and_threshold_change_while_it_runs() -> None:
@@ -288,8 +295,9 @@ def test_direction_and_threshold_change_while_it_runs() -> None:
 
     drive((), act, source=source, live=True)
     first, second = source.sent
-    assert first["directions"] == ["tx"]
-    assert second == {**first, "id": 3, "threshold_ns": 50_000}, "the whole of it"
+    assert first.requested.directions == ("tx",)
+    slow = replace(first.requested, threshold_ns=50_000)
+    assert second == Measure(slow, id=3), "the whole of it"
 
 
 def test_measuring_stops_and_begins_again_from_the_path_and_the_list_of_vms() -> None:
@@ -319,8 +327,7 @@ def test_measuring_stops_and_begins_again_from_the_path_and_the_list_of_vms() ->
         return texts
 
     path, told = drive((), act, source=source, live=True)
-    commands = [sent["command"] for sent in source.sent]
-    assert commands == ["release", "measure", "release", "measure"]
+    assert [type(sent) for sent in source.sent] == [Release, Measure, Release, Measure]
     assert path.count("not measured (M measures it)") == 2 and "not measured: choose a VM" in path
     assert "nothing is measured" in told, "there was nothing to stop"
 
@@ -426,14 +433,14 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
         await press(pilot, "d")
-        await until(pilot, lambda: {"command": "describe"} in source.sent)
+        await until(pilot, lambda: Describe() in source.sent)
         points = stream.measuring()["points"]
         capability = {"name": BPF.name, "state": state.value, "needed": True,
                       "purpose": BPF.purpose, "loss": BPF.loss}  # fmt: skip
-        host = {"type": "host", "measurable": state is CapabilityState.HELD, "rung": "full",
-                "problem": "", "missing": [], "points": points,
-                "capabilities": [capability]}  # fmt: skip
-        source.give([host])
+        measurable = state is CapabilityState.HELD
+        source.give(
+            [{**HOST, "measurable": measurable, "points": points, "capabilities": [capability]}]
+        )
         await until(pilot, lambda: app.moments[-1].host is not None)
         await pilot.pause(0.3)
         return screen_text(app)
@@ -572,7 +579,7 @@ def test_a_session_is_recorded_and_replayed_from_within(tmp_path: Path) -> None:
     text = drive((), act, source=source, live=True, directory=tmp_path)
     assert "cache-2" in text
     (path,) = tmp_path.iterdir()
-    assert [f["type"] for f in read(path)][:2] == ["hello", "topology"]
+    assert [f["type"] for f in objects(path)][:2] == ["hello", "topology"]
 
 
 def test_a_recording_that_is_broken_is_said_to_be(tmp_path: Path) -> None:

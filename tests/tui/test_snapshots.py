@@ -16,7 +16,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.driving import drive, recorded, snapshot, tour, wakeful
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui.app import VmlatApp
 
 SCREENS = {
@@ -73,7 +73,7 @@ def test_every_screen_of_the_whole_way_looks_as_it_did(
 
 
 def compare(
-    frames: Iterable[Frame],
+    frames: Iterable[Raw],
     screens: Mapping[str, Sequence[str]],
     size: tuple[int, int],
     tmp_path: Path,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.frames import wakeups_object
 from tests.tui.streams import PATHS, Stream
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.legs import Leg
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 WHOLE = {
     **PATHS,
@@ -60,17 +61,19 @@ class Wakeful(Stream):
             assert thread is not None
             queued = worker and bool(self.ahead)
             rows.append(
-                Wakeups(
-                    thread.tid,
-                    role,
-                    idle=Histogram() if queued else waits,
-                    queued=waits if queued else Histogram(),
-                    migrations=0,
-                    idle_states={} if queued else {C6: waits.count},
-                    ahead_ns={self.ahead: waits.sum_ns} if queued else {},
-                    vm_interface=tap if worker else None,
-                    halts=None if worker else self.halts(waits.count),
-                ).to_json()
+                wakeups_object(
+                    Wakeups(
+                        thread.tid,
+                        role,
+                        idle=Histogram() if queued else waits,
+                        queued=waits if queued else Histogram(),
+                        migrations=0,
+                        idle_states={} if queued else {C6: waits.count},
+                        ahead_ns={self.ahead: waits.sum_ns} if queued else {},
+                        vm_interface=tap if worker else None,
+                        halts=None if worker else self.halts(waits.count),
+                    )
+                )
             )
         return rows
 
@@ -87,7 +90,7 @@ class Wakeful(Stream):
             for reason, n in (("rx_worker_awake", 31), ("vcpu_polling", 17))
         ]
 
-    def stats(self, final: bool = False) -> Frame:
+    def stats(self, final: bool = False) -> Raw:
         """With both."""
         frame = super().stats(final)
         return {**frame, "absences": self.absences(), "wakeups": self.wakeups()}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import typed
 from tests.tui import host
 from tests.tui.streams import Stream
 from vmlat_tui.model.hooks import ENDINGS, EXTRAS, HOOKS, JOINS
@@ -32,7 +33,7 @@ def place() -> Place:
     """A measurement of a VM with every site on its path."""
     history = History(300)
     for frame in Stream(host.NAMES[:1]).whole(3):
-        history.take(frame)
+        history.take(typed(frame))
     moments = history.moments()
     return Place(moments, len(moments) - 1)
 

@@ -32,11 +32,28 @@ from vmlat_tui.discover.capabilities import lacking, names, needed
 from vmlat_tui.discover.links.interfaces import LinkMonitor
 from vmlat_tui.discover.watch import Watch
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.model.requested import Requested
 from vmlat_tui.probes import cache
-from vmlat_tui.protocol import commands, frames
-from vmlat_tui.protocol.commands import Command, Refused
+from vmlat_tui.protocol import commands, frames, migrations
+from vmlat_tui.protocol.commands import (
+    Command,
+    Configure,
+    Describe,
+    Measure,
+    Read,
+    Refused,
+    Release,
+    Stop,
+)
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import (
+    AckFrame,
+    AttachingFrame,
+    Clock,
+    ErrorFrame,
+    HelloFrame,
+    NoticeFrame,
+    ReleasedFrame,
+)
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -63,7 +80,7 @@ class Agent:
         #: What takes long, by the command that wants it.
         self._jobs: dict[str, BackgroundJob[Any]] = {}
         #: Commands ``measure`` that wait for the one of that name.
-        self._requests: list[Command] = []
+        self._requests: list[Measure] = []
 
     def run(self) -> int:
         """Until told to end; returns the exit status."""
@@ -71,7 +88,7 @@ class Agent:
             first = self._next_command(wait=True)
             if first is None:
                 return 0
-            if first["command"] == "describe":
+            if isinstance(first, Describe):
                 with self._guard.busy():
                     self._send(host_frame(self._privileges))
                 return 0
@@ -80,7 +97,7 @@ class Agent:
             if self._measurement:
                 self._measurement.finish()
         except VmlatError as error:
-            self._send(frames.error_frame(error))
+            self._send(ErrorFrame.of(error))
             return error.exit_status
         except BrokenPipeError:
             return 1
@@ -120,33 +137,30 @@ class Agent:
 
     def _obey(self, command: Command, prepared: bool = False) -> None:
         begin = time.monotonic_ns()
-        name = command["command"]
         try:
-            if name == "measure" and self._measurement is None and not prepared:
+            if isinstance(command, Measure) and self._measurement is None and not prepared:
                 self._prepare(command)
                 return
-            self._carry_out(name, command)
+            self._carry_out(command)
         except VmlatError as error:
-            self._refuse(command.get("id"), error)
+            self._refuse(command.id, error)
         else:
-            took = time.monotonic_ns() - begin
-            ack = {"type": "ack", "id": command.get("id"), "command": name, "took_ns": took}
-            if name == "measure":
-                ack["requested"] = self._measuring().requested.to_json()
-            self._send(ack)
+            took, name = time.monotonic_ns() - begin, commands.name_of(command)
+            measured = self._measuring().requested if isinstance(command, Measure) else None
+            self._send(AckFrame(command.id, name, took, measured))
 
-    def _carry_out(self, name: object, command: Command) -> None:
-        if name == "stop":
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Stop):
             self._ended = True
-        elif name == "measure" and self._measurement is None:
+        elif isinstance(command, Measure) and self._measurement is None:
             self._measure(command)
-        elif name == "measure":
-            self._measuring().change(Requested.from_json(command))
-        elif name == "release":
+        elif isinstance(command, Measure):
+            self._measuring().change(command.requested)
+        elif isinstance(command, Release):
             self._release()
-        elif name == "describe":
+        elif isinstance(command, Describe):
             self._describe()
-        elif name == "read":
+        elif isinstance(command, Read):
             self._measuring().send_stats(final=False)
         else:
             raise UsageError("the agent is configured already", "`configure` comes first")
@@ -159,39 +173,38 @@ class Agent:
         return self._measurement
 
     def _refuse(self, number: Optional[int], error: VmlatError) -> None:
-        self._send({**frames.error_frame(error), "id": number})
+        self._send(ErrorFrame.of(error, number))
 
     # ---- start ----------------------------------------------------------------------------
 
     def _open(self, command: Command) -> None:
-        if command["command"] != "configure":
+        if not isinstance(command, Configure):
             raise UsageError("the first command must be configure or describe")
-        self._interval_s = max(0.05, command.get("interval_s", 1.0))
+        self._interval_s = max(0.05, command.interval_s)
         self._monitor = LinkMonitor()
-        if command.get("discover", False):
-            self._watch = Watch(command.get("connect") or None, self._interval_s)
-        measurement = self._attach(command) if command.get("measure", True) else None
+        if command.discover:
+            self._watch = Watch(command.connect or None, self._interval_s)
+        measurement = self._attach(command) if command.measure else None
+        what = measurement.description() if measurement else None
         self._send(
-            {
-                "type": "hello",
-                "schema": frames.SCHEMA,
-                "version": __version__,
-                "kernel": platform.release(),
-                "host": socket.gethostname(),
-                "boot": _boot(),
-                "agent": os.getpid(),
-                "capabilities": self._privileges.to_json(),
-                "clock": {"mono_ns": time.monotonic_ns(), "wall_ns": time.time_ns()},
-                "rung": None,
-                "offsets": None,
-                "points": [],
-                **(measurement.description() if measurement else {}),
-            }
+            HelloFrame(
+                schema=migrations.SCHEMA,
+                kernel=platform.release(),
+                host=socket.gethostname(),
+                clock=Clock(time.monotonic_ns(), time.time_ns()),
+                version=__version__,
+                boot=_boot(),
+                agent=os.getpid(),
+                capabilities=self._privileges.told(),
+                rung=what.rung if what else None,
+                offsets=what.offsets if what else None,
+                points=what.points if what else (),
+            )
         )
         if measurement:
             self._begin(measurement)
 
-    def _attach(self, command: Command) -> Union[Measurement, GuestMeasurement]:
+    def _attach(self, command: Union[Configure, Measure]) -> Union[Measurement, GuestMeasurement]:
         missing = lacking()
         if missing:
             raise UsageError(
@@ -200,10 +213,10 @@ class Agent:
                 "run as root, or with --sudo",
             )
         with self._guard.busy():
-            if command.get("guest", False):
+            if isinstance(command, Configure) and command.guest:
                 self._measurement = GuestMeasurement(command, self._send)
             else:
-                self._measurement = Measurement(Requested.from_json(command), self._send)
+                self._measurement = Measurement(command.requested, self._send)
         return self._measurement
 
     def _tell_missing(self) -> None:
@@ -211,7 +224,7 @@ class Agent:
         missing = self._privileges.missing
         if missing and isinstance(self._measurement, Measurement):
             text = f"without {names(missing)} less is seen; `vmlat doctor` says what"
-            self._send({"type": "notice", "text": text})
+            self._send(NoticeFrame(text))
 
     def _describe(self) -> None:
         """Look at what can be measured here, in another thread: who may attaches every probe."""
@@ -219,15 +232,15 @@ class Agent:
             look = functools.partial(host_frame, self._privileges)
             self._jobs["describe"] = BackgroundJob(look, self._send)
 
-    def _prepare(self, command: Command) -> None:
+    def _prepare(self, command: Measure) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures.
 
         What is requested meanwhile is carried out after that.
         """
         self._requests.append(command)
         if "measure" not in self._jobs:
-            self._send({"type": "attaching", "t_ns": time.monotonic_ns()})
-            compile_it = functools.partial(prepare, Requested.from_json(command))
+            self._send(AttachingFrame(time.monotonic_ns()))
+            compile_it = functools.partial(prepare, command.requested)
             self._jobs["measure"] = BackgroundJob(compile_it, lambda _: self._obey_requests())
 
     def _obey_requests(self) -> None:
@@ -235,10 +248,10 @@ class Agent:
         for command in requests:
             self._obey(command, prepared=True)
 
-    def _measure(self, command: Command) -> None:
+    def _measure(self, command: Measure) -> None:
         """Begin to measure in an agent that only discovered so far."""
         measurement = self._attach(command)
-        self._send({"type": "measuring", "t_ns": time.monotonic_ns(), **measurement.description()})
+        self._send(measurement.description())
         self._begin(measurement)
 
     def _begin(self, measurement: Union[Measurement, GuestMeasurement]) -> None:
@@ -246,7 +259,7 @@ class Agent:
         measurement.start()
         problem = cache.take_problem()
         if problem is not None:
-            self._send({"type": "notice", "text": problem})
+            self._send(NoticeFrame(problem))
 
     def _release(self) -> None:
         """Stop measuring, or beginning to; discovery goes on."""
@@ -258,7 +271,7 @@ class Agent:
                 measurement.finish()
             finally:
                 measurement.close()
-        self._send({"type": "released", "t_ns": time.monotonic_ns()})
+        self._send(ReleasedFrame(time.monotonic_ns()))
 
     # ---- the loop ---------------------------------------------------------------------------
 

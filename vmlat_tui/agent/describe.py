@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
-from vmlat_tui.agent.encode import points_json
+from vmlat_tui.agent.encode import point_hooks
 from vmlat_tui.agent.privileges import Privileges
 from vmlat_tui.discover.links.interfaces import default_uplinks, default_vnets, read_links
 from vmlat_tui.errors import VmlatError
@@ -16,7 +15,7 @@ from vmlat_tui.probes import ladder
 from vmlat_tui.probes.compiler import bcc_version
 from vmlat_tui.probes.engine import Limits, PathEngine
 from vmlat_tui.probes.ladder import Kernel, PointState
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import Bcc, Btf, HostFrame
 
 
 def _lockdown() -> str:
@@ -27,11 +26,11 @@ def _lockdown() -> str:
     return text[text.find("[") + 1 : text.find("]")] if "[" in text else "none"
 
 
-def _bcc() -> dict[str, Any]:
+def _bcc() -> Bcc:
     try:
-        return {"version": bcc_version(), "problem": ""}
+        return Bcc(bcc_version(), "")
     except VmlatError as error:
-        return {"version": None, "problem": str(error)}
+        return Bcc(None, str(error))
 
 
 def _attach(kernel: Kernel) -> tuple[list[PointState], str]:
@@ -46,34 +45,33 @@ def _attach(kernel: Kernel) -> tuple[list[PointState], str]:
         engine.close()
 
 
-def host_frame(privileges: Privileges) -> Frame:
+def host_frame(privileges: Privileges) -> HostFrame:
     """Look at everything a measurement needs.  Takes a second or two where it may attach."""
     kernel = ladder.inspect()
     bcc = _bcc()
-    if not kernel.lacking and kernel.rung != ladder.NONE and bcc["version"]:
+    if not kernel.lacking and kernel.rung != ladder.NONE and bcc.version:
         points, problem = _attach(kernel)
     else:
-        points, problem = ladder.plan(kernel), bcc["problem"]
+        points, problem = ladder.plan(kernel), bcc.problem
     missing = ladder.missing_main_points([p.point for p in points if p.hooks], list(BOTH))
     links = read_links()
     vnets = default_vnets(links)
-    return {
-        "type": "host",
-        "kernel": kernel.release,
-        "machine": platform.machine(),
-        "user": os.geteuid(),
-        "capabilities": privileges.to_json(),
-        "rung": kernel.rung,
-        "btf": {"present": kernel.btf is not None, "problem": kernel.btf_problem},
-        "headers": kernel.headers,
-        "kprobes": kernel.kprobes,
-        "ring_buffer": kernel.ring_buffer,
-        "bcc": bcc,
-        "lockdown": _lockdown(),
-        "problem": problem,
-        "points": points_json(points),
-        "missing": missing,
-        "measurable": not kernel.lacking and not missing and not problem,
-        "vm_interfaces": list(vnets),
-        "uplinks": list(default_uplinks(links, vnets)),
-    }
+    return HostFrame(
+        kernel=kernel.release,
+        machine=platform.machine(),
+        rung=kernel.rung,
+        btf=Btf(kernel.btf is not None, kernel.btf_problem),
+        headers=kernel.headers,
+        kprobes=kernel.kprobes,
+        ring_buffer=kernel.ring_buffer,
+        bcc=bcc,
+        lockdown=_lockdown(),
+        problem=problem,
+        points=point_hooks(points),
+        missing=tuple(missing),
+        measurable=not kernel.lacking and not missing and not problem,
+        vm_interfaces=tuple(vnets),
+        uplinks=tuple(default_uplinks(links, vnets)),
+        user=os.geteuid(),
+        capabilities=privileges.told(),
+    )

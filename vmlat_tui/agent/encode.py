@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Optional
 
 from vmlat_tui.discover.threads import PROC, read_stat
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.hooks import HOOKS, NUMBER
 from vmlat_tui.model.legs import sort_key
+from vmlat_tui.model.packets import (
+    DropFrame,
+    LeftOut,
+    PacketDrop,
+    PacketFrame,
+    Process,
+    SeenPacket,
+    Stage,
+)
 from vmlat_tui.model.points import STEPS, Direction
 from vmlat_tui.model.wakeups import Wakeups
 from vmlat_tui.probes.ladder import PointState
 from vmlat_tui.probes.layout import PacketRecord
 from vmlat_tui.probes.reading import KernelCounts
 from vmlat_tui.probes.symbols import DropReasons, Symbols
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import AttachedHook, PointHooks
+from vmlat_tui.protocol.stats import (
+    AbsenceCount,
+    BinsRow,
+    DropCount,
+    FlowCount,
+    LegRow,
+    StatsFrame,
+    WakeupsRow,
+    pairs,
+)
 
 
 class Tasks:
@@ -56,54 +74,43 @@ class Encoder:
     def _vnet(self, slot: int) -> Optional[str]:
         return self.vnets[slot] if slot < len(self.vnets) else None
 
-    def packet_frame(self, record: PacketRecord, ended: Optional[Bin] = None) -> Frame:
+    def packet_frame(self, record: PacketRecord, ended: Optional[Bin] = None) -> SeenPacket:
         """``packet``, or ``drop`` for one that ended elsewhere than at its last point."""
         direction = Direction(record.direction)
-        stages: list[dict[str, object]] = []
+        stages = []
         for number in sorted(record.times):
             step = STEPS[number]
-            hook = HOOKS[record.hooks[number]]
             tid = record.task(step)
             stages.append(
-                {
-                    "stage": step.seed_stages[direction],
-                    "point": step.point.id,
-                    "function": hook.symbol,
-                    "t_ns": record.times[number],
-                    "cpu": record.processors[number],
-                    "tid": tid,
-                    "comm": record.comm if tid == record.tid else self._tasks.name(tid),
-                }
+                Stage(
+                    step.seed_stages[direction],
+                    step.point.id,
+                    HOOKS[record.hooks[number]].symbol,
+                    record.times[number],
+                    record.processors[number],
+                    tid,
+                    record.comm if tid == record.tid else self._tasks.name(tid),
+                )
             )
-        times = [record.times[number] for number in sorted(record.times)]
+        seen = (
+            direction.id,
+            record.flow,
+            self.interfaces.get(record.vm_ifindex),
+            self.interfaces.get(record.phy_ifindex),
+            Process(record.tgid, record.tid, record.comm),
+            record.bytes,
+            tuple(stages),
+            stages[-1].t_ns - stages[0].t_ns,
+        )
+        absent = tuple(LeftOut(one.id, tuple(one.points)) for one in record.absences)
         where = ended if ended is not None else Bin(record.bin)
-        frame: Frame = {
-            "type": "packet" if where is Bin.COMPLETED else "drop",
-            "direction": direction.id,
-            "flow": record.flow.to_json(),
-            "vm_interface": self.interfaces.get(record.vm_ifindex),
-            "phy_interface": self.interfaces.get(record.phy_ifindex),
-            "process": {"pid": record.tgid, "tid": record.tid, "comm": record.comm},
-            "bytes": record.bytes,
-            "stages": stages,
-            "absent": [
-                {"reason": absence.id, "points": list(absence.points)}
-                for absence in record.absences
-            ],
-            "total_ns": times[-1] - times[0],
-        }
-        if record.echo is not None:
-            frame["icmp"] = record.echo.to_json()
-        if where is not Bin.COMPLETED:
-            frame["bin"] = where.id
-            frame["drop"] = {
-                "point": STEPS[record.last].point.id,
-                "reason": self._reasons.name(record.reason),
-                "function": self._symbols.freer(record.location, record.stack)
-                if where is Bin.DROPPED
-                else None,
-            }
-        return frame
+        if where is Bin.COMPLETED:
+            return PacketFrame(*seen, absent, record.echo)
+        freer = None
+        if where is Bin.DROPPED:
+            freer = self._symbols.freer(record.location, record.stack)
+        drop = PacketDrop(STEPS[record.last].point.id, self._reasons.name(record.reason), freer)
+        return DropFrame(*seen, where.id, drop, absent, record.echo)
 
     def stats_frame(
         self,
@@ -112,82 +119,77 @@ class Encoder:
         t_ns: int,
         cost: Mapping[str, int],
         final: bool,
-    ) -> Frame:
+    ) -> StatsFrame:
         """``stats``: everything counted since the start."""
-        legs = [
-            {
-                "vm_interface": self._vnet(slot),
-                "leg": leg.id,
-                "direction": leg.direction.id,
-                "title": leg.title,
-                **histogram.to_json(),
-            }
+        legs = (
+            LegRow(
+                self._vnet(slot),
+                leg.id,
+                leg.direction.id,
+                leg.title,
+                histogram.count,
+                histogram.sum_ns,
+                histogram.max_ns,
+                pairs(histogram.buckets),
+            )
             for (slot, leg), histogram in sorted(
                 reading.legs.items(), key=lambda item: (item[0][0], sort_key(item[0][1]))
             )
             if histogram.count
-        ]
-        flows = [
-            {
-                "direction": totals.direction.id,
-                "vm_interface": self._vnet(totals.slot),
-                "flow": totals.flow.to_json(),
-                "packets": totals.packets,
-                "bytes": totals.bytes,
-                "first_ns": totals.first_ns,
-                "last_ns": totals.last_ns,
-            }
+        )
+        flows = (
+            FlowCount(
+                totals.direction.id,
+                self._vnet(totals.slot),
+                totals.flow,
+                totals.packets,
+                totals.bytes,
+                totals.first_ns,
+                totals.last_ns,
+            )
             for totals in reading.flows
-        ]
-        drops = [
-            {
-                "direction": totals.direction.id,
-                "vm_interface": self._vnet(totals.slot),
-                "point": STEPS[totals.last_step].point.id,
-                "reason": self._reasons.name(totals.reason),
-                "function": self._symbols.freer(totals.location, ()),
-                "packets": totals.count,
-            }
+        )
+        drops = (
+            DropCount(
+                totals.direction.id,
+                self._vnet(totals.slot),
+                STEPS[totals.last_step].point.id,
+                self._reasons.name(totals.reason),
+                self._symbols.freer(totals.location, ()),
+                totals.count,
+            )
             for totals in reading.drops
-        ]
-        absences = [
-            {
-                "vm_interface": self._vnet(slot),
-                "direction": absence.direction.id,
-                "reason": absence.id,
-                "packets": packets,
-            }
+        )
+        absences = (
+            AbsenceCount(self._vnet(slot), absence.direction.id, absence.id, packets)
             for (slot, absence), packets in reading.absences.items()
-        ]
-        return {
-            "type": "stats",
-            "final": final,
-            "t_ns": t_ns,
-            "bins": {d.id: account.to_json() for d, account in reading.accounts.items()},
-            "legs": legs,
-            "flows": flows,
-            "drops": drops,
-            "absences": absences,
-            "wakeups": [
-                replace(row, vm_interface=self._vnet(slot)).to_json() for slot, row in wakeups
-            ],
-            "hooks": {id_: reading.hits[number] for id_, number in NUMBER.items()},
-            "counters": reading.counters,
-            "cost": dict(cost),
-        }
+        )
+        return StatsFrame(
+            final=final,
+            t_ns=t_ns,
+            bins={d.id: BinsRow.of(account) for d, account in reading.accounts.items()},
+            legs=tuple(legs),
+            flows=tuple(flows),
+            drops=tuple(drops),
+            hooks={id_: reading.hits[number] for id_, number in NUMBER.items()},
+            counters=reading.counters,
+            cost=cost,
+            absences=tuple(absences),
+            wakeups=tuple(WakeupsRow.of(row, self._vnet(slot)) for slot, row in wakeups),
+        )
 
 
-def points_json(points: Sequence[PointState]) -> list[dict[str, object]]:
+def point_hooks(points: Sequence[PointState]) -> tuple[PointHooks, ...]:
     """Which hook each point got, or why it has none."""
-    return [
-        {
-            "point": state.point,
-            "directions": [d.id for d in state.directions],
-            "hooks": [
-                {"function": hook.symbol, "kind": state.kinds.get(hook.id, hook.kind)}
+    return tuple(
+        PointHooks(
+            state.point,
+            tuple(d.id for d in state.directions),
+            tuple(
+                AttachedHook(hook.symbol, state.kinds.get(hook.id, hook.kind))
                 for hook in state.hooks
-            ],
-            "reason": state.reason,
-        }
+            ),
+            state.reason,
+        )
         for state in points
-    ]
+    )

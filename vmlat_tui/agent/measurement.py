@@ -7,7 +7,7 @@ import resource
 import time
 from typing import Callable, Optional
 
-from vmlat_tui.agent.encode import Encoder, points_json
+from vmlat_tui.agent.encode import Encoder, point_hooks
 from vmlat_tui.agent.looks import all_seen
 from vmlat_tui.discover.links.interfaces import (
     Link,
@@ -29,6 +29,7 @@ from vmlat_tui.probes import ladder
 from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import LinksFrame, MeasuringFrame, NoticeFrame, WatchedInterface
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
@@ -97,14 +98,15 @@ class Measurement:
         assert self._engine
         return self._engine
 
-    def description(self) -> Frame:
-        """What is attached: the part of ``hello`` that ``measuring`` repeats."""
+    def description(self) -> MeasuringFrame:
+        """What is attached."""
         engine = self.engine
-        return {
-            "rung": ladder.FULL if engine.functions else ladder.TRACEPOINTS,
-            "offsets": engine.offsets.source,
-            "points": points_json(engine.attached.points),
-        }
+        return MeasuringFrame(
+            time.monotonic_ns(),
+            ladder.FULL if engine.functions else ladder.TRACEPOINTS,
+            engine.offsets.source,
+            point_hooks(engine.attached.points),
+        )
 
     def start(self) -> None:
         """Begin to count."""
@@ -203,11 +205,10 @@ class Measurement:
         self._vnets = tuple(vnets)
         if left_out and not self._left_out:
             self._send(
-                {
-                    "type": "notice",
-                    "text": f"{listed(left_out)} came too late to be measured:"
-                    f" there is room for {len(vnets)} VM interfaces; begin another measurement",
-                }
+                NoticeFrame(
+                    f"{listed(left_out)} came too late to be measured:"
+                    f" there is room for {len(vnets)} VM interfaces; begin another measurement"
+                )
             )
         self._left_out = left_out
 
@@ -218,7 +219,7 @@ class Measurement:
             selection = self._select(links, strict=False)
             self.engine.set_links(selection, links)
         except UsageError as error:
-            self._send({"type": "notice", "text": str(error)})
+            self._send(NoticeFrame(str(error)))
             return
         self._encoder.interfaces.update({link.ifindex: link.name for link in links.values()})
         self._encoder.vnets = selection.vnets
@@ -229,13 +230,12 @@ class Measurement:
                 self._find_vcpus()
             self._shown = shown
             self._send(
-                {
-                    "type": "links",
-                    "t_ns": time.monotonic_ns(),
-                    "vm_interfaces": [{"name": n, "ifindex": i} for n, i in present.items()],
-                    "uplinks": list(self._uplinks),
-                    "leaves": list(selection.leaves),
-                }
+                LinksFrame(
+                    time.monotonic_ns(),
+                    tuple(WatchedInterface(*item) for item in present.items()),
+                    tuple(self._uplinks),
+                    tuple(selection.leaves),
+                )
             )
 
     def _find_vcpus(self) -> None:
@@ -248,7 +248,7 @@ class Measurement:
         )
         for text in found.notes:
             if text not in self._told:
-                self._send({"type": "notice", "text": text})
+                self._send(NoticeFrame(text))
         self._told = found.notes
 
     # ---- what was measured --------------------------------------------------------------------
@@ -284,7 +284,7 @@ class Measurement:
         reading.counters["vnics_left_out"] = len(self._left_out)
         if not final:
             for text in self.engine.replace_deaf(reading):
-                self._send({"type": "notice", "text": text})
+                self._send(NoticeFrame(text))
         wakeups = self.engine.wakeups()
         now_ns = time.monotonic_ns()
         all_seen(self.send_packets)

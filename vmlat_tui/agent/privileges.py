@@ -16,13 +16,13 @@ import ctypes
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from vmlat_tui.agent import seccomp
 from vmlat_tui.discover.capabilities import HEADER, held, useful
 from vmlat_tui.model.capabilities import BPF, SETPCAP, Capability, CapabilityState, Use
 from vmlat_tui.probes import opener
 from vmlat_tui.probes.syscalls import unlock_memory
+from vmlat_tui.protocol.session import AgentCapability
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 4, 24, 28
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 38, 47
@@ -44,8 +44,8 @@ class Privileges:
         """What it never had."""
         return tuple(one for one in self.useful if one not in self.begun)
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """For the frame ``host``."""
+    def told(self) -> tuple[AgentCapability, ...]:
+        """For the frames ``hello`` and ``host``."""
         mine = held()
 
         def state(one: Capability) -> CapabilityState:
@@ -55,16 +55,10 @@ class Privileges:
                 return CapabilityState.MISSING
             return CapabilityState.APART if one.use is Use.APART else CapabilityState.GIVEN_UP
 
-        return [
-            {
-                "name": one.name,
-                "state": state(one).value,
-                "needed": one.needed,
-                "purpose": one.purpose,
-                "loss": one.loss,
-            }
+        return tuple(
+            AgentCapability(one.name, state(one), one.needed, one.purpose, one.loss)
             for one in self.useful
-        ]
+        )
 
 
 def drop() -> Privileges:

@@ -11,8 +11,10 @@ from vmlat_tui.export.chain import Chain, Passed
 from vmlat_tui.export.chain_stats import Singles
 from vmlat_tui.export.chain_text import packet_json, packet_text
 from vmlat_tui.export.view import View
+from vmlat_tui.model.packets import PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import StatsFrame
 
 _THRESHOLD = (
     "print only packets whose last printed total is at least this long, not those whose "
@@ -33,30 +35,30 @@ class ChainView(View):
         """Which queue a worker serves, and whose thread it is."""
         self._topology = topology
 
-    def wants(self, frame: Frame) -> bool:
+    def wants(self, frame: SeenPacket) -> bool:
         """It passed a leg of the chain that is long enough, or ended in the chain."""
         passed = Passed.of(self._chain, frame)
         if not passed.worth or passed.total_ns < self._singles.least_ns:
             return False
-        if frame["type"] == "packet":
+        if isinstance(frame, PacketFrame):
             self._singles.add(passed)
         return True
 
-    def text(self, entry: Frame, wall_offset_ns: int) -> str:
+    def text(self, entry: SeenPacket, wall_offset_ns: int) -> str:
         """One block."""
         return packet_text(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
 
-    def json(self, entry: Frame, wall_offset_ns: int) -> Frame:
+    def json(self, entry: SeenPacket, wall_offset_ns: int) -> Raw:
         """Stages, legs with their parts, what is absent, totals."""
         return packet_json(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
 
-    def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
+    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
         """Stages and legs, absent points, wake-ups."""
         return chain_summary.summary_text(
             self._chain, stats, self._singles, self._topology, duration_ns, interrupted
         )
 
-    def summary_json(self, stats: Frame, duration_ns: int) -> Frame:
+    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
         """The same as an object."""
         return chain_summary.summary_json(
             self._chain, stats, self._singles, self._topology, duration_ns

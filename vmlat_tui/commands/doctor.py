@@ -9,6 +9,9 @@ from vmlat_tui.commands import live
 from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.doctor_text import text
+from vmlat_tui.protocol.commands import Describe
+from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.session import HostFrame
 from vmlat_tui.transport.process import AgentProcess
 
 _LIMIT_S = 180.0
@@ -34,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         return live.run(args)
     live.refuse(args)
     with AgentProcess(chosen_host(args)) as agent:
-        agent.send("describe")
+        agent.send(Describe())
         frame = agent.next(_LIMIT_S)
-    if frame is None or frame["type"] != "host":
+    if not isinstance(frame, HostFrame):
         raise VmlatError("the agent did not describe its host")
-    print(json.dumps(frame) if args.json else text(frame))
-    return 0 if frame["measurable"] else 1
+    print(json.dumps(to_json(frame)) if args.json else text(frame))
+    return 0 if frame.measurable else 1

@@ -17,7 +17,11 @@ from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.ping.capture import trip_json
-from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.protocol.commands import Configure
+from vmlat_tui.protocol.echo import EchoFrame
+from vmlat_tui.protocol.frames import Frame, as_hello
+from vmlat_tui.protocol.session import NoticeFrame
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.session.headless import START_LIMIT_S, Run
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
@@ -99,20 +103,20 @@ class _Watching(Run):
         self._request = request
         self._figures = Figures()
         self._offset_ns = self._printed = 0
-        self._stats: Optional[Frame] = None
+        self._stats: Optional[StatsFrame] = None
 
     def run(self) -> int:
         with AgentProcess(self._request.host) as agent:
             timeout_ns = self._request.timeout_ns
-            agent.send("configure", guest=True, timeout_ns=timeout_ns, interval_s=0.25)
+            agent.send(Configure(guest=True, timeout_ns=timeout_ns, interval_s=0.25))
             hello = agent.next(START_LIMIT_S)
             if hello is None:
                 raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
-            check_hello(hello)
-            self._offset_ns = hello["clock"]["wall_ns"] - hello["clock"]["mono_ns"]
+            head = as_hello(hello)
+            self._offset_ns = head.wall_offset_ns
             say("watching pings")
             if self._request.json:
-                print(json.dumps({**captures.head(), "host": hello.get("host")}), flush=True)
+                print(json.dumps({**captures.head(), "host": head.host}), flush=True)
             try:
                 with ENDING.orderly():
                     self.watch(agent)
@@ -129,12 +133,12 @@ class _Watching(Run):
 
     def take(self, frame: Frame) -> None:
         """Print it, keep it, or say it."""
-        if frame["type"] == "echo":
-            self._trip(RoundTrip.from_json(frame))
-        elif frame["type"] == "stats":
+        if isinstance(frame, NoticeFrame):
+            say(clean(frame.text))
+        elif isinstance(frame, EchoFrame):
+            self._trip(frame.trip)
+        elif isinstance(frame, StatsFrame):
             self._stats = frame
-        elif frame["type"] == "notice":
-            say(clean(frame["text"]))
 
     def _trip(self, trip: RoundTrip) -> None:
         if self.enough() or not self._request.wanted.admits(trip.ends):
@@ -152,7 +156,7 @@ class _Watching(Run):
             print(trip_text(trip, self._offset_ns), flush=True)
 
     def _summary(self, interrupted: str) -> None:
-        counters = self._stats["counters"] if self._stats else {}
+        counters = self._stats.counters if self._stats else {}
         if self._request.json:
             summary = self._figures.json(counters)
             if interrupted:

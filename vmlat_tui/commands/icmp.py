@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Union
 
 from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import PrintRequest
@@ -12,10 +12,14 @@ from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.export.icmp_text import ping_text
 from vmlat_tui.export.view import View
 from vmlat_tui.model import captures
+from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing
+from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.pings import Outcome, Ping, PingJoiner
 from vmlat_tui.ping.capture import ping_json
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import HelloFrame
+from vmlat_tui.protocol.stats import StatsFrame
 
 
 class PingView(View):
@@ -28,14 +32,16 @@ class PingView(View):
         self._joiner = PingJoiner(request.timeout_ns)
         self._tally = Tally()
 
-    def head_json(self, hello: Frame) -> Frame:
+    def head_json(self, hello: HelloFrame) -> Raw:
         """What follows is a capture."""
-        return {**captures.head(), "host": hello.get("host")}
+        return {**captures.head(), "host": hello.host}
 
-    def entries(self, frame: Frame) -> Sequence[Ping]:
+    def entries(self, frame: Union[SeenPacket, StatsFrame]) -> Sequence[Ping]:
         """The pings whose outcome is known now."""
-        if frame["type"] == "stats":
-            final = self._joiner.settle(frame)
+        if isinstance(frame, StatsFrame):
+            final = self._joiner.settle(
+                frame.t_ns, frame.final, frame.ended(Bin.IN_FLIGHT), frame.unseen
+            )
         else:
             crossing = Crossing.of(frame)
             wanted = crossing is not None and self._wanted.admits(crossing.ends)
@@ -53,11 +59,11 @@ class PingView(View):
         """One block."""
         return ping_text(entry, wall_offset_ns)
 
-    def json(self, entry: Ping, wall_offset_ns: int) -> Frame:
+    def json(self, entry: Ping, wall_offset_ns: int) -> Raw:
         """One line of the capture."""
         return ping_json(entry, wall_offset_ns)
 
-    def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
+    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
         """Outcomes, then the parts."""
         joiner = self._joiner
         self._count_given_up()
@@ -65,7 +71,7 @@ class PingView(View):
             self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns, interrupted
         )
 
-    def summary_json(self, stats: Frame, duration_ns: int) -> Frame:
+    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
         """The same as an object."""
         joiner = self._joiner
         self._count_given_up()

@@ -15,6 +15,8 @@ from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.export import verdicts
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Configure, Measure, Stop
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import drain
@@ -158,10 +160,9 @@ class _Live:
     def run(self) -> None:
         request = self._request
         with AgentProcess(request.host) as agent:
-            connect = {"connect": request.uri} if request.uri else {}
-            agent.send("configure", discover=True, measure=False, **connect)
+            agent.send(Configure(discover=True, measure=False, connect=request.uri))
             taps = tuple(request.taps or self._taps(agent))
-            agent.send("measure", **Requested(taps, emit=False).to_json())
+            agent.send(Measure(Requested(taps, emit=False)))
             self._read(agent, _START_S, _answered, "the probes were not put in place")
             now = self._history.moments()[-1]
             if now.measuring is None:
@@ -169,7 +170,7 @@ class _Live:
             say(f"measuring {', '.join(map(clean, taps))}")
             with ENDING.orderly():
                 self._read(agent, request.duration_s, lambda now: ENDING.asked)
-                agent.send("stop")
+                agent.send(Stop())
                 self._read(agent, END_LIMIT_S, lambda now: self._ended, "the agent did not end")
 
     def _taps(self, source: Source) -> list[str]:
@@ -190,7 +191,7 @@ class _Live:
             frame = source.next(min(0.2, max(0.0, deadline - time.monotonic())))
             if frame is not None:
                 self._history.take(frame)
-                self._ended = frame["type"] == "stats" and frame["final"]
+                self._ended = isinstance(frame, StatsFrame) and frame.final
             if enough(self._history.moments()[-1]):
                 return
         if failed:

@@ -11,16 +11,28 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Optional, Union
 
 from vmlat_tui.commands.options import packets as request
 from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.view import View
-from vmlat_tui.model.flows import Flow, row_key
+from vmlat_tui.model.bins import Bin
+from vmlat_tui.model.flows import Flow
+from vmlat_tui.model.packets import DropFrame, PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.protocol.commands import Configure, Measure
+from vmlat_tui.protocol.frames import Frame, as_hello
+from vmlat_tui.protocol.session import (
+    ErrorFrame,
+    HelloFrame,
+    LinksFrame,
+    MeasuringFrame,
+    NoticeFrame,
+    PointHooks,
+)
+from vmlat_tui.protocol.stats import FlowCount, StatsFrame
 from vmlat_tui.session.headless import START_LIMIT_S, Run, watching
 from vmlat_tui.session.vms import taps_of
 from vmlat_tui.transport.process import AgentDied, AgentProcess
@@ -71,18 +83,18 @@ class Driver(Run):
         self._request = request
         self._view = command.view(request)
         self._counted = 0
-        self._points: list[Frame] = []
+        self._points: list[PointHooks] = []
         self._offset_ns = 0
-        self._latest: Optional[Frame] = None
-        self._flows: dict[tuple[str, str, Flow], dict[str, Any]] = {}
+        self._latest: Optional[StatsFrame] = None
+        self._flows: dict[tuple[str, str, Flow], FlowCount] = {}
         self._vnics: set[Optional[str]] = set()
         self._begin_ns = 0
         self._present: Optional[dict[str, int]] = None
-        self._measuring: Optional[Frame] = None
+        self._measuring: Optional[MeasuringFrame] = None
         #: What discovery found.
         self.topology: Optional[Topology] = None
         #: Packets that wait for what discovery finds; None: they do not.
-        self._held: Optional[list[Frame]] = [] if command.discover else None
+        self._held: Optional[list[SeenPacket]] = [] if command.discover else None
 
     def run(self) -> int:
         """From the agent's start to its end; returns the exit status."""
@@ -100,8 +112,8 @@ class Driver(Run):
         self._summary("")
         return 0
 
-    def _start(self, agent: AgentProcess) -> tuple[Frame, Frame]:
-        """Have it measure; the ``hello``, and the frame that has the points."""
+    def _start(self, agent: AgentProcess) -> tuple[HelloFrame, Optional[MeasuringFrame]]:
+        """Have it measure; the ``hello``, and what has the points if that has none."""
         request = self._request
         packets, every = request.packets, self._command.pings
         requested = packets.requested(
@@ -112,19 +124,18 @@ class Driver(Run):
             rung=request.rung,
             offsets=request.offsets,
         )
-        look = {
-            "interval_s": 0.25 if request.count and request.stats_only else 1.0,
-            "discover": self._command.discover or bool(packets.vms),
-            **packets.discovery(),
-        }
+        look = Configure(
+            discover=self._command.discover or bool(packets.vms),
+            interval_s=0.25 if request.count and request.stats_only else 1.0,
+            connect=packets.uri,
+        )
         if not packets.vms:
-            agent.send("configure", **requested.to_json(), **look)
-            hello = self._hello(agent)
-            return hello, hello
-        agent.send("configure", measure=False, **look)
+            agent.send(replace(look, requested=requested))
+            return self._hello(agent), None
+        agent.send(replace(look, measure=False))
         hello = self._hello(agent)
         taps = taps_of(self, lambda: self.step(agent), packets.vms)
-        agent.send("measure", **replace(requested, vm_interfaces=tuple(taps)).to_json())
+        agent.send(Measure(replace(requested, vm_interfaces=tuple(taps))))
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             self.step(agent)
@@ -132,24 +143,23 @@ class Driver(Run):
                 return hello, self._measuring
         raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
 
-    def _hello(self, agent: AgentProcess) -> Frame:
+    def _hello(self, agent: AgentProcess) -> HelloFrame:
         hello = agent.next(START_LIMIT_S)
         if hello is None:
             raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
-        check_hello(hello)
-        return hello
+        return as_hello(hello)
 
-    def _begin(self, hello: Frame, measuring: Frame) -> None:
-        self._offset_ns = hello["clock"]["wall_ns"] - hello["clock"]["mono_ns"]
-        self._begin_ns = measuring.get("t_ns", hello["clock"]["mono_ns"])
-        ours = self._command.points
-        self._points = [p for p in measuring["points"] if not ours or p["point"] in ours]
-        seen = [p for p in self._points if p["hooks"]]
+    def _begin(self, hello: HelloFrame, measuring: Optional[MeasuringFrame]) -> None:
+        self._offset_ns = hello.wall_offset_ns
+        self._begin_ns = measuring.t_ns if measuring else hello.clock.mono_ns
+        ours, points = self._command.points, (measuring or hello).points
+        self._points = [p for p in points if not ours or p.point in ours]
+        seen = [p for p in self._points if p.hooks]
         if ours and self._points and len(seen) < 2:
-            missing = next(p for p in self._points if not p["hooks"])
+            missing = next(p for p in self._points if not p.hooks)
             raise VmlatError(
-                f"point {missing['point']} cannot be observed",
-                clean(missing["reason"]),
+                f"point {missing.point} cannot be observed",
+                clean(missing.reason),
                 "run `vmlat doctor`",
             )
         head = self._view.head_json(hello) if self._request.json else None
@@ -168,11 +178,11 @@ class Driver(Run):
         for frame in held or ():
             self._show(frame)
 
-    def _interfaces(self, links: Frame) -> None:
+    def _interfaces(self, links: LinksFrame) -> None:
         """Say what is watched, and later what came and what went."""
         before, self._present = (
             self._present,
-            {v["name"]: v["ifindex"] for v in links["vm_interfaces"] if v["ifindex"] is not None},
+            {v.name: v.ifindex for v in links.vm_interfaces if v.ifindex is not None},
         )
         if before is None:
             say(watching(links, self._points, bool(self._command.points)))
@@ -190,48 +200,51 @@ class Driver(Run):
             return False
         if self._command.pings or not self._request.stats_only:
             return self._counted >= count
-        done = (self._latest or {"bins": {}})["bins"].values()
-        return sum(int(row["completed"]) for row in done) >= count
+        return self._latest is not None and self._latest.ended(Bin.COMPLETED) >= count
 
     def take(self, frame: Frame) -> None:
         """Print it, keep it, or say it."""
-        kind = frame["type"]
-        if kind in ("packet", "drop"):
-            frame = self._of_known(frame)
-            if self._held is not None:
-                self._held.append(frame)
-                if len(self._held) >= _MOST_HELD:
-                    self._release()
-            else:
-                self._show(frame)
-        elif kind == "stats":
-            self._flows.update({row_key(row): row for row in frame["flows"]})
-            for key in list(itertools.islice(self._flows, max(0, len(self._flows) - _MOST_FLOWS))):
-                del self._flows[key]
-            self._latest = {**frame, "flows": list(self._flows.values())}
-            if self._held is None:
-                self._show(frame)
-        elif kind == "topology":
-            self.topology = Topology.from_json(frame)
+        if isinstance(frame, (PacketFrame, DropFrame)):
+            self._take_packet(self._of_known(frame))
+        elif isinstance(frame, StatsFrame):
+            self._take_stats(frame)
+        elif isinstance(frame, Topology):
+            self.topology = frame
             self._view.learn(self.topology)
             self._release()
-        elif kind == "measuring":
+        elif isinstance(frame, MeasuringFrame):
             self._measuring = frame
-        elif kind == "links":
+        elif isinstance(frame, LinksFrame):
             self._interfaces(frame)
-        elif kind == "notice":
-            say(clean(frame["text"]))
-        elif kind == "error":
-            raise error_of(frame)
+        elif isinstance(frame, NoticeFrame):
+            say(clean(frame.text))
+        elif isinstance(frame, ErrorFrame):
+            raise frame.exception
 
-    def _of_known(self, frame: Frame) -> Frame:
-        vnic = frame["vm_interface"]
+    def _take_packet(self, frame: SeenPacket) -> None:
+        if self._held is None:
+            self._show(frame)
+            return
+        self._held.append(frame)
+        if len(self._held) >= _MOST_HELD:
+            self._release()
+
+    def _take_stats(self, frame: StatsFrame) -> None:
+        self._flows.update({row.key: row for row in frame.flows})
+        for key in list(itertools.islice(self._flows, max(0, len(self._flows) - _MOST_FLOWS))):
+            del self._flows[key]
+        self._latest = replace(frame, flows=tuple(self._flows.values()))
+        if self._held is None:
+            self._show(frame)
+
+    def _of_known(self, frame: SeenPacket) -> SeenPacket:
+        vnic = frame.vm_interface
         if vnic in self._vnics or len(self._vnics) < _MOST_VNICS:
             self._vnics.add(vnic)
             return frame
-        return {**frame, "vm_interface": OTHERS}
+        return replace(frame, vm_interface=OTHERS)
 
-    def _show(self, frame: Frame) -> None:
+    def _show(self, frame: Union[SeenPacket, StatsFrame]) -> None:
         if self._request.stats_only and not self._command.pings:
             return
         for entry in () if self.enough() else self._view.entries(frame):
@@ -247,7 +260,7 @@ class Driver(Run):
         stats = self._latest
         if stats is None:
             return
-        duration_ns = stats["t_ns"] - self._begin_ns
+        duration_ns = stats.t_ns - self._begin_ns
         if self._request.json:
             summary = self._view.summary_json(stats, duration_ns)
             if interrupted:

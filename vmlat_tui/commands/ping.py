@@ -19,7 +19,7 @@ from vmlat_tui.model.segments import QUANTITIES
 from vmlat_tui.ping.correlation import CorrelatedPing
 from vmlat_tui.ping.request import PingRequest
 from vmlat_tui.ping.run import Audience, PingRun
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.safe_files import NewFile, new_file
 from vmlat_tui.words import say
 
@@ -63,7 +63,7 @@ class _Printer(Audience):
         if not self._request.json:
             print(ping_text.HEADING, flush=True)
 
-    def write(self, line: Frame) -> None:
+    def write(self, line: Raw) -> None:
         """Into the file and, if the capture is what is printed, on the standard output."""
         self.begin()
         text = json.dumps(line)

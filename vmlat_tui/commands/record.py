@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host
@@ -16,8 +16,18 @@ from vmlat_tui.commands.options.packets import limits
 from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.protocol.commands import Configure, Measure
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import (
+    ErrorFrame,
+    HelloFrame,
+    LinksFrame,
+    MeasuringFrame,
+    NoticeFrame,
+)
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.safe_files import new_file
 from vmlat_tui.session.headless import START_LIMIT_S, Run
@@ -93,7 +103,7 @@ class _Recorder(Run):
         #: Since when there are figures, and the latest.
         self._begin_s: Optional[float] = None
         self._end_s = 0.0
-        self._stats: Optional[Frame] = None
+        self._stats: Optional[StatsFrame] = None
         self._live = sys.stderr.isatty()
 
     def run(self) -> None:
@@ -115,14 +125,14 @@ class _Recorder(Run):
 
     def _start(self, tee: Tee) -> None:
         request = self._request
-        tee.send("configure", discover=True, measure=False, **request.packets.discovery())
+        tee.send(Configure(discover=True, measure=False, connect=request.packets.uri))
         requested = request.packets.requested(
             threshold_ns=request.threshold_ns, max_rate=request.max_rate
         )
         if request.packets.vms:
             taps = taps_of(self, lambda: self.step(tee), request.packets.vms)
             requested = replace(requested, vm_interfaces=tuple(taps))
-        tee.send("measure", **requested.to_json())
+        tee.send(Measure(requested))
         deadline = time.monotonic() + START_LIMIT_S
         self._progress("attaching the probes")
         while self._begin_s is None:
@@ -132,30 +142,27 @@ class _Recorder(Run):
 
     def take(self, frame: Frame) -> None:
         """Learn what there is to say about it; the tee has written it down."""
-        kind = str(frame["type"])
-        if kind == "hello":
-            check_hello(frame)
-            self._host = str(frame["host"])
-        elif kind == "topology":
-            self.topology = Topology.from_json(frame)
-        elif kind == "measuring":
+        if isinstance(frame, HelloFrame):
+            self._host = frame.host
+        elif isinstance(frame, Topology):
+            self.topology = frame
+        elif isinstance(frame, MeasuringFrame):
             self._begin_s = self._end_s = time.monotonic()
-        elif kind == "links":
-            self._taps = tuple(str(v["name"]) for v in frame["vm_interfaces"])
-        elif kind == "stats":
+        elif isinstance(frame, LinksFrame):
+            self._taps = tuple(one.name for one in frame.vm_interfaces)
+        elif isinstance(frame, StatsFrame):
             self._stats, self._end_s = frame, time.monotonic()
-            if not ENDING.asked and not frame["final"]:
+            if not ENDING.asked and not frame.final:
                 self._progress(self._figures())
-        elif kind == "notice":
-            self._say(clean(str(frame["text"])))
-        elif kind == "error":
-            raise error_of(frame)
+        elif isinstance(frame, NoticeFrame):
+            self._say(clean(frame.text))
+        elif isinstance(frame, ErrorFrame):
+            raise frame.exception
 
     # ---- what is said -----------------------------------------------------------------------
 
     def _figures(self) -> str:
-        bins: list[dict[str, Any]] = list(self._stats["bins"].values()) if self._stats else []
-        packets = sum(int(row["completed"]) for row in bins)
+        packets = self._stats.ended(Bin.COMPLETED) if self._stats else 0
         seconds = self._end_s - (self._begin_s or 0.0)
         return f"{seconds:.0f} s of {self._what}, {packets} packets{self._size}"
 

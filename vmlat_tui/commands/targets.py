@@ -6,12 +6,13 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.lab import machine, releases, scenarios, store
 from vmlat_tui.lab.visit import Visit, visit
 from vmlat_tui.model.topology import DomainState, Topology
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.persistent import Persistent
@@ -25,15 +26,15 @@ _LOOK_S = 60.0
 _CRASH_S = 5.0
 
 
-def _configuration(uri: Optional[str]) -> dict[str, Any]:
-    return {"discover": True, "measure": False, **({"connect": uri} if uri else {})}
+def _configuration(uri: Optional[str]) -> Configure:
+    return Configure(discover=True, measure=False, connect=uri)
 
 
 def _agent(uri: Optional[str]) -> AgentProcess:
     """An agent on this host that discovers."""
     made = AgentProcess(hosts.here())
     try:
-        made.send("configure", **_configuration(uri))
+        made.send(_configuration(uri))
     except VmlatError:
         made.close()
         raise
@@ -50,11 +51,11 @@ def on(host: Host, uri: Optional[str] = None) -> Iterator[Callable[[], Source]]:
         yield lambda: _agent(uri)
         return
     print(f"vmlat: connecting to {host.name}", file=sys.stderr, flush=True)
-    first = Persistent(host, **_configuration(uri))
+    first = Persistent(host, _configuration(uri))
     ready = [first]
     try:
         first.open()
-        yield lambda: ready.pop() if ready else Persistent(host, **_configuration(uri))
+        yield lambda: ready.pop() if ready else Persistent(host, _configuration(uri))
     finally:
         first.close()
 
@@ -65,11 +66,10 @@ def has_running_vms(uri: Optional[str] = None) -> bool:
     with contextlib.suppress(VmlatError), _agent(uri) as looking:
         while time.monotonic() < end:
             frame = looking.next(end - time.monotonic())
-            if frame is not None and frame["type"] == "topology":
-                domains = Topology.from_json(frame).domains
+            if isinstance(frame, Topology):
                 return any(
                     domain.state is DomainState.RUNNING and any(vnic.tap for vnic in domain.vnics)
-                    for domain in domains
+                    for domain in frame.domains
                 )
     return False
 
@@ -80,7 +80,7 @@ def in_lab(kernel: str, scenario: str) -> Iterator[Callable[[], Source]]:
     chosen, wanted = releases.release(kernel), scenarios.scenario(scenario)
     with visit(chosen, wanted.name, machine.DEFAULT_MEMORY_MB, store.stderr_say) as lab:
         lab.wait_ready()
-        yield lambda: Persistent(_lab_host(lab), **_configuration(None))
+        yield lambda: Persistent(_lab_host(lab), _configuration(None))
 
 
 def _lab_host(lab: Visit) -> Host:

@@ -11,7 +11,9 @@ from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import check_hello
+from vmlat_tui.protocol.commands import Configure
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
     """Let an agent look at its host once."""
     with AgentProcess(host) as agent:
-        agent.send("configure", measure=False, discover=True, connect=uri)
+        agent.send(Configure(measure=False, discover=True, connect=uri))
         deadline = time.monotonic() + _LIMIT_S
         first = True
         while True:
@@ -49,9 +51,9 @@ def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
             if frame is None:
                 raise VmlatError("discovery did not end", f"nothing in {_LIMIT_S:.0f} s")
             if first:
-                check_hello(frame)
+                as_hello(frame)
                 first = False
-            elif frame["type"] == "topology":
-                return Topology.from_json(frame)
-            elif frame["type"] == "notice":
-                raise VmlatError(clean(frame["text"]))
+            elif isinstance(frame, Topology):
+                return frame
+            elif isinstance(frame, NoticeFrame):
+                raise VmlatError(clean(frame.text))

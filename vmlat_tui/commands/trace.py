@@ -7,7 +7,10 @@ from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
 from vmlat_tui.export.view import View
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.model.packets import SeenPacket
+from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import StatsFrame
 
 
 class _Whole(View):
@@ -16,19 +19,19 @@ class _Whole(View):
     def __init__(self, request: PrintRequest) -> None:
         """There is nothing to remember."""
 
-    def text(self, entry: Frame, wall_offset_ns: int) -> str:
+    def text(self, entry: SeenPacket, wall_offset_ns: int) -> str:
         """To the letter of the requirement."""
         return packet_text(entry, wall_offset_ns)
 
-    def json(self, entry: Frame, wall_offset_ns: int) -> Frame:
+    def json(self, entry: SeenPacket, wall_offset_ns: int) -> Raw:
         """The frame itself."""
-        return {**entry, "wall_ns": entry["stages"][0]["t_ns"] + wall_offset_ns}
+        return {**to_json(entry), "wall_ns": entry.stages[0].t_ns + wall_offset_ns}
 
-    def summary_text(self, stats: Frame, duration_ns: int, interrupted: str) -> str:
+    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
         """Every leg."""
         return summary_text(stats, duration_ns, interrupted)
 
-    def summary_json(self, stats: Frame, duration_ns: int) -> Frame:
+    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
         """Every leg."""
         return summary_json(stats, duration_ns)
 

@@ -12,6 +12,7 @@ from vmlat_tui.discover.topology import Discovery
 from vmlat_tui.discover.vitals import VitalsReader
 from vmlat_tui.discover.vms.qemu import POOL
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import NoticeFrame
 
 #: Without any event a look and a search every so often, each with this part of one CPU at most.
 _POLL_S = 5.0
@@ -87,7 +88,7 @@ class Watch:
             problem = f"{error!r:.200}"
             if problem not in self._problems and len(self._problems) < _MOST_PROBLEMS:
                 self._problems.add(problem)
-                self._frames.put({"type": "notice", "text": f"discovery failed: {problem}"})
+                self._frames.put(NoticeFrame(f"discovery failed: {problem}"))
 
     def _look_on(self) -> None:
         usual = False
@@ -106,11 +107,10 @@ class Watch:
     def _look(self) -> None:
         topology = self._discovery.look()
         self._reader = VitalsReader(topology, self._neighbourhood)
-        data = topology.to_json()
-        same = steady(data)
+        same = steady(topology.to_json())
         if same != self._sent:
             self._sent = same
-            self._frames.put({"type": "topology", **data})
+            self._frames.put(topology)
 
     def _search_on(self) -> None:
         while not self._ended.is_set():
@@ -130,4 +130,4 @@ class Watch:
 
     def _read(self) -> None:
         assert self._reader
-        self._frames.put({"type": "vitals", **self._reader.read().to_json()})
+        self._frames.put(self._reader.read())

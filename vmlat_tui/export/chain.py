@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
+from vmlat_tui.model.packets import DropFrame, SeenPacket, Stage
 from vmlat_tui.model.points import Direction, path
-from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.tables.passage import Task, task_of
-
-Stage = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,12 @@ class Stretch:
     @property
     def ns(self) -> int:
         """How long it took."""
-        return int(self.stages[-1]["t_ns"]) - int(self.stages[0]["t_ns"])
+        return int(self.stages[-1].t_ns) - int(self.stages[0].t_ns)
 
     @property
     def parts(self) -> list[tuple[Stage, Stage, int]]:
         """(from, to, ns) between the points in it; they add up to :attr:`ns`."""
-        return [
-            (a, b, int(b["t_ns"]) - int(a["t_ns"])) for a, b in zip(self.stages, self.stages[1:])
-        ]
+        return [(a, b, b.t_ns - a.t_ns) for a, b in zip(self.stages, self.stages[1:])]
 
 
 @dataclass(frozen=True)
@@ -120,20 +116,20 @@ class Passed:
     """What of a chain a packet passed: ``stages`` in order, perhaps none."""
 
     chain: Chain
-    frame: Frame
+    frame: SeenPacket
     stages: tuple[Stage, ...]
 
     @classmethod
-    def of(cls, chain: Chain, frame: Frame) -> Passed:
+    def of(cls, chain: Chain, frame: SeenPacket) -> Passed:
         """Of a ``packet`` or ``drop`` frame; nothing if it went the other way."""
-        points = chain.points if frame["direction"] == chain.direction.id else ()
-        return cls(chain, frame, tuple(s for s in frame["stages"] if s["point"] in points))
+        points = chain.points if frame.direction == chain.direction.id else ()
+        return cls(chain, frame, tuple(s for s in frame.stages if s.point in points))
 
     @property
     def worth(self) -> bool:
         """There is a leg, or the packet ended at the only point."""
-        if self.frame["type"] == "drop" and self.stages:
-            return len(self.stages) > 1 or self.stages[0]["point"] == self.frame["drop"]["point"]
+        if isinstance(self.frame, DropFrame) and self.stages:
+            return len(self.stages) > 1 or self.stages[0].point == self.frame.drop.point
         return len(self.stages) > 1
 
     @property
@@ -141,13 +137,13 @@ class Passed:
         """From the first point that it passed to the last."""
         marked = {mark.point for mark in self.chain.marks}
         last = len(self.stages) - 1
-        cuts = [n for n, s in enumerate(self.stages) if s["point"] in marked or n in (0, last)]
+        cuts = [n for n, s in enumerate(self.stages) if s.point in marked or n in (0, last)]
         return [self._stretch(self.stages[a : b + 1]) for a, b in zip(cuts, cuts[1:])]
 
     @property
     def totals(self) -> list[Stretch]:
         """Those of the chain that it passed; the last one is in any case all that it passed."""
-        at = {stage["point"]: n for n, stage in enumerate(self.stages)}
+        at = {stage.point: n for n, stage in enumerate(self.stages)}
         found = []
         for names in self.chain.totals:
             start, end = map(self.chain.point, names)
@@ -163,7 +159,7 @@ class Passed:
         return self._stretch(self.stages).ns if self.stages else 0
 
     def _stretch(self, stages: Sequence[Stage]) -> Stretch:
-        first, last = (self.chain.mark(stages[n]["point"]) for n in (0, -1))
+        first, last = (self.chain.mark(stages[n].point) for n in (0, -1))
         return Stretch(first, last, tuple(stages))
 
     @property
@@ -177,6 +173,6 @@ class Passed:
         return self._task(self.chain.vcpus)
 
     def _task(self, points: Sequence[str]) -> Optional[Task]:
-        stages = {stage["point"]: stage for stage in self.stages}
+        stages = {stage.point: stage for stage in self.stages}
         tasks = (task_of(self.frame, stages[point]) for point in points if point in stages)
         return next(filter(None, tasks), None)

@@ -16,7 +16,7 @@ from typing import Any, Optional
 from vmlat_tui.export.chain import Chain, Passed
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import path
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.stats import StatsFrame
 
 #: Of a hundred packets of a stage, so many may have passed only one of its ends, or entered or left
 #: in between (packets on the way, skipped probes), and its mean is still shown, as inexact.
@@ -73,20 +73,20 @@ class StageRow:
         return self.legs[0].histogram if len(self.legs) == 1 and self.exact else None
 
 
-def vnics(chain: Chain, stats: Frame) -> list[str]:
+def vnics(chain: Chain, stats: StatsFrame) -> list[str]:
     """The vNICs whose packets passed a leg of the chain."""
-    names = dict.fromkeys(row["vm_interface"] or "" for row in stats["legs"])
+    names = dict.fromkeys(row.vm_interface or "" for row in stats.legs)
     return [name for name in names if leg_rows(chain, stats, name)]
 
 
-def _direction_rows(chain: Chain, stats: Frame, vnic: str) -> Iterator[ChainLeg]:
-    for row in stats["legs"]:
-        start, arrow, end = row["leg"].partition(":")[2].partition(">")
-        if row["direction"] == chain.direction.id and (row["vm_interface"] or "") == vnic and arrow:
-            yield ChainLeg(start, end, Histogram.from_json(row))
+def _direction_rows(chain: Chain, stats: StatsFrame, vnic: str) -> Iterator[ChainLeg]:
+    for row in stats.legs:
+        start, arrow, end = row.leg.partition(":")[2].partition(">")
+        if row.direction == chain.direction.id and (row.vm_interface or "") == vnic and arrow:
+            yield ChainLeg(start, end, row.histogram)
 
 
-def leg_rows(chain: Chain, stats: Frame, vnic: str) -> list[ChainLeg]:
+def leg_rows(chain: Chain, stats: StatsFrame, vnic: str) -> list[ChainLeg]:
     """The legs within the chain, in the order of the path."""
     order = {point: number for number, point in enumerate(chain.points)}
     within = (
@@ -97,7 +97,7 @@ def leg_rows(chain: Chain, stats: Frame, vnic: str) -> list[ChainLeg]:
     return sorted(within, key=lambda row: (order[row.start], order[row.end]))
 
 
-def stage_rows(chain: Chain, stats: Frame, vnic: str) -> list[StageRow]:
+def stage_rows(chain: Chain, stats: StatsFrame, vnic: str) -> list[StageRow]:
     """Each stage, then each total that packets passed."""
     rows = list(_direction_rows(chain, stats, vnic))
     names = [mark.name for mark in chain.marks]
@@ -142,7 +142,7 @@ class Singles:
 
     def add(self, passed: Passed) -> None:
         """Count a packet that completed."""
-        vnic = passed.frame["vm_interface"] or ""
+        vnic = passed.frame.vm_interface or ""
         self.packets[vnic] += 1
         values = {stretch.name: stretch.ns for stretch in (*passed.stretches, *passed.totals)}
         for name, ns in values.items():

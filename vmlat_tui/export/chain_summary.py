@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Iterator, Sequence
+from typing import Optional
 
 from vmlat_tui.export.chain import Chain
 from vmlat_tui.export.chain_stats import (
@@ -15,14 +15,22 @@ from vmlat_tui.export.chain_stats import (
     stage_rows,
     vnics,
 )
-from vmlat_tui.export.summary import FIGURES, bins_lines, figures, figures_json, remarks_lines
+from vmlat_tui.export.summary import (
+    FIGURES,
+    bins_lines,
+    counts_json,
+    figures,
+    figures_json,
+    remarks_lines,
+)
 from vmlat_tui.export.wakes import names, wakeups, wakeups_json, wakeups_lines
 from vmlat_tui.model.absences import ABSENCE
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Role
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import AbsenceCount, StatsFrame
 from vmlat_tui.tables.passage import reason_words
 from vmlat_tui.words import clean, microseconds
 
@@ -35,9 +43,9 @@ def _roles(chain: Chain) -> tuple[Role, ...]:
     return (Role.WORKER,) if chain.direction is Direction.TX else (Role.WORKER, Role.VCPU)
 
 
-def _absences(chain: Chain, stats: Frame) -> list[Mapping[str, Any]]:
-    rows = [r for r in stats.get("absences", ()) if r["direction"] == chain.direction.id]
-    return [r for r in rows if r["packets"]]
+def _absences(chain: Chain, stats: StatsFrame) -> list[AbsenceCount]:
+    rows = [r for r in stats.absences or () if r.direction == chain.direction.id]
+    return [r for r in rows if r.packets]
 
 
 # ---- text ---------------------------------------------------------------------------------------
@@ -45,7 +53,7 @@ def _absences(chain: Chain, stats: Frame) -> list[Mapping[str, Any]]:
 
 def summary_text(
     chain: Chain,
-    stats: Frame,
+    stats: StatsFrame,
     singles: Singles,
     topology: Optional[Topology],
     duration_ns: int,
@@ -82,7 +90,7 @@ def _full(title: str, histogram: Histogram) -> str:
     return _line(title, histogram.count, list(map(microseconds, figures(histogram))))
 
 
-def _all_packets(chain: Chain, stats: Frame, vnic: str) -> list[str]:
+def _all_packets(chain: Chain, stats: StatsFrame, vnic: str) -> list[str]:
     stages, legs = stage_rows(chain, stats, vnic), leg_rows(chain, stats, vnic)
     lines = [f"{clean(vnic)}, all packets (us):", _head("stage, and its legs")]
     shown: list[ChainLeg] = []
@@ -123,12 +131,11 @@ def _single_packets(chain: Chain, singles: Singles, vnic: str) -> list[str]:
     ]
 
 
-def _absence_line(row: Mapping[str, Any]) -> str:
-    absence = ABSENCE.get(row["reason"])
+def _absence_line(row: AbsenceCount) -> str:
+    absence = ABSENCE.get(row.reason)
     without = f" without {', '.join(absence.points)}" if absence else ""
     return (
-        f"  {clean(row['vm_interface'])}: {row['packets']} packets{without}:"
-        f" {reason_words(row['reason'])}"
+        f"  {clean(row.vm_interface)}: {row.packets} packets{without}: {reason_words(row.reason)}"
     )
 
 
@@ -136,8 +143,12 @@ def _absence_line(row: Mapping[str, Any]) -> str:
 
 
 def summary_json(
-    chain: Chain, stats: Frame, singles: Singles, topology: Optional[Topology], duration_ns: int
-) -> Frame:
+    chain: Chain,
+    stats: StatsFrame,
+    singles: Singles,
+    topology: Optional[Topology],
+    duration_ns: int,
+) -> Raw:
     """The ``summary`` object."""
     found = vnics(chain, stats)
     return {
@@ -160,8 +171,8 @@ def summary_json(
             for name, histogram in singles.rows(chain, vnic)
         ],
         "absences": [
-            {**row, "words": reason_words(row["reason"])} for row in _absences(chain, stats)
+            {**row._asdict(), "words": reason_words(row.reason)} for row in _absences(chain, stats)
         ],
         "wakeups": wakeups_json(wakeups(stats, _roles(chain)), names(topology)),
-        **{key: stats[key] for key in ("bins", "drops", "counters", "hooks", "cost")},
+        **counts_json(stats),
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from vmlat_tui.export.chain import Chain, Passed, Stage, Stretch
+from vmlat_tui.export.chain import Chain, Passed, Stretch
 from vmlat_tui.export.packet_text import drop_line
-from vmlat_tui.model.flows import Flow
+from vmlat_tui.model.packets import DropFrame, SeenPacket, Stage
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import type_of
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables.passage import Task, gaps, task_of
 from vmlat_tui.words import clean, microseconds, wall_clock
 
@@ -29,7 +30,7 @@ def whereabouts(passed: Passed, topology: Optional[Topology]) -> Whereabouts:
     The queue is told by the worker, where it is certain which one that serves.
     """
     worker, vcpu, queue = passed.worker, passed.vcpu, ""
-    vnic = passed.frame["vm_interface"]
+    vnic = passed.frame.vm_interface
     domain = topology.domain_of(vnic) if topology and vnic else None
     if domain is None:
         return Whereabouts(worker, vcpu, queue)
@@ -45,14 +46,13 @@ def whereabouts(passed: Passed, topology: Optional[Topology]) -> Whereabouts:
 def packet_text(passed: Passed, wall_offset_ns: int, topology: Optional[Topology]) -> str:
     """One block.  ``wall_offset_ns`` turns the clock of the frame into wall time."""
     frame, chain = passed.frame, passed.chain
-    dropped = frame["type"] == "drop"
-    what = f"Packet {frame['bin'].capitalize()}" if dropped else "Trace"
-    when = wall_clock(passed.stages[0]["t_ns"] + wall_offset_ns)
+    what = f"Packet {frame.bin.capitalize()}" if isinstance(frame, DropFrame) else "Trace"
+    when = wall_clock(passed.stages[0].t_ns + wall_offset_ns)
     place = whereabouts(passed, topology)
     lines = [
         f"=== VM {chain.title} {what}: {when} ({chain.direction.name}) ===",
-        f"Flow: {Flow.from_json(frame['flow'])}",
-        f"VM Device: {clean(frame['vm_interface'])}",
+        f"Flow: {frame.flow}",
+        f"VM Device: {clean(frame.vm_interface)}",
     ]
     if place.queue:
         lines.append(f"Queue: {clean(place.queue)}")
@@ -64,49 +64,49 @@ def packet_text(passed: Passed, wall_offset_ns: int, topology: Optional[Topology
     absent = gaps(frame, chain.points)
     if absent:
         lines += ["", "Absent:", *(f"  {', '.join(gap.points)}: {gap.words}" for gap in absent)]
-    if dropped:
-        lines += ["", drop_line(frame)]
+    if isinstance(frame, DropFrame):
+        lines += ["", drop_line(frame.bin, frame.drop)]
     totals = [f"Total({total.name}): {microseconds(total.ns)} us" for total in passed.totals]
     lines += ["", *totals] if totals else []
     return "\n".join([*lines, ""])
 
 
-def _stretch_lines(frame: Frame, stretch: Stretch) -> list[str]:
+def _stretch_lines(frame: SeenPacket, stretch: Stretch) -> list[str]:
     first, last = stretch.stages[0], stretch.stages[-1]
     lines = [
-        f"  [{stretch.name}] {stretch.start.label} ({first['function']}) -> "
-        f"{stretch.end.label} ({last['function']}): {microseconds(stretch.ns)} us"
+        f"  [{stretch.name}] {stretch.start.label} ({first.function}) -> "
+        f"{stretch.end.label} ({last.function}): {microseconds(stretch.ns)} us"
         + _cpus(frame, first, last)
     ]
     if len(stretch.stages) > 2:
         lines += [
-            f"      {start['point']} -> {end['point']} ({end['function']}): {microseconds(ns)} us"
+            f"      {start.point} -> {end.point} ({end.function}): {microseconds(ns)} us"
             + _cpus(frame, start, end)
             for start, end, ns in stretch.parts
         ]
     return lines
 
 
-def _cpus(frame: Frame, start: Stage, end: Stage) -> str:
+def _cpus(frame: SeenPacket, start: Stage, end: Stage) -> str:
     """Said where it went on elsewhere."""
-    before, after = int(start["cpu"]), int(end["cpu"])
-    if before is None or after is None or before == after:
+    before, after = start.cpu, end.cpu
+    if before == after:
         return ""
     return f" (CPU {before} -> {after})"
 
 
-def packet_json(passed: Passed, wall_offset_ns: int, topology: Optional[Topology]) -> Frame:
+def packet_json(passed: Passed, wall_offset_ns: int, topology: Optional[Topology]) -> Raw:
     """The same as one object; every time is in integer nanoseconds."""
     frame, chain = passed.frame, passed.chain
     place = whereabouts(passed, topology)
-    value: Frame = {
-        "type": frame["type"],
+    value: Raw = {
+        "type": type_of(frame),
         "chain": chain.title.lower(),
-        "direction": frame["direction"],
-        "wall_ns": passed.stages[0]["t_ns"] + wall_offset_ns,
-        "flow": frame["flow"],
-        "bytes": frame["bytes"],
-        "vm_interface": frame["vm_interface"],
+        "direction": frame.direction,
+        "wall_ns": passed.stages[0].t_ns + wall_offset_ns,
+        "flow": frame.flow.to_json(),
+        "bytes": frame.bytes,
+        "vm_interface": frame.vm_interface,
         "queue": place.queue or None,
         "worker": place.worker.to_json() if place.worker else None,
         "vcpu": place.vcpu.to_json() if place.vcpu else None,
@@ -115,7 +115,7 @@ def packet_json(passed: Passed, wall_offset_ns: int, topology: Optional[Topology
             {
                 **_ends(stretch),
                 "parts": [
-                    {"from": start["point"], "to": end["point"], "ns": ns}
+                    {"from": start.point, "to": end.point, "ns": ns}
                     for start, end, ns in stretch.parts
                 ],
             }
@@ -128,8 +128,8 @@ def packet_json(passed: Passed, wall_offset_ns: int, topology: Optional[Topology
         "totals": [_ends(total) for total in passed.totals],
         "total_ns": passed.total_ns,
     }
-    if frame["type"] == "drop":
-        value.update(bin=frame["bin"], drop=frame["drop"])
+    if isinstance(frame, DropFrame):
+        value.update(bin=frame.bin, drop=frame.drop._asdict())
     return value
 
 
@@ -137,16 +137,16 @@ def _ends(stretch: Stretch) -> dict[str, Any]:
     return {"from": stretch.start.name, "to": stretch.end.name, "ns": stretch.ns}
 
 
-def _stage_json(chain: Chain, frame: Frame, stage: Stage) -> dict[str, Any]:
+def _stage_json(chain: Chain, frame: SeenPacket, stage: Stage) -> dict[str, Any]:
     """``stage`` is null for a point between stages."""
-    point, task = stage["point"], task_of(frame, stage)
+    point, task = stage.point, task_of(frame, stage)
     marked = any(mark.point == point for mark in chain.marks)
     return {
         "stage": chain.mark(point).name if marked else None,
         "point": point,
-        "function": stage["function"],
-        "t_ns": stage["t_ns"],
-        "cpu": int(stage["cpu"]),
+        "function": stage.function,
+        "t_ns": stage.t_ns,
+        "cpu": stage.cpu,
         "tid": task.tid if task else None,
         "comm": task.comm if task else None,
     }

@@ -9,6 +9,7 @@ from typing import Optional
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import BOTH
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Measure
 from vmlat_tui.session import window
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Phase, Place, Snapshot
@@ -43,7 +44,7 @@ def glance(
         _read(source, history, _LOOK_S, lambda now: now.rates is not None)
         taps = [row.tap for row in domains.rows(_here(history)) if row.tap]
         if measure and taps:
-            source.send("measure", **Requested(tuple(taps), emit=False).to_json())
+            source.send(Measure(Requested(tuple(taps), emit=False)))
             _read(source, history, _START_S, _answered)
             if history.moments()[-1].measuring is not None:
                 _read(source, history, _MEASURE_S, lambda now: False)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Optional
 
-from vmlat_tui.export.summary import FIGURES, bins_lines, figures, figures_json, remarks_lines
+from vmlat_tui.export.summary import (
+    FIGURES,
+    bins_lines,
+    counts_json,
+    figures,
+    figures_json,
+    remarks_lines,
+)
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.segments import HOST_PARTS, HOST_VIEW, ORDER, QUANTITIES, Observer
 from vmlat_tui.ping.capture import HOST_SIDES
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.words import clean, microseconds
 
 #: Side and vNIC.
@@ -36,7 +44,7 @@ class Tally:
         values = dict(ping.intervals_ns)
         if ping.observer is None:
             values = {n: ns for n, ns in zip(HOST_PARTS, ping.parts_ns) if ns is not None}
-        place = ping.observer, ping.request.frame["vm_interface"] or ""
+        place = ping.observer, ping.request.vm_interface or ""
         if place not in self._parts and len(self._parts) >= _MOST_PLACES:
             place = ping.observer, _OTHERS
         for name, ns in values.items():
@@ -70,7 +78,12 @@ def _title(observer: Optional[Observer], name: str) -> str:
 
 
 def summary_text(
-    tally: Tally, waiting: int, unmatched: int, stats: Frame, duration_ns: int, interrupted: str
+    tally: Tally,
+    waiting: int,
+    unmatched: int,
+    stats: StatsFrame,
+    duration_ns: int,
+    interrupted: str,
 ) -> str:
     """As text.  ``waiting`` pings were on their way; ``unmatched`` replies had no request."""
     lines = ["=== ICMP Flow Statistics ==="]
@@ -110,8 +123,12 @@ def _line(title: str, histogram: Histogram) -> str:
 
 
 def summary_json(
-    tally: Tally, waiting: int, unmatched: int, stats: Frame, duration_ns: int
-) -> Frame:
+    tally: Tally,
+    waiting: int,
+    unmatched: int,
+    stats: StatsFrame,
+    duration_ns: int,
+) -> Raw:
     """The ``summary`` object."""
     return {
         "type": "summary",
@@ -131,5 +148,5 @@ def summary_json(
             for (observer, vnic), parts in tally.rows()
             for name, histogram in parts
         ],
-        **{key: stats[key] for key in ("bins", "drops", "counters", "hooks", "cost")},
+        **counts_json(stats),
     }

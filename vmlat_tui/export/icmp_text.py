@@ -13,13 +13,11 @@ _RULE = "-" * 80
 
 def _devices(ping: Ping) -> tuple[str, str]:
     """Where the host receives the request, and where it sends it on."""
-    request = ping.request.frame
+    request = ping.request
     # A request that got no further is not known to be for a device; its reply may tell the other.
-    reply = ping.reply.frame if ping.reply is not None and ping.observer else request
-    vnet, uplink = (
-        clean(request[name] or reply[name] or f"the {word}")
-        for name, word in (("vm_interface", "vnet"), ("phy_interface", "uplink"))
-    )
+    reply = ping.reply if ping.reply is not None and ping.observer else request
+    vnet = clean(request.vm_interface or reply.vm_interface or "the vnet")
+    uplink = clean(request.phy_interface or reply.phy_interface or "the uplink")
     return (vnet, uplink) if ping.request.leaves else (uplink, vnet)
 
 
@@ -67,7 +65,7 @@ def _loss_text(ping: Ping, when: str) -> str:
             "",
             f"Drop Location: {PLACES[ping.outcome]}",
             f"  {what}",
-            *([f"  {drop_line(lost.frame)}"] if lost else []),
+            *([f"  {drop_line(lost.bin or '', lost.drop)}"] if lost and lost.drop else []),
             f"  Side={HOST_SIDES[ping.observer]}",
             "",
         ]

@@ -10,7 +10,7 @@ from vmlat_tui.analysis.plan import TOTAL, Item, Plan
 from vmlat_tui.model.segments import NESTED, ORDER, Observer
 from vmlat_tui.ping.correlation import CorrelatedPing
 from vmlat_tui.ping.observers import PingObserver
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables.columns import NAME, TEXT, Column
 from vmlat_tui.tables.decomposition import short
 from vmlat_tui.tables.grid import WHOLE, Grid
@@ -113,7 +113,7 @@ def given_up(count: int) -> Iterator[str]:
         yield f"{count} pings were lost from sight: too many were waited for at once"
 
 
-def summary_json(observers: Sequence[PingObserver], joined: int, pings: int) -> Frame:
+def summary_json(observers: Sequence[PingObserver], joined: int, pings: int) -> Raw:
     """The last line of the capture."""
     return {
         "type": "summary",

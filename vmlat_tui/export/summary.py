@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import DropCount, FlowCount, StatsFrame
 from vmlat_tui.words import clean, duration, microseconds, rate
 
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
@@ -17,16 +17,17 @@ _BAR = 40
 _TOP_FLOWS = 20
 
 
-def summary_json(stats: Frame, duration_ns: int) -> Frame:
+def summary_json(stats: StatsFrame, duration_ns: int) -> Raw:
     """The ``summary`` object: legs, flows, bins, drops and what was not seen."""
     legs = []
-    for row in stats["legs"]:
-        histogram = Histogram.from_json(row)
+    told = stats.to_json()
+    for row in stats.legs:
+        histogram = row.histogram
         legs.append(
             {
-                "vm_interface": row["vm_interface"],
-                "direction": row["direction"],
-                "leg": row["leg"],
+                "vm_interface": row.vm_interface,
+                "direction": row.direction,
+                "leg": row.leg,
                 **figures_json(histogram),
                 "histogram": [
                     {"from_ns": low, "to_ns": high, "count": count}
@@ -34,18 +35,22 @@ def summary_json(stats: Frame, duration_ns: int) -> Frame:
                 ],
             }
         )
-    flows = [{**row, **_rates(row, duration_ns)} for row in stats["flows"]]
+    flows = [
+        {**shown, **_rates(row, duration_ns)} for shown, row in zip(told["flows"], stats.flows)
+    ]
     return {
         "type": "summary",
         "duration_ns": duration_ns,
         "legs": legs,
         "flows": flows,
-        "bins": stats["bins"],
-        "drops": stats["drops"],
-        "counters": stats["counters"],
-        "hooks": stats["hooks"],
-        "cost": stats["cost"],
+        **counts_json(stats),
     }
+
+
+def counts_json(stats: StatsFrame) -> dict[str, Any]:
+    """How packets ended, where they were dropped, what was not seen, and what it cost."""
+    told = stats.to_json()
+    return {key: told[key] for key in ("bins", "drops", "counters", "hooks", "cost")}
 
 
 def figures_json(histogram: Histogram) -> dict[str, Any]:
@@ -65,34 +70,34 @@ def figures(histogram: Histogram) -> list[float]:
     return [histogram.mean_ns, *quantiles, histogram.max_ns]
 
 
-def _rates(row: dict[str, Any], duration_ns: int) -> dict[str, float]:
+def _rates(row: FlowCount, duration_ns: int) -> dict[str, float]:
     seconds = max(duration_ns, 1) / 1e9
     return {
-        "packets_per_second": row["packets"] / seconds,
-        "bits_per_second": row["bytes"] * 8 / seconds,
+        "packets_per_second": row.packets / seconds,
+        "bits_per_second": row.bytes * 8 / seconds,
     }
 
 
-def summary_text(stats: Frame, duration_ns: int, interrupted: str = "") -> str:
+def summary_text(stats: StatsFrame, duration_ns: int, interrupted: str = "") -> str:
     """The closing statistics as text; ``interrupted`` says why they are not the final ones."""
     lines = [f"=== VM Network Latency Statistics ({duration_ns / 1e9:.1f} s) ==="]
     if interrupted:
         lines.append(f"Not final: {interrupted}")
-    keys = dict.fromkeys((row["vm_interface"] or "", row["direction"]) for row in stats["legs"])
+    keys = dict.fromkeys((row.vm_interface or "", row.direction) for row in stats.legs)
     for vm_interface, direction in keys:
         lines += ["", *_legs(stats, vm_interface, direction)]
     lines += ["", *_flows(stats, duration_ns), "", *bins_lines(stats)]
-    if stats["drops"]:
-        lines += ["", "Drops:", *(_drop(row) for row in stats["drops"])]
+    if stats.drops:
+        lines += ["", "Drops:", *(_drop(row) for row in stats.drops)]
     lines += remarks_lines(stats)
     return "\n".join(lines) + "\n"
 
 
-def _legs(stats: Frame, vm_interface: str, direction: str) -> list[str]:
+def _legs(stats: StatsFrame, vm_interface: str, direction: str) -> list[str]:
     rows = [
-        (row, Histogram.from_json(row))
-        for row in stats["legs"]
-        if (row["vm_interface"] or "") == vm_interface and row["direction"] == direction
+        (row, row.histogram)
+        for row in stats.legs
+        if (row.vm_interface or "") == vm_interface and row.direction == direction
     ]
     lines = [
         f"{clean(vm_interface)} {direction.upper()} legs (us):",
@@ -100,9 +105,9 @@ def _legs(stats: Frame, vm_interface: str, direction: str) -> list[str]:
     ]
     for row, histogram in rows:
         numbers = "".join(f"{microseconds(v):>12}" for v in figures(histogram))
-        lines.append(f"  {row['title']:<28}{histogram.count:>9}{numbers}")
+        lines.append(f"  {row.title:<28}{histogram.count:>9}{numbers}")
     for row, histogram in rows:
-        lines += ["", f"  {row['title']}: distribution", *_distribution(histogram)]
+        lines += ["", f"  {row.title}: distribution", *_distribution(histogram)]
     return lines
 
 
@@ -116,14 +121,14 @@ def _distribution(histogram: Histogram) -> list[str]:
     ]
 
 
-def _flows(stats: Frame, duration_ns: int) -> list[str]:
-    rows = sorted(stats["flows"], key=lambda row: (-row["packets"], str(row["flow"])))
+def _flows(stats: StatsFrame, duration_ns: int) -> list[str]:
+    rows = sorted(stats.flows, key=lambda row: (-row.packets, str(row.flow.to_json())))
     lines = [f"Flows ({len(rows)}):"]
     for row in rows[:_TOP_FLOWS]:
         rates = _rates(row, duration_ns)
         lines.append(
-            f"  {row['direction'].upper()} {Flow.from_json(row['flow'])}"
-            f" {clean(row['vm_interface'])}: {row['packets']} packets, {row['bytes']} bytes,"
+            f"  {row.direction.upper()} {row.flow}"
+            f" {clean(row.vm_interface)}: {row.packets} packets, {row.bytes} bytes,"
             f" {rate(rates['packets_per_second'], 'pps')},"
             f" {rate(rates['bits_per_second'], 'bit/s')}"
         )
@@ -132,24 +137,24 @@ def _flows(stats: Frame, duration_ns: int) -> list[str]:
     return lines
 
 
-def bins_lines(stats: Frame) -> list[str]:
+def bins_lines(stats: StatsFrame) -> list[str]:
     """How the packets ended, and whether the counts add up."""
     names = [b.id for b in Bin]
     lines = [f"Packets: {'started':>11} = {'sum':>9}   of: {' + '.join(names)}"]
-    for direction, row in stats["bins"].items():
-        parts = " + ".join(str(row[name]) for name in names)
-        verdict = "" if row["started"] == row["sum"] else "   DOES NOT ADD UP"
+    for direction, row in stats.bins.items():
+        parts = " + ".join(str(getattr(row, name)) for name in names)
+        verdict = "" if row.started == row.sum else "   DOES NOT ADD UP"
         lines.append(
-            f"  {direction.upper():<7}{row['started']:>11} = {row['sum']:>9}   of: {parts}{verdict}"
+            f"  {direction.upper():<7}{row.started:>11} = {row.sum:>9}   of: {parts}{verdict}"
         )
     return lines
 
 
-def _drop(row: dict[str, Any]) -> str:
-    reason = f"reason {clean(row['reason'])}" if row["reason"] else "no reason given"
+def _drop(row: DropCount) -> str:
+    reason = f"reason {clean(row.reason)}" if row.reason else "no reason given"
     return (
-        f"  {row['direction'].upper()} {row['packets']} after {row['point']}: {reason},"
-        f" freed by {clean(row['function'])}"
+        f"  {row.direction.upper()} {row.packets} after {row.point}: {reason},"
+        f" freed by {clean(row.function)}"
     )
 
 
@@ -172,14 +177,12 @@ _REMARKS = {
 }
 
 
-def remarks_lines(stats: Frame) -> list[str]:
+def remarks_lines(stats: StatsFrame) -> list[str]:
     """What was not seen, if anything."""
     lines = [
-        f"  {stats['counters'][k]} {text}"
-        for k, text in _REMARKS.items()
-        if stats["counters"].get(k)
+        f"  {stats.counters[k]} {text}" for k, text in _REMARKS.items() if stats.counters.get(k)
     ]
-    missed = stats["cost"].get("missed_runs", 0)
+    missed = stats.cost.get("missed_runs", 0)
     if missed:
         lines.append(f"  {missed} runs of a probe were skipped by the kernel")
     return ["", "Remarks:", *lines] if lines else []

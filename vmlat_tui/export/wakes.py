@@ -7,18 +7,19 @@ from typing import Any, Optional
 
 from vmlat_tui.export.summary import figures, figures_json
 from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.jsonable import to_json
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Role, Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.stats import StatsFrame, WakeupsRow
 from vmlat_tui.words import clean, microseconds
 
 #: So many of the tasks that a thread waited for are named.
 _AHEAD = 3
 
 
-def wakeups(stats: Frame, roles: Sequence[Role]) -> list[Wakeups]:
+def wakeups(stats: StatsFrame, roles: Sequence[Role]) -> list[Wakeups]:
     """Those of threads in these roles, workers first, by vNIC and thread."""
-    found = [Wakeups.from_json(row) for row in stats.get("wakeups", ())]
+    found = [row.wakeups for row in stats.wakeups or ()]
     kept = [row for row in found if row.role in roles and row.count]
     return sorted(kept, key=lambda r: (roles.index(r.role), r.vm_interface or "", r.tid))
 
@@ -37,7 +38,7 @@ def wakeups_json(rows: Sequence[Wakeups], known: Mapping[int, str]) -> list[dict
     """For each thread: how often it was woken, and what it waited for."""
     return [
         {
-            **row.to_json(),
+            **to_json(WakeupsRow.of(row, row.vm_interface)),
             "comm": known.get(row.tid),
             "count": row.count,
             "idle": figures_json(row.idle),

@@ -14,12 +14,15 @@ from vmlat_tui.errors import UsageError, VmlatError, quoted
 from vmlat_tui.importers import lines
 from vmlat_tui.importers.result import ImportResult, Side, Trouble
 from vmlat_tui.model import captures, readings
+from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Echo
+from vmlat_tui.model.packets import DropFrame, PacketFrame, SeenPacket
 from vmlat_tui.model.pings import LOSSES, Outcome, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.read import read
 
 #: So long the halves of a ping are kept.
@@ -81,14 +84,14 @@ def read_recording(result: ImportResult) -> None:
     joiner, initiators = PingJoiner(_WAIT_NS), _Initiators(source.side)
     for frame in _frames(result):
         source.text.lines += 1
-        if frame["type"] == "stats":
-            joiner.settle(frame)
-        if frame["type"] not in ("packet", "drop"):
+        if isinstance(frame, StatsFrame):
+            joiner.settle(frame.t_ns, frame.final, frame.ended(Bin.IN_FLIGHT), frame.unseen)
+        if not isinstance(frame, (PacketFrame, DropFrame)):
             continue
-        if frame["flow"]["protocol"] != "icmp":
-            source.trouble(Trouble.OTHER, f"packet of {frame['flow']['protocol']}")
+        if frame.flow.protocol != "icmp":
+            source.trouble(Trouble.OTHER, f"packet of {frame.flow.protocol}")
             continue
-        numbered = "icmp" in frame
+        numbered = frame.icmp is not None
         crossing = Crossing.of(frame, None if numbered else initiators.echo(frame))
         if crossing is None or crossing.observer is None:
             continue
@@ -120,13 +123,13 @@ class _Initiators:
         self._side = side
         self._leaves: dict[tuple[str, ...], bool] = {}
 
-    def echo(self, frame: Frame) -> Echo:
+    def echo(self, frame: SeenPacket) -> Echo:
         """The sequence is made up."""
-        flow, leaves = frame["flow"], frame["direction"] == "tx"
+        flow, leaves = frame.flow, frame.direction == "tx"
         if self._side is not None:
-            return Echo(flow["src_port"], 0, leaves == (self._side is Side.SENDER))
-        key = (*sorted((flow["src"], flow["dst"])), str(flow["src_port"]))
-        return Echo(flow["src_port"], 0, leaves == self._leaves.setdefault(key, leaves))
+            return Echo(flow.src_port, 0, leaves == (self._side is Side.SENDER))
+        key = (*sorted((flow.src, flow.dst)), str(flow.src_port))
+        return Echo(flow.src_port, 0, leaves == self._leaves.setdefault(key, leaves))
 
 
 def _frames(result: ImportResult) -> Iterator[Frame]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.model.flows import Echo
+from vmlat_tui.model.packets import DropFrame, PacketDrop, SeenPacket
 from vmlat_tui.model.segments import HOST_VIEW, Observer
 
-#: What is kept of a frame while its packet waits; of ``flow`` and ``drop`` likewise.
-_KEPT = ("type", "direction", "vm_interface", "phy_interface", "bin")
-_KEPT_INSIDE = (("flow", ("src", "dst")), ("drop", ("point", "reason", "function")))
 _Span = tuple[str, str]
 #: The parts of the path on the guest's side of the tap: suffix of the quantity -> its two points.
 _SENT: Mapping[str, _Span] = {
@@ -46,44 +44,50 @@ def between(start: Optional[int], end: Optional[int]) -> Optional[int]:
     return None if start is None or end is None or end < start else end - start
 
 
-def _part(frame: dict[str, Any]) -> dict[str, Any]:
-    """What is of interest of a ``packet`` or ``drop`` frame: many are kept, and it may be large."""
-    kept = {name: frame[name] for name in _KEPT if name in frame}
-    for outer, names in _KEPT_INSIDE:
-        if outer in frame:
-            kept[outer] = {name: frame[outer][name] for name in names}
-    return kept
-
-
 @dataclass(frozen=True)
 class Crossing:
     """One echo packet's way through the host.  Times are in ns, of the frame's clock.
 
-    ``frame`` is what is kept of it.
+    It has what is of interest of its frame: many are kept, and that may be large.
     """
 
-    frame: dict[str, Any]
+    direction: str
+    #: The addresses of who pings and who is pinged.
+    ends: tuple[str, str]
+    vm_interface: Optional[str]
+    phy_interface: Optional[str]
+    #: Where it ended, if it did not complete.
+    bin: Optional[str]
+    drop: Optional[PacketDrop]
     echo: Echo
     times_ns: Mapping[str, int]
 
     @classmethod
-    def of(cls, frame: dict[str, Any], echo: Optional[Echo] = None) -> Optional[Crossing]:
-        """Of a ``packet`` or ``drop`` frame; None if that is of no echo.
+    def of(cls, frame: SeenPacket, echo: Optional[Echo] = None) -> Optional[Crossing]:
+        """Of a packet; None if that is of no echo.
 
         ``echo`` is what an older frame does not say.
         """
-        if echo is None and "icmp" in frame:
-            echo = Echo.from_json(frame["icmp"])
+        echo = frame.icmp if echo is None else echo
         if echo is None:
             return None
-        times = {s["point"]: s["t_ns"] for s in frame["stages"] if s["point"] in _POINTS}
-        found = cls(_part(frame), echo, times)
-        return found if found.entry in times else None
+        pair = frame.flow.src, frame.flow.dst
+        found = cls(
+            frame.direction,
+            pair if echo.request else pair[::-1],
+            frame.vm_interface,
+            frame.phy_interface,
+            frame.bin if isinstance(frame, DropFrame) else None,
+            frame.drop if isinstance(frame, DropFrame) else None,
+            echo,
+            {stage.point: stage.t_ns for stage in frame.stages if stage.point in _POINTS},
+        )
+        return found if found.entry in found.times_ns else None
 
     @property
     def leaves(self) -> bool:
         """A VM has sent it."""
-        return bool(self.frame["direction"] == "tx")
+        return self.direction == "tx"
 
     @property
     def entry(self) -> str:
@@ -109,7 +113,7 @@ class Crossing:
     @property
     def dropped(self) -> bool:
         """It did not complete."""
-        return bool(self.frame["type"] == "drop")
+        return self.drop is not None
 
     @property
     def local(self) -> bool:
@@ -143,10 +147,3 @@ class Crossing:
         """Where the guest's exit was not seen, its kick is the first that is known of it."""
         found = self.times_ns.get(point)
         return self.times_ns.get("guest_kick") if found is None and point == "guest_exit" else found
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """The addresses of who pings and who is pinged."""
-        flow = self.frame["flow"]
-        pair = flow["src"], flow["dst"]
-        return pair if self.echo.request else pair[::-1]

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import ipaddress
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Union
+from typing import Annotated, Any, Callable, NamedTuple, Optional, Union
 
 from vmlat_tui.errors import quoted
 from vmlat_tui.model import checks
@@ -38,15 +38,19 @@ def protocol_of(number: int) -> Protocol:
     return _BY_NUMBER[number]
 
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(NamedTuple):
     """A 5-tuple.  For ICMP echo both ports hold the echo id."""
 
-    src: str
-    dst: str
-    src_port: int
-    dst_port: int
-    protocol: str
+    src: Annotated[str, checks.address]
+    dst: Annotated[str, checks.address]
+    src_port: Annotated[int, checks.port]
+    dst_port: Annotated[int, checks.port]
+    #: What vmlat measures; other protocols by number, as a later version may.
+    protocol: Annotated[str, checks.word(r"tcp|udp|icmp|[0-9]{1,3}")]
+
+    def validate(self) -> None:
+        """Raise ``ValueError`` unless both ends are of one IP version."""
+        checks.one_version(self.src, self.dst)
 
     def to_json(self) -> dict[str, object]:
         """The ``flow`` object of packet and summary JSON."""
@@ -57,13 +61,6 @@ class Flow:
             "dst_port": self.dst_port,
             "protocol": self.protocol,
         }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Flow:
-        """Inverse of :meth:`to_json`, of a frame that was looked at."""
-        return cls(
-            value["src"], value["dst"], value["src_port"], value["dst_port"], value["protocol"]
-        )
 
     def __str__(self) -> str:
         def side(address: str, port: int) -> str:
@@ -89,14 +86,14 @@ class Echo:
         return {"id": self.id, "seq": self.sequence, "kind": kind}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Echo:
-        """Inverse of :meth:`to_json`, of a frame that was looked at."""
+    def from_json(cls, value: Any) -> Echo:
+        """Inverse of :meth:`to_json`; raises ``ValueError``."""
+        ECHO(value)
         return cls(value["id"], value["seq"], value["kind"] == "request")
 
 
-def row_key(row: dict[str, Any]) -> tuple[str, str, Flow]:
-    """What identifies a row of ``flows`` in a ``stats`` frame: direction, vNIC, flow."""
-    return row["direction"], row["vm_interface"] or "", Flow.from_json(row["flow"])
+#: What ``icmp`` must look like.
+ECHO = checks.fields({"id": checks.port, "seq": checks.port, "kind": checks.word("request|reply")})
 
 
 @dataclass(frozen=True)

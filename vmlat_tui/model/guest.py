@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.model.flows import Echo, Flow
 from vmlat_tui.model.readings import Packet
@@ -111,33 +111,6 @@ class RoundTrip:
     times_ns: dict[str, int] = field(default_factory=dict)
     #: This guest is a router on the way.
     forwarded: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """The ``echo`` frame."""
-        return {
-            "type": "echo",
-            "side": self.observer.value,
-            "icmp": {"id": self.packet.id, "seq": self.packet.sequence},
-            "src": self.ends[0],
-            "dst": self.ends[1],
-            "interface": self.interface,
-            "process": {"pid": self.tgid, "comm": self.comm},
-            "times": dict(self.times_ns),
-        }
-
-    @classmethod
-    def from_json(cls, frame: dict[str, Any]) -> RoundTrip:
-        """Inverse of :meth:`to_json`, of a frame that was looked at."""
-        icmp, process = frame["icmp"], frame["process"]
-        return cls(
-            Packet(icmp["id"], icmp["seq"]),
-            (frame["src"], frame["dst"]),
-            Observer(frame["side"]),
-            frame["interface"],
-            process["pid"],
-            process["comm"],
-            frame["times"],
-        )
 
     @property
     def complete(self) -> bool:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
-from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing, between
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import HOST_VIEW, Observer
 
 #: What does not go on in the host is given up by the agent within this time.
 _STUCK_NS = 7_000_000_000
-_UNSEEN = ("lost", "suppressed")
 #: So many echo packets wait for the other half of their ping at most, and so many of one ping: it
 #: crosses several vNICs.  An agent that never sends ``stats`` has none of them settled.
 _MOST, _MOST_ALIKE = 20_000, 16
@@ -92,19 +90,6 @@ class Ping:
         return {**self.request.intervals_ns, **self.joined_ns, **reply}
 
 
-def unseen(stats: dict[str, Any]) -> int:
-    """How many packets so far had no frame of their own though they should.
-
-    A ping that began before the last of them may have had its reply.
-    """
-    counters = stats["counters"]
-    return _count(stats, Bin.EVICTED) + sum(int(counters.get(n, 0)) for n in _UNSEEN)
-
-
-def _count(stats: dict[str, Any], which: Bin) -> int:
-    return sum(int(row[which.id]) for row in stats["bins"].values())
-
-
 @dataclass(frozen=True)
 class _Waiting:
     crossing: Crossing
@@ -168,24 +153,26 @@ class PingJoiner:
         if not rows:
             del self._waiting[key]
 
-    def settle(self, stats: dict[str, Any]) -> list[Ping]:
+    def settle(self, t_ns: int, final: bool, in_flight: int, unseen: int) -> list[Ping]:
         """Those that nothing can be waited for any more at a ``stats`` frame, in their order.
+
+        That is of ``t_ns``, and perhaps the last one; so many packets were in flight, and so many
+        so far had no frame of their own though they should.
 
         A packet that is stuck in the host has no frame until it expires.  So as long as any is in
         flight, a ping without a reply is waited for somewhat longer.
         """
         found: list[Ping] = []
-        limit_ns = self._timeout_ns + (_STUCK_NS if _count(stats, Bin.IN_FLIGHT) else 0)
-        now_unseen = unseen(stats)
+        limit_ns = self._timeout_ns + (_STUCK_NS if in_flight else 0)
         for key, rows in list(self._waiting.items()):
             left = []
             for row in rows:
                 crossing = row.crossing
-                late = stats["t_ns"] - crossing.start_ns >= limit_ns
-                if not late and not (stats["final"] and crossing.dropped):
+                late = t_ns - crossing.start_ns >= limit_ns
+                if not late and not (final and crossing.dropped):
                     left.append(row)
                 elif crossing.echo.request:
-                    found.append(Ping(crossing, None, _lost(row, now_unseen)))
+                    found.append(Ping(crossing, None, _lost(row, unseen)))
                 else:
                     self.unmatched += 1
             self._count -= len(rows) - len(left)
@@ -193,7 +180,7 @@ class PingJoiner:
                 self._waiting[key] = left
             else:
                 del self._waiting[key]
-        self._unseen = now_unseen
+        self._unseen = unseen
         return sorted(found, key=lambda ping: ping.request.start_ns)
 
 
@@ -208,5 +195,5 @@ def _fit(request: Crossing, reply: Crossing) -> bool:
     if not request.echo.request or reply.echo.request or reply.start_ns < request.start_ns:
         return False
     if request.leaves != reply.leaves:
-        return bool(request.frame["vm_interface"] == reply.frame["vm_interface"])
+        return request.vm_interface == reply.vm_interface
     return request.local and (reply.local or (reply.leaves and reply.dropped))

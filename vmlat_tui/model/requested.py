@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+from vmlat_tui.errors import quoted
 from vmlat_tui.model import checks, filters
-from vmlat_tui.model.checks import Check, direction, each, flag, number, or_none, text, time, word
+from vmlat_tui.model.checks import number, word
 from vmlat_tui.model.flows import Filter
+from vmlat_tui.model.jsonable import Jsonable, Size
 from vmlat_tui.model.points import BOTH
 
-#: Field -> what it must look like in JSON; one that is missing, or null where it may be,
-#: has its default.
-FIELDS: Mapping[str, Check] = {
-    "vm_interfaces": or_none(each(text, most=4096)),
-    "uplinks": or_none(each(text, most=4096)),
-    "filters": or_none(each(Filter.from_json, most=4096)),
-    "directions": each(direction, most=2),
-    "threshold_ns": time,
-    "max_rate": number(0, 1 << 31),
-    "sample": number(0, 1 << 31),
-    "emit": flag,
-    "detail": flag,
-    "rung": word("full|tracepoints"),
-    "offsets": word("btf|headers"),
-}
-_CHECK = checks.fields({}, FIELDS)
+_Names = Annotated[tuple[str, ...], Size(0, 4096)]
+_Often = Annotated[int, number(0, 1 << 31)]
+
+#: In JSON these may be null as well.
+NULLABLE = frozenset({"vm_interfaces", "uplinks", "filters"})
 
 
 @dataclass(frozen=True)
-class Requested:
+class Requested(Jsonable):
     """Which packets of which interfaces are measured, and which of them are reported singly.
 
     Every packet that is measured is counted; ``threshold_ns``, ``max_rate``, ``sample``, ``emit``
@@ -39,30 +28,24 @@ class Requested:
     """
 
     #: Taps.  Empty: every tap of a switch, and those that appear later.
-    vm_interfaces: tuple[str, ...] = ()
+    vm_interfaces: _Names = ()
     #: Empty: those that the taps share a switch with.
-    uplinks: tuple[str, ...] = ()
+    uplinks: _Names = ()
     #: A packet is measured that one of them matches.  Empty: every packet.
-    filters: tuple[Filter, ...] = ()
+    filters: Annotated[tuple[Filter, ...], Size(0, 4096)] = ()
     #: By their ids, TX first.  Empty: nothing is measured for now.
-    directions: tuple[str, ...] = ("tx", "rx")
-    threshold_ns: int = 0
+    directions: Annotated[tuple[Annotated[str, checks.direction], ...], Size(0, 2)] = ("tx", "rx")
+    threshold_ns: Annotated[int, checks.time] = 0
     #: Packets a second, 0: without limit.
-    max_rate: int = 0
+    max_rate: _Often = 0
     #: One packet in so many.
-    sample: int = 1
+    sample: _Often = 1
     emit: bool = True
     #: With the time and place of every point.
     detail: bool = True
     #: Which probes there are, and where their offsets come from: the same for a whole measurement.
-    rung: str = "full"
-    offsets: str = "btf"
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready form, as commands and acknowledgements carry it."""
-        value = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        value["filters"] = [one.to_json() for one in self.filters]
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in value.items()}
+    rung: Annotated[str, word("full|tracepoints")] = "full"
+    offsets: Annotated[str, word("btf|headers")] = "btf"
 
     @classmethod
     def from_json(cls, value: Any) -> Requested:
@@ -70,15 +53,11 @@ class Requested:
 
         Raises ``ValueError`` for what is out of bounds.
         """
-        _CHECK(value)
-        given = {name: value[name] for name in FIELDS if value.get(name) is not None}
-        for name in given.keys() & {"vm_interfaces", "uplinks"}:
-            given[name] = tuple(given[name])
-        if "filters" in given:
-            given["filters"] = tuple(map(Filter.from_json, given["filters"]))
-        if "directions" in given:
-            given["directions"] = tuple(d.id for d in BOTH if d.id in given["directions"])
-        return cls(**given)
+        if type(value) is not dict:
+            raise ValueError(f"{quoted(value)} is no object")
+        given = {n: v for n, v in value.items() if v is not None or n not in NULLABLE}
+        found = super().from_json(given)
+        return replace(found, directions=tuple(d.id for d in BOTH if d.id in found.directions))
 
     @property
     def interfaces(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Optional, Union
 
-from vmlat_tui.model.jsonable import Jsonable, Within
+from vmlat_tui.model import checks
+from vmlat_tui.model.jsonable import Jsonable
 
 #: Nanoseconds of CLOCK_MONOTONIC.
-Time = Annotated[int, Within(0, 1 << 62)]
+Time = Annotated[int, checks.time]
 
 
 class Backend(enum.Enum):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Optional
 
 from vmlat_tui.model.histogram import Histogram
 
@@ -49,15 +49,6 @@ class Halts:
         """Of all halts those in which it did not sleep; None if there was none."""
         return self.polled / self.count if self.count else None
 
-    def to_json(self) -> dict[str, Optional[int]]:
-        """``halts`` in a row of ``wakeups``."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Halts:
-        """Inverse of :meth:`to_json`; raises ``KeyError`` or ``TypeError``."""
-        return cls(**{field.name: value[field.name] for field in fields(cls)})
-
 
 @dataclass(frozen=True)
 class Wakeups:
@@ -91,38 +82,3 @@ class Wakeups:
     def events(self) -> int:
         """Wake-ups and halts: 0 if there is nothing to tell."""
         return self.count + (self.halts.count if self.halts else 0)
-
-    def to_json(self) -> dict[str, Any]:
-        """One row of ``wakeups`` in a ``stats`` frame."""
-        return {
-            "tid": self.tid,
-            "role": self.role.value,
-            "vm_interface": self.vm_interface,
-            "idle": self.idle.to_json(),
-            "queued": self.queued.to_json(),
-            "migrations": self.migrations,
-            "idle_states": [[state, count] for state, count in sorted(self.idle_states.items())],
-            "ahead_ns": [[name, ns] for name, ns in self.ahead_ns.items()],
-            "halts": self.halts.to_json() if self.halts else None,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Wakeups:
-        """Inverse of :meth:`to_json`; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
-        return cls(
-            tid=int(value["tid"]),
-            role=Role(value["role"]),
-            idle=Histogram.from_json(value["idle"]),
-            queued=Histogram.from_json(value["queued"]),
-            migrations=int(value["migrations"]),
-            idle_states={int(state): int(count) for state, count in value["idle_states"]},
-            ahead_ns={str(name): int(ns) for name, ns in value["ahead_ns"]},
-            vm_interface=value["vm_interface"],
-            halts=halts_of(value),
-        )
-
-
-def halts_of(row: Mapping[str, Any]) -> Optional[Halts]:
-    """``halts`` of a row; streams of earlier versions have none."""
-    value = row.get("halts")
-    return Halts.from_json(value) if value is not None else None

@@ -10,7 +10,7 @@ from vmlat_tui.model.guest import PARTS, RoundTrip
 from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.readings import Reading
 from vmlat_tui.model.segments import HOST_PARTS, Observer
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.words import clean
 
 #: What the line and the object call the end at which this host is.
@@ -51,16 +51,16 @@ def lost_packet(ping: Ping) -> Optional[Crossing]:
     return next((c for c in (ping.reply, ping.request) if c is not None and c.dropped), None)
 
 
-def ping_json(ping: Ping, wall_offset_ns: int) -> Frame:
+def ping_json(ping: Ping, wall_offset_ns: int) -> Raw:
     """A reading of a capture with more beside it, or a loss, or what is neither."""
     intervals = ping.intervals_ns
-    value: Frame = {
+    value: Raw = {
         **readings.to_json(Reading(ping.packet, intervals)),
         "outcome": ping.outcome.value,
         "side": HOST_SIDES[ping.observer],
         **dict(zip(("src", "dst"), ping.request.ends)),
-        "vm_interface": ping.request.frame["vm_interface"],
-        "phy_interface": ping.request.frame["phy_interface"],
+        "vm_interface": ping.request.vm_interface,
+        "phy_interface": ping.request.phy_interface,
         "wall_ns": ping.request.start_ns + wall_offset_ns,
         "parts_ns": dict(zip(HOST_PARTS, ping.parts_ns)),
         "passed": passed(ping),
@@ -74,9 +74,9 @@ def ping_json(ping: Ping, wall_offset_ns: int) -> Frame:
 
 def _drop_json(ping: Ping) -> Optional[dict[str, Any]]:
     lost = lost_packet(ping)
-    if lost is None:
+    if lost is None or lost.drop is None:
         return None
-    return {"bin": lost.frame["bin"], **lost.frame["drop"]}
+    return {"bin": lost.bin, **lost.drop._asdict()}
 
 
 # ---- a guest -------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def missing(trip: RoundTrip) -> str:
     return f"no reply; it left from {clean(trip.interface)}"
 
 
-def trip_json(trip: RoundTrip, wall_offset_ns: int) -> Frame:
+def trip_json(trip: RoundTrip, wall_offset_ns: int) -> Raw:
     """A reading of a capture with more beside it, or a ping that was not answered."""
     return {
         **readings.to_json(Reading(trip.packet, trip.intervals_ns)),

@@ -9,20 +9,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model import pings
+from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.flows import Filter
-from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.packets import DropFrame, PacketFrame
 from vmlat_tui.model.pings import LOSSES, Outcome, Ping, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.ping.capture import missing, ping_json, trip_json
-from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.protocol.commands import Command, Configure, Measure, Stop
+from vmlat_tui.protocol.echo import EchoFrame
+from vmlat_tui.protocol.frames import Frame, as_hello
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import (
+    ErrorFrame,
+    HelloFrame,
+    LinksFrame,
+    MeasuringFrame,
+    NoticeFrame,
+    PointHooks,
+)
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.session.headless import watching
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
@@ -49,7 +61,7 @@ class Observation:
     packet: Packet
     intervals_ns: Mapping[str, int]
     lost: str
-    line: Frame
+    line: Raw
 
 
 class PingObserver:
@@ -65,7 +77,7 @@ class PingObserver:
         self.role = role
         self.host = host
         self._agent: Optional[AgentProcess] = None
-        self._hello: Optional[Frame] = None
+        self._hello: Optional[HelloFrame] = None
         self._offset_ns = self._notices = 0
         self._stopped = False
         #: Pings of these addresses are told of; None: of none yet.
@@ -97,7 +109,7 @@ class PingObserver:
     @property
     def boot(self) -> str:
         """Which machine it is on, and which start of it; empty if that is not known."""
-        return str(self._hello.get("boot", "")) if self._hello else ""
+        return (self._hello.boot or "") if self._hello else ""
 
     # ---- its agent ----------------------------------------------------------------------------
 
@@ -105,16 +117,16 @@ class PingObserver:
         """Start the agent."""
         try:
             self._agent = AgentProcess(self.host)
-            self._agent.send("configure", **self._configuration())
+            self._agent.send(self._configuration())
         except VmlatError as error:
             self.fail(error)
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, command: Command) -> None:
         """Give a command to the agent, if there is one."""
         if self._agent is None:
             return
         try:
-            self._agent.send(command, **fields)
+            self._agent.send(command)
         except VmlatError as error:
             self.fail(error)
 
@@ -126,7 +138,7 @@ class PingObserver:
     def stop(self) -> None:
         """Have the agent tell the rest, and end."""
         self._stopped = True
-        self.send("stop")
+        self.send(Stop())
 
     def poll(self) -> list[Observation]:
         """What has come by now."""
@@ -167,7 +179,7 @@ class PingObserver:
 
     # ---- frames -------------------------------------------------------------------------------
 
-    def _configuration(self) -> dict[str, Any]:
+    def _configuration(self) -> Configure:
         raise NotImplementedError
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
@@ -179,15 +191,13 @@ class PingObserver:
         raise NotImplementedError
 
     def _take(self, frame: Frame) -> list[Observation]:
-        kind = frame["type"]
         if self._hello is None:
-            check_hello(frame)
-            self._hello = frame
-            self._offset_ns = frame["clock"]["wall_ns"] - frame["clock"]["mono_ns"]
-        elif kind == "notice":
-            self._notice(frame["text"])
-        elif kind == "error":
-            raise error_of(frame)
+            self._hello = as_hello(frame)
+            self._offset_ns = self._hello.wall_offset_ns
+        elif isinstance(frame, NoticeFrame):
+            self._notice(frame.text)
+        elif isinstance(frame, ErrorFrame):
+            raise frame.exception
         self._learn(frame)
         found = list(self._pings(frame)) if self.wanted is not None else []
         for one in found:
@@ -195,7 +205,7 @@ class PingObserver:
             if one.lost:
                 known = one.lost in self.lost or len(self.lost) < _MOST_WORDS
                 self.lost[one.lost if known else _OTHERWISE] += 1
-        if kind == "stats" and frame["final"]:
+        if isinstance(frame, StatsFrame) and frame.final:
             self.over = True
             if not self._stopped:
                 self.fail(VmlatError("its agent ended by itself"))
@@ -221,7 +231,7 @@ class HostObserver(PingObserver):
         """A ping without a reply is lost after ``timeout_ns``."""
         super().__init__(role, host)
         self._joiner = PingJoiner(timeout_ns)
-        self._points: Optional[Sequence[Frame]] = None
+        self._points: Optional[Sequence[PointHooks]] = None
         #: What discovery found.
         self.topology: Optional[Topology] = None
 
@@ -240,21 +250,22 @@ class HostObserver(PingObserver):
         """Begin with the packets of these pings, both ways, every one."""
         self.wanted = wanted
         requested = Requested(tuple(taps), tuple(uplinks), (wanted,), detail=False)
-        self.send("measure", **requested.to_json())
+        self.send(Measure(requested))
 
-    def _configuration(self) -> dict[str, Any]:
-        return {"discover": True, "measure": False}
+    def _configuration(self) -> Configure:
+        return Configure(discover=True, measure=False)
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
-        kind = frame["type"]
         final: Sequence[Ping] = ()
-        if kind in ("packet", "drop"):
+        if isinstance(frame, (PacketFrame, DropFrame)):
             crossing = Crossing.of(frame)
             if crossing and self.wanted and self.wanted.admits(crossing.ends):
                 ping = self._joiner.add(crossing)
                 final = [ping] if ping else []
-        elif kind == "stats":
-            final = self._joiner.settle(frame)
+        elif isinstance(frame, StatsFrame):
+            final = self._joiner.settle(
+                frame.t_ns, frame.final, frame.ended(Bin.IN_FLIGHT), frame.unseen
+            )
         # Seen from the other end, or between two VMs of this host, it is another ping.
         return [self._tell(ping) for ping in final if ping.observer is self.role]
 
@@ -266,15 +277,14 @@ class HostObserver(PingObserver):
         return Observation(self.role, ping.packet, intervals, lost, line)
 
     def _learn(self, frame: Frame) -> None:
-        kind = frame["type"]
-        if kind == "topology":
-            self.topology = Topology.from_json(frame)
-        elif kind == "measuring":
-            self._points = frame["points"]
-        elif kind == "links" and self._points is not None:
+        if isinstance(frame, Topology):
+            self.topology = frame
+        elif isinstance(frame, MeasuringFrame):
+            self._points = frame.points
+        elif isinstance(frame, LinksFrame) and self._points is not None:
             self._is_ready(watching(frame, self._points))
-        elif kind == "stats":
-            self._overlooked = pings.unseen(frame)
+        elif isinstance(frame, StatsFrame):
+            self._overlooked = frame.unseen
 
 
 class GuestObserver(PingObserver):
@@ -285,12 +295,12 @@ class GuestObserver(PingObserver):
         super().__init__(role, host)
         self._timeout_ns = timeout_ns
 
-    def _configuration(self) -> dict[str, Any]:
-        return {"guest": True, "timeout_ns": self._timeout_ns}
+    def _configuration(self) -> Configure:
+        return Configure(guest=True, timeout_ns=self._timeout_ns)
 
     def _pings(self, frame: Frame) -> Iterable[Observation]:
-        if frame["type"] == "echo":
-            trip = RoundTrip.from_json(frame)
+        if isinstance(frame, EchoFrame):
+            trip = frame.trip
             if trip.observer is self.role and self.wanted and self.wanted.admits(trip.ends):
                 lost = "" if trip.complete else missing(trip)
                 intervals = {} if lost else trip.intervals_ns
@@ -299,8 +309,8 @@ class GuestObserver(PingObserver):
         return ()
 
     def _learn(self, frame: Frame) -> None:
-        if frame["type"] == "hello":
+        if isinstance(frame, HelloFrame):
             self._is_ready("watching its pings")
-        elif frame["type"] == "stats":
-            counters = frame["counters"]
-            self._overlooked = int(counters.get("lost", 0)) + int(counters.get("given_up", 0))
+        elif isinstance(frame, StatsFrame):
+            counters = frame.counters
+            self._overlooked = counters.get("lost", 0) + counters.get("given_up", 0)

@@ -16,7 +16,7 @@ from vmlat_tui.ping.correlation import CorrelatedPing, Correlator
 from vmlat_tui.ping.observers import GuestObserver, HostObserver, Observation, PingObserver
 from vmlat_tui.ping.process import Pinging
 from vmlat_tui.ping.request import End, PingRequest, addresses
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.headless import END_LIMIT_S, START_LIMIT_S
 from vmlat_tui.session.vms import taps_of
 from vmlat_tui.words import clean, say
@@ -40,7 +40,7 @@ _UNANSWERED = 1
 class Audience:
     """Who is told as it happens; override."""
 
-    def write(self, line: Frame) -> None:
+    def write(self, line: Raw) -> None:
         """Take a line of the capture."""
 
     def show(self, ping: CorrelatedPing) -> None:

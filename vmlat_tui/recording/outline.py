@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Optional
 
 from vmlat_tui.errors import UsageError
-from vmlat_tui.recording.read import READINGS, read
+from vmlat_tui.protocol.frames import type_of
+from vmlat_tui.protocol.session import HelloFrame
+from vmlat_tui.recording.read import READINGS, read, time_of
 
 _S = 1_000_000_000
 
@@ -88,9 +90,8 @@ def outline(path: Path, end: Optional[threading.Event] = None) -> Optional[Outli
     for frame in read(path):
         if end is not None and end.is_set():
             return None
-        if frame["type"] == "hello":
-            clock = frame["clock"]
-            wall_offset_ns = int(clock["wall_ns"]) - int(clock["mono_ns"])
-        elif frame["type"] in READINGS:
-            times = [*times[:1], int(frame["t_ns"])]
+        if isinstance(frame, HelloFrame):
+            wall_offset_ns = frame.wall_offset_ns
+        elif type_of(frame) in READINGS:
+            times = [*times[:1], time_of(frame) or 0]
     return Outline(times[0], times[-1], wall_offset_ns) if times else None

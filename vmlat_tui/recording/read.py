@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Optional
 
 from vmlat_tui import safe_files
-from vmlat_tui.errors import UsageError
+from vmlat_tui.errors import UsageError, quoted
+from vmlat_tui.model.packets import DropFrame, PacketFrame
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Migration, Raw, migration
+from vmlat_tui.protocol.session import HelloFrame, NoticeFrame
 
 #: These come once a second.
 READINGS = frozenset({"vitals", "stats"})
@@ -33,11 +36,11 @@ class NoRecording(frames.FrameError):
 
 def time_of(frame: Frame) -> Optional[int]:
     """When a frame was made, on the clock of its host; None where it does not say."""
-    if frame["type"] == "hello":
-        return int(frame["clock"]["mono_ns"])
-    if "stages" in frame:
-        return int(frame["stages"][-1]["t_ns"]) if frame["stages"] else None
-    return int(frame["t_ns"]) if "t_ns" in frame else None
+    if isinstance(frame, HelloFrame):
+        return frame.clock.mono_ns
+    if isinstance(frame, (PacketFrame, DropFrame)):
+        return frame.stages[-1].t_ns
+    return getattr(frame, "t_ns", None)
 
 
 class _Cut(Exception):
@@ -83,35 +86,34 @@ def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
     Raises :class:`UsageError` if it cannot be opened and :class:`NoRecording` if it does not
     begin with a ``hello`` of a schema that can be read, or goes on with what is no frame.
     """
-    migrate: Optional[frames.Migration] = None
+    migrate: Optional[Migration] = None
     first = True
     try:
         for line in _lines(path, below):
             try:
-                frame = frames.decode(line, migrate)
+                if first:
+                    first, hello = False, frames.parse(line)
+                    migrate = _migration(path, hello)
+                yield frames.decode(line, migrate)
+            except NoRecording:
+                raise
             except frames.FrameError as error:
                 raise NoRecording(f"{path.name} is no recording of vmlat", error.cause) from None
-            if first:
-                first = False
-                migrate = _migration(path, frame)
-                frame = migrate(frame) if migrate else frame
-            yield frame
         cut = False
     except _Cut:
         cut = True
     if first:
         raise NoRecording(f"{path.name} is no recording of vmlat", "it is empty")
     if cut:
-        yield {"type": "notice", "text": CUT_OFF}
+        yield NoticeFrame(CUT_OFF)
 
 
-def _migration(path: Path, hello: Frame) -> Optional[frames.Migration]:
-    if hello["type"] != "hello":
-        raise NoRecording(
-            f"{path.name} is no recording of vmlat", f"it begins with {hello['type']}"
-        )
+def _migration(path: Path, hello: Raw) -> Optional[Migration]:
+    if hello.get("type") != "hello":
+        what = quoted(hello.get("type"))
+        raise NoRecording(f"{path.name} is no recording of vmlat", f"it begins with {what}")
     try:
-        return frames.migration(hello)
+        return migration(hello)
     except frames.FrameError as error:
         raise NoRecording(
             f"{path.name} cannot be replayed", f"{error.title}, {error.cause}", error.remedy

@@ -6,11 +6,12 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.session import HelloFrame
 from vmlat_tui.recording.read import read, time_of
-from vmlat_tui.transport.source import StreamEnded
+from vmlat_tui.transport.source import Order, Pace, Seek, Step, StreamEnded
 
 #: Frames that came when they say.
 _PACED = frozenset({"vitals", "stats", "packet", "drop"})
@@ -43,8 +44,7 @@ class Recording:
 class Replay:
     """Gives the frames of a file when their time has come.  For one thread.
 
-    Its commands are ``pace`` (``speed``, ``paused``), ``seek`` (``t_ns``, forwards only) and
-    ``step`` (``readings``); whatever else an agent obeys, a recording ignores.
+    It obeys :class:`.Pace`, :class:`.Seek` (forwards only) and :class:`.Step`.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Replay:
             self._waiting = next(self._frames)
         return self._waiting
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Obey what concerns time."""
-        if command == "pace":
-            self._speed, self._paused = fields["speed"], fields["paused"]
+        if isinstance(order, Pace):
+            self._speed, self._paused = order.speed, order.paused
             self._due_s = time.monotonic()
-        elif command == "seek":
-            self._target_ns = fields["t_ns"]
-        elif command == "step":
-            self._steps += fields["readings"]
+        elif isinstance(order, Seek):
+            self._target_ns = order.t_ns
+        elif isinstance(order, Step):
+            self._steps += order.readings
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         """The next frame when its time has come; raises :class:`StreamEnded` after the last."""
@@ -109,7 +109,7 @@ class Replay:
 
     def _schedule(self, frame: Frame) -> None:
         # What describes the state of things may be old: it is due at once.
-        t_ns = time_of(frame) if frame["type"] in _PACED else None
+        t_ns = time_of(frame) if type_of(frame) in _PACED else None
         if t_ns is None or self._speed is None:
             return
         if self._last_ns is not None:
@@ -121,8 +121,8 @@ class Replay:
 
     def _passed(self, frame: Frame) -> None:
         """See whether what was asked for at once has been reached; time goes on from there."""
-        kind = frame["type"]
-        if kind in ("measuring", "stats") or frame.get("points"):
+        kind = type_of(frame)
+        if kind in ("measuring", "stats") or (isinstance(frame, HelloFrame) and frame.points):
             self._reading = "stats"
         if kind not in _PACED or (self._target_ns is None and not self._steps):
             return

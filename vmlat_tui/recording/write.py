@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui import safe_files
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import AckFrame
 from vmlat_tui.recording.read import READINGS
-from vmlat_tui.transport.source import Source
+from vmlat_tui.transport.source import Order, Source
 
 #: The latest frame of each of these types is written first; an ``ack`` only if it says what is
 #: measured.
@@ -86,9 +87,9 @@ class Tee:
             except RecordingFailed:
                 pass
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Pass it on."""
-        self._source.send(command, **fields)
+        self._source.send(order)
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         """The next frame, written down if that was asked for.
@@ -100,8 +101,8 @@ class Tee:
             raise failure
         frame = self._source.next(timeout_s)
         if frame is not None:
-            kind = frame["type"]
-            state = kind in _STATE and (kind != "ack" or "requested" in frame)
+            kind = frames.type_of(frame)
+            state = kind in _STATE and not (isinstance(frame, AckFrame) and frame.requested is None)
             line = frames.encode(frame) if state or self._file is not None else b""
             if kind == "hello":
                 self._state.clear()  # another agent, which has not said the rest yet

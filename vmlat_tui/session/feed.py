@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.recording.write import RecordingFailed, Tee
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Moments, Phase
-from vmlat_tui.transport.source import Source, StreamEnded
+from vmlat_tui.transport.source import Order, Source, StreamEnded
 
 #: Two paints a second.
 TICK_S = 0.5
@@ -71,9 +72,9 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give a command; its refusal will be in a snapshot."""
-        self._orders.put(lambda tee: tee.send(command, **fields))
+        self._orders.put(lambda tee: tee.send(order))
 
     def record(self, path: Optional[Path]) -> None:
         """Begin to record, or end it with None."""
@@ -118,7 +119,7 @@ class Feed:
 
     def _recording_failed(self, error: RecordingFailed) -> None:
         self._history.recording(None)
-        self._history.take({"type": "notice", "text": str(error)})
+        self._history.take(NoticeFrame(str(error)))
 
     def _read(self, tee: Tee) -> None:
         next_post, dirty = time.monotonic(), True
@@ -135,7 +136,7 @@ class Feed:
             if frame is not None:
                 self._history.take(frame)
                 dirty = True
-                if frame["type"] in _URGENT:
+                if type_of(frame) in _URGENT:
                     next_post = soonest
             if self._obey(tee):
                 dirty, next_post = True, soonest

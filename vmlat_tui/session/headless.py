@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Optional, Protocol
+from typing import Optional, Protocol
 
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import listed
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.commands import Stop
+from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.session import LinksFrame, PointHooks
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.transport.process import AgentSilent
+from vmlat_tui.transport.source import Order
 from vmlat_tui.words import clean
 
 #: The agent compiles, loads and attaches before it measures.
@@ -22,7 +26,7 @@ _STEP_S = 0.2
 class FrameStream(Protocol):
     """Where frames come from and commands go."""
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give one command."""
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -53,10 +57,9 @@ class Run:
         if frame is None:
             return ""
         self.take(frame)
-        kind = str(frame["type"])
-        if kind == "stats":
-            self._final = bool(frame["final"])
-        return kind
+        if isinstance(frame, StatsFrame):
+            self._final = frame.final
+        return type_of(frame)
 
     def watch(self, source: FrameStream) -> None:
         """Take frames until the time is over, there are enough, or somebody interrupts."""
@@ -69,7 +72,7 @@ class Run:
 
     def finish(self, source: FrameStream) -> None:
         """Stop the measurement and take what is left, last the final statistics."""
-        source.send("stop")
+        source.send(Stop())
         deadline = time.monotonic() + END_LIMIT_S
         while not self._final:
             self.step(source)
@@ -79,14 +82,14 @@ class Run:
                 )
 
 
-def watching(links: Frame, points: Sequence[Frame], by_name: bool = False) -> str:
+def watching(links: LinksFrame, points: Sequence[PointHooks], by_name: bool = False) -> str:
     """What an agent watches, by its first ``links``, and what of it cannot be observed."""
-    vnets = listed(clean(v["name"]) for v in links["vm_interfaces"])
-    missing = [p for p in points if not p["hooks"]]
-    note = f"watching {vnets} -> {listed(map(clean, links['leaves'])) or 'no uplink'}"
+    vnets = listed(clean(one.name) for one in links.vm_interfaces)
+    missing = [p for p in points if not p.hooks]
+    note = f"watching {vnets} -> {listed(map(clean, links.leaves)) or 'no uplink'}"
     if missing and by_name:
-        names = ", ".join(p["point"] for p in missing)
-        note += f"; not observed: {names} ({clean(missing[0]['reason'])})"
+        names = ", ".join(p.point for p in missing)
+        note += f"; not observed: {names} ({clean(missing[0].reason)})"
     elif missing:
-        note += f"; {len(missing)} points are not observed ({clean(missing[0]['reason'])})"
+        note += f"; {len(missing)} points are not observed ({clean(missing[0].reason)})"
     return note

@@ -9,16 +9,28 @@ import heapq
 import itertools
 from collections import deque
 from dataclasses import replace
-from typing import Optional
+from typing import Optional, TypeVar
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.requested import Requested
+from vmlat_tui.model.packets import DropFrame, PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology, Vitals
-from vmlat_tui.protocol.frames import Frame, check_hello, error_of
+from vmlat_tui.protocol.frames import Frame, to_json, type_of
+from vmlat_tui.protocol.session import (
+    AckFrame,
+    AttachingFrame,
+    ErrorFrame,
+    HelloFrame,
+    HostFrame,
+    LinksFrame,
+    LostFrame,
+    MeasuringFrame,
+    NoticeFrame,
+    ReleasedFrame,
+)
+from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.read import time_of
 from vmlat_tui.session import rates
 from vmlat_tui.session.snapshot import (
-    Measuring,
     Moments,
     Phase,
     Refusal,
@@ -49,12 +61,12 @@ class Slowest:
     def __init__(self, room: int = _SLOWEST) -> None:
         """Keep ``room`` packets of each."""
         self._room = room
-        self._heaps: dict[tuple[object, object], list[tuple[int, int, Frame]]] = {}
+        self._heaps: dict[tuple[object, object], list[tuple[int, int, SeenPacket]]] = {}
         self._order = itertools.count()
 
-    def add(self, packet: Frame) -> bool:
+    def add(self, packet: SeenPacket) -> bool:
         """Keep it if it is among the slowest; tell whether it is."""
-        key = packet["vm_interface"], packet["direction"]
+        key = packet.vm_interface, packet.direction
         if key not in self._heaps:
             if len(self._heaps) >= _ALL_SLOWEST:
                 return False
@@ -64,7 +76,7 @@ class Slowest:
                 while len(heap) > self._room:
                     heapq.heappop(heap)
         heap = self._heaps[key]
-        entry = (int(packet["total_ns"]), next(self._order), packet)
+        entry = (packet.total_ns, next(self._order), packet)
         if len(heap) < self._room:
             heapq.heappush(heap, entry)
             return True
@@ -77,7 +89,7 @@ class Slowest:
             for key, heap in self._heaps.items()
         }
 
-    def ordered(self) -> tuple[Frame, ...]:
+    def ordered(self) -> tuple[SeenPacket, ...]:
         """Slowest first."""
         entries = (entry for heap in self._heaps.values() for entry in heap)
         return tuple(packet for _, _, packet in sorted(entries, reverse=True))
@@ -103,19 +115,25 @@ def shifted(moment: Snapshot, later_ns: int) -> Snapshot:
     )
 
 
-def _named_shortly(packet: Frame) -> Frame:
+_Packet = TypeVar("_Packet", bound=SeenPacket)
+
+
+def _named_shortly(packet: _Packet) -> _Packet:
     """The packet, its names no longer than the kernel's."""
-    stages = packet["stages"]
-    named = (packet["process"], *stages)
-    if all(len(task.get("comm") or "") <= _NAME for task in named):
+    names = [packet.process.comm, *(stage.comm for stage in packet.stages)]
+    if all(len(name) <= _NAME for name in names if isinstance(name, str)):
         return packet
-    process, *stages = ({**task, "comm": (task.get("comm") or "")[:_NAME]} for task in named)
-    return {**packet, "process": process, "stages": stages}
+    stages = tuple(
+        stage._replace(comm=stage.comm[:_NAME]) if isinstance(stage.comm, str) else stage
+        for stage in packet.stages
+    )
+    process = packet.process._replace(comm=packet.process.comm[:_NAME])
+    return replace(packet, process=process, stages=stages)
 
 
-def _packet_shifted(packet: Frame, later_ns: int) -> Frame:
-    stages = [{**stage, "t_ns": stage["t_ns"] + later_ns} for stage in packet["stages"]]
-    return {**packet, "stages": stages}
+def _packet_shifted(packet: _Packet, later_ns: int) -> _Packet:
+    stages = tuple(stage._replace(t_ns=stage.t_ns + later_ns) for stage in packet.stages)
+    return replace(packet, stages=stages)
 
 
 class History:
@@ -144,12 +162,12 @@ class History:
 
     def take(self, frame: Frame) -> None:
         """Account for one frame that was decoded; raises :class:`VmlatError` for a wrong hello."""
-        kind = frame["type"]
+        kind = type_of(frame)
         handler = getattr(self, f"_take_{kind}", None)
         if handler is not None:
             handler(frame)
         if kind in _WHOLE:
-            self._more += weight_of_json(frame)
+            self._more += weight_of_json(to_json(frame))
         t_ns = time_of(frame)
         if t_ns is not None and t_ns > self._now.t_ns:
             self._now = replace(self._now, t_ns=t_ns)
@@ -170,23 +188,21 @@ class History:
 
     # ---- one method per type of frame ---------------------------------------------------------
 
-    def _take_hello(self, frame: Frame) -> None:
-        check_hello(frame)
-        clock = frame["clock"]
-        wall_offset_ns = int(clock["wall_ns"]) - int(clock["mono_ns"])
+    def _take_hello(self, frame: HelloFrame) -> None:
         if self._now.hello is not None:
-            self._begin_anew(frame, wall_offset_ns)
+            self._begin_anew(frame)
         self._now = replace(
             self._now,
             hello=frame,
             phase=Phase.WATCHING,
             problem=None,
-            wall_offset_ns=wall_offset_ns,
+            wall_offset_ns=frame.wall_offset_ns,
         )
-        if frame.get("points") and frame.get("rung"):
-            self._take_measuring(frame)
+        if frame.points and frame.rung:
+            t_ns = frame.clock.mono_ns
+            self._take_measuring(MeasuringFrame(t_ns, frame.rung, str(frame.offsets), frame.points))
 
-    def _begin_anew(self, hello: Frame, wall_offset_ns: int) -> None:
+    def _begin_anew(self, hello: HelloFrame) -> None:
         """Another agent after a lost connection: nothing is counted across the gap."""
         self._turn()
         self._reader, self._vitals = StatsReader(), None
@@ -200,39 +216,33 @@ class History:
             stats=None,
             rates=None,
         )
-        if hello.get("boot") != self._now.boot:
+        if hello.boot != self._now.boot:
             # The host's clock began anew as well: what is kept is told by the new one.
-            later_ns = self._now.wall_offset_ns - wall_offset_ns
+            later_ns = self._now.wall_offset_ns - hello.wall_offset_ns
             self._past = deque(shifted(m, later_ns) for m in self._past)
             self._now = shifted(self._now, later_ns)
             self._slowest.shift(later_ns)
 
-    def _take_lost(self, frame: Frame) -> None:
-        wait_s = float(frame["wait_s"])
-        when = f"in {wait_s:.0f} s" if wait_s else "is being made"
-        problem = VmlatError(
-            str(frame["title"]), str(frame["cause"]), f"attempt {int(frame['attempt'])} {when}"
-        )
+    def _take_lost(self, frame: LostFrame) -> None:
+        when = f"in {frame.wait_s:.0f} s" if frame.wait_s else "is being made"
+        problem = VmlatError(frame.title, frame.cause, f"attempt {frame.attempt} {when}")
         self._now = replace(self._now, phase=Phase.LOST, problem=problem)
 
-    def _take_host(self, frame: Frame) -> None:
+    def _take_host(self, frame: HostFrame) -> None:
         self._now = replace(self._now, host=frame)
 
-    def _take_attaching(self, frame: Frame) -> None:
+    def _take_attaching(self, frame: AttachingFrame) -> None:
         self._now = replace(self._now, phase=Phase.ATTACHING)
 
-    def _take_measuring(self, frame: Frame) -> None:
-        measuring = Measuring(
-            str(frame["rung"]), str(frame.get("offsets")), tuple(frame.get("points") or ())
-        )
+    def _take_measuring(self, frame: MeasuringFrame) -> None:
         # The counters of new probes begin at zero.
         self._turn()
-        self._reader = StatsReader(time_of(frame) or self._now.t_ns)
+        self._reader = StatsReader(frame.t_ns or self._now.t_ns)
         self._now = replace(
-            self._now, measuring=measuring, acknowledged=None, stats=None, phase=Phase.MEASURING
+            self._now, measuring=frame, acknowledged=None, stats=None, phase=Phase.MEASURING
         )
 
-    def _take_released(self, frame: Frame) -> None:
+    def _take_released(self, frame: ReleasedFrame) -> None:
         self._turn()
         self._reader = StatsReader()
         self._now = replace(
@@ -244,11 +254,11 @@ class History:
             phase=Phase.WATCHING,
         )
 
-    def _take_ack(self, frame: Frame) -> None:
-        if "requested" not in frame or self._now.measuring is None:
+    def _take_ack(self, frame: AckFrame) -> None:
+        before, requested = self._now.acknowledged, frame.requested
+        if requested is None or self._now.measuring is None:
             return
-        self._answer(frame)
-        before, requested = self._now.acknowledged, Requested.from_json(frame["requested"])
+        self._answer(frame.id)
         if before is not None and not requested.same_packets(before):
             # Other packets are counted from here on: nothing reaches back beyond this.
             self._turn()
@@ -256,16 +266,14 @@ class History:
             self._now = replace(self._now, measuring=replace(self._now.measuring), stats=None)
         self._now = replace(self._now, acknowledged=requested)
 
-    def _answer(self, frame: Frame) -> None:
-        number = frame.get("id")
+    def _answer(self, number: Optional[int]) -> None:
         if number is not None:
             self._now = replace(self._now, answered=max(self._now.answered, number))
 
-    def _take_topology(self, frame: Frame) -> None:
-        self._now = replace(self._now, topology=Topology.from_json(frame))
+    def _take_topology(self, topology: Topology) -> None:
+        self._now = replace(self._now, topology=topology)
 
-    def _take_vitals(self, frame: Frame) -> None:
-        vitals = Vitals.from_json(frame)
+    def _take_vitals(self, vitals: Vitals) -> None:
         found = rates.between(self._vitals, vitals) if self._vitals else None
         self._vitals = vitals
         if found is None:
@@ -274,23 +282,22 @@ class History:
             self._turn()
         self._now = replace(self._now, rates=found)
 
-    def _take_links(self, frame: Frame) -> None:
-        names = tuple(str(v["name"]) for v in frame["vm_interfaces"])
-        self._now = replace(self._now, watched=names)
+    def _take_links(self, frame: LinksFrame) -> None:
+        self._now = replace(self._now, watched=tuple(one.name for one in frame.vm_interfaces))
 
-    def _take_packet(self, frame: Frame) -> None:
+    def _take_packet(self, frame: PacketFrame) -> None:
         frame = _named_shortly(frame)
         if self._slowest.add(frame):
             self._fresh_packets = True
-            self._more += weight_of_json(frame)
+            self._more += weight_of_json(to_json(frame))
 
-    def _take_drop(self, frame: Frame) -> None:
+    def _take_drop(self, frame: DropFrame) -> None:
         frame = _named_shortly(frame)
-        self._more += weight_of_json(frame)
+        self._more += weight_of_json(to_json(frame))
         self._now = replace(self._now, dropped=(frame, *self._now.dropped[: _DROPPED - 1]))
 
-    def _take_notice(self, frame: Frame) -> None:
-        self._notice(str(frame["text"]))
+    def _take_notice(self, frame: NoticeFrame) -> None:
+        self._notice(frame.text)
 
     def _notice(self, text: str) -> None:
         self._now = replace(self._now, notices=(*self._now.notices[1 - _NOTICES :], text))
@@ -300,11 +307,11 @@ class History:
             self._told.add(text)
             self._notice(text)
 
-    def _take_error(self, frame: Frame) -> None:
-        self._answer(frame)
-        self.complain(error_of(frame))
+    def _take_error(self, frame: ErrorFrame) -> None:
+        self._answer(frame.number)
+        self.complain(frame.exception)
 
-    def _take_stats(self, frame: Frame) -> None:
+    def _take_stats(self, frame: StatsFrame) -> None:
         stats = self._reader.read(frame)
         self._turn()
         self._now = replace(self._now, stats=stats)

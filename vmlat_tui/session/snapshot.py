@@ -5,17 +5,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.bins import Account
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.histogram import Histogram
+from vmlat_tui.model.packets import DropFrame, SeenPacket
 from vmlat_tui.model.rates import Rates
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import HelloFrame, HostFrame, MeasuringFrame
 from vmlat_tui.session.sample import LegKey, Samples, grown, merged
 from vmlat_tui.session.wakes import Woken
 
@@ -155,15 +156,6 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """What the probes got: the rung of the ladder and the hook or the reason of every point."""
-
-    rung: str
-    offsets: str
-    points: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class Refusal:
     """A command that the agent did not carry out."""
 
@@ -179,31 +171,32 @@ class Snapshot:
     t_ns: int = 0
     wall_offset_ns: int = 0
     phase: Phase = Phase.CONNECTING
-    hello: Optional[Frame] = None
+    hello: Optional[HelloFrame] = None
     topology: Optional[Topology] = None
     rates: Optional[Rates] = None
-    measuring: Optional[Measuring] = None
+    #: What the probes got: the rung of the ladder, and the hook or the reason of every point.
+    measuring: Optional[MeasuringFrame] = None
     #: What is measured, by the agent's own word; None where nothing is, or it has not said so.
     acknowledged: Optional[Requested] = None
     #: Number of the latest request that this agent carried out or refused; 0: of none.
     answered: int = 0
     #: What the host said it can measure, if it was asked.
-    host: Optional[Frame] = None
+    host: Optional[HostFrame] = None
     #: The vNICs that are measured now, by the latest ``links`` frame.
     watched: tuple[str, ...] = ()
     stats: Optional[Stats] = None
     #: The slowest single packets so far, slowest first, and the latest that were dropped.
-    slowest: tuple[Frame, ...] = ()
-    dropped: tuple[Frame, ...] = ()
+    slowest: tuple[SeenPacket, ...] = ()
+    dropped: tuple[DropFrame, ...] = ()
     notices: tuple[str, ...] = ()
     refusal: Optional[Refusal] = None
     problem: Optional[VmlatError] = None
     recording: Optional[str] = None
 
     @property
-    def boot(self) -> object:
+    def boot(self) -> Optional[str]:
         """The boot of the host that its times are of."""
-        return self.hello.get("boot") if self.hello else None
+        return self.hello.boot if self.hello else None
 
     @property
     def wall_ns(self) -> int:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Optional, TypeVar
+from typing import Optional, TypeVar
 
 from vmlat_tui.model.bins import Account, Bin
-from vmlat_tui.model.flows import Flow, row_key
+from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.stats import (
+    AbsenceCount,
+    DropCount,
+    FlowCount,
+    LegRow,
+    StatsFrame,
+    WakeupsRow,
+)
 from vmlat_tui.session import wakes
 from vmlat_tui.session.sample import LegKey, Samples, grown
 from vmlat_tui.session.snapshot import (
@@ -28,6 +35,7 @@ from vmlat_tui.session.wakes import Woken
 _EMPTY = Histogram()
 _FlowKey = tuple[str, str, Flow]
 _Key = TypeVar("_Key")
+_Row = TypeVar("_Row")
 #: Flows that are remembered; when there are more, the half that was idle for longest goes.
 _FLOWS = 40_000
 #: Rows of any other kind that are read in one frame.
@@ -65,21 +73,21 @@ class StatsReader:
         began_ns = self._since.t_ns if self._t_ns is None else self._t_ns
         self._since = Since(self._absences, self._wakeups, self._drop_counts, began_ns)
 
-    def read(self, frame: Frame) -> Stats:
+    def read(self, frame: StatsFrame) -> Stats:
         """What a ``stats`` frame says, and what changed since the one before."""
-        t_ns = int(frame["t_ns"])
+        t_ns = frame.t_ns
         first = self._t_ns is None
         began = t_ns if self._t_ns is None else self._t_ns
         seconds = max((t_ns - began) / 1e9, 1e-9)
-        totals, samples = self._legs(self._some(frame["legs"]), first)
-        flows = self._flows(frame["flows"], seconds, first)
-        drops = self._drops(frame["drops"], seconds, first)
-        absences = self._absent(self._some(frame.get("absences", ())), first)
-        woken = self._woken(self._some(frame.get("wakeups", ())), first)
-        accounts = {d: Account.from_json(row) for d, row in frame["bins"].items()}
+        totals, samples = self._legs(self._some(frame.legs), first)
+        flows = self._flows(frame.flows, seconds, first)
+        drops = self._drops(frame.drops, seconds, first)
+        absences = self._absent(self._some(frame.absences or ()), first)
+        woken = self._woken(self._some(frame.wakeups or ()), first)
+        accounts = {d: row.account for d, row in frame.bins.items()}
         trust = _trust(frame, self._cost, accounts, seconds)
         # Not the frame itself: thousands of small lists would live on for the collector to visit.
-        self._t_ns, self._cost, self._totals = t_ns, frame["cost"], totals
+        self._t_ns, self._cost, self._totals = t_ns, frame.cost, totals
         since = Totals(totals, self._base)
         if self._seen != since.seen:
             self._seen = since.seen
@@ -93,19 +101,17 @@ class StatsReader:
             drops=drops,
             accounts=accounts,
             trust=trust,
-            hits=dict(frame["hooks"]),
+            hits=dict(frame.hooks),
             absences=absences,
             wakeups=woken,
             since=self._counted(),
         )
 
-    def _some(self, rows: Sequence[Any]) -> Sequence[Any]:
+    def _some(self, rows: Sequence[_Row]) -> Sequence[_Row]:
         self.left_out += max(0, len(rows) - ROWS)
         return rows[:ROWS]
 
-    def _legs(
-        self, rows: Sequence[dict[str, Any]], first: bool
-    ) -> tuple[dict[LegKey, Histogram], Samples]:
+    def _legs(self, rows: Sequence[LegRow], first: bool) -> tuple[dict[LegKey, Histogram], Samples]:
         """Totals, and what they grew by; the first reading is where counting begins.
 
         Hundreds of legs twice a second: what did not change is not looked at.
@@ -113,23 +119,21 @@ class StatsReader:
         totals: dict[LegKey, Histogram] = {}
         samples = Samples()
         for row in rows:
-            key = (row["vm_interface"] or "", row["leg"])
+            key = (row.vm_interface or "", row.leg)
             # One object for each name in the whole history, here and below.
             key = self._keys.setdefault(key, key)
             before = self._totals.get(key, _EMPTY)
-            if before.count == row["count"]:
+            if before.count == row.count:
                 totals[key] = before
                 continue
-            total = Histogram(row["count"], row["sum_ns"], row["max_ns"], dict(row["buckets"]))
+            total = row.histogram
             totals[key] = total
             if not first:
                 samples[key] = grown(before, total)
         self._keys = _pruned(self._keys, totals)
         return totals, samples
 
-    def _flows(
-        self, rows: list[dict[str, Any]], seconds: float, first: bool
-    ) -> tuple[FlowRow, ...]:
+    def _flows(self, rows: Sequence[FlowCount], seconds: float, first: bool) -> tuple[FlowRow, ...]:
         """A frame has only the flows with traffic since the one before; the others stay, idle."""
         known = {
             key: row._replace(packets_per_second=0.0, bits_per_second=0.0)
@@ -138,8 +142,8 @@ class StatsReader:
             for key, row in self._flow_rows.items()
         }
         for row in rows:
-            key = direction, vnic, flow = row_key(row)
-            packets, size, first_ns = int(row["packets"]), int(row["bytes"]), int(row["first_ns"])
+            key = direction, vnic, flow = row.key
+            packets, size, first_ns = row.packets, row.bytes, row.first_ns
             before = self._flow_rows.get(key)
             if before is not None:
                 key = direction, vnic, flow = before[:3]
@@ -154,7 +158,7 @@ class StatsReader:
                 packets,
                 size,
                 first_ns,
-                int(row["last_ns"]),
+                row.last_ns,
                 max(0, packets - gone[0]) / seconds,
                 max(0, size - gone[1]) * 8 / seconds,
             )
@@ -164,21 +168,19 @@ class StatsReader:
         self._flow_rows = known
         return tuple(known.values())
 
-    def _drops(
-        self, rows: list[dict[str, Any]], seconds: float, first: bool
-    ) -> tuple[DropRow, ...]:
+    def _drops(self, rows: Sequence[DropCount], seconds: float, first: bool) -> tuple[DropRow, ...]:
         counts: dict[DropKey, int] = {}
         for at, row in enumerate(rows):
             key: DropKey = (
-                str(row["direction"]),
-                str(row["vm_interface"] or ""),
-                str(row["point"]),
-                row["reason"],
-                row["function"],
+                row.direction,
+                row.vm_interface or "",
+                row.point,
+                row.reason,
+                row.function,
             )
             if at >= ROWS:
                 key = (key[0], "", OTHER, None, None)
-            counts[key] = counts.get(key, 0) + int(row["packets"])
+            counts[key] = counts.get(key, 0) + row.packets
         before, self._drop_counts = self._drop_counts, counts
         return _folded(
             [
@@ -188,20 +190,20 @@ class StatsReader:
             _DROPS,
         )
 
-    def _absent(self, rows: Sequence[Mapping[str, Any]], first: bool) -> dict[AbsenceKey, int]:
+    def _absent(self, rows: Sequence[AbsenceCount], first: bool) -> dict[AbsenceKey, int]:
         """Packets of the interval that left out points, by the reason."""
         counts: dict[AbsenceKey, int] = {}
         for row in rows:
-            key = (row["vm_interface"] or "", row["direction"], row["reason"])
-            counts[self._absence_keys.setdefault(key, key)] = row["packets"]
+            key = (row.vm_interface or "", row.direction, row.reason)
+            counts[self._absence_keys.setdefault(key, key)] = row.packets
         self._absence_keys = _pruned(self._absence_keys, counts)
         before, self._absences = self._absences, counts
         return {} if first else _rises(before, counts)
 
-    def _woken(self, rows: Sequence[Mapping[str, Any]], first: bool) -> dict[int, Woken]:
+    def _woken(self, rows: Sequence[WakeupsRow], first: bool) -> dict[int, Woken]:
         """Wake-ups of the interval, of the threads that had any."""
         before = self._wakeups
-        self._wakeups = {row["tid"]: wakes.read(row, before.get(row["tid"])) for row in rows}
+        self._wakeups = {row.tid: wakes.read(row, before.get(row.tid)) for row in rows}
         return {
             tid: wakes.woken(before.get(tid), total)
             for tid, total in self._wakeups.items()
@@ -264,9 +266,9 @@ LEFT_OUT = (
 
 
 def _trust(
-    frame: Frame, before: Mapping[str, int], accounts: Mapping[str, Account], seconds: float
+    frame: StatsFrame, before: Mapping[str, int], accounts: Mapping[str, Account], seconds: float
 ) -> Trust:
-    counters, cost = frame["counters"], frame["cost"]
+    counters, cost = frame.counters, frame.cost
     ended = sum(a.ended - a.bins[Bin.IN_FLIGHT] for a in accounts.values())
     unknown = sum(a.bins[Bin.EXPIRED] + a.bins[Bin.EVICTED] for a in accounts.values())
     own_cpu = None

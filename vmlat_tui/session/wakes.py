@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.model.wakeups import Halts, Role, Wakeups, halts_of
+from vmlat_tui.model.wakeups import Halts, Role, Wakeups
+from vmlat_tui.protocol.stats import WakeupsRow
 from vmlat_tui.session.sample import grown, merged
 
 #: What of :class:`Halts` only grows.
@@ -30,29 +31,12 @@ class Woken(NamedTuple):
     halts: Optional[Halts]
 
 
-def read(row: Mapping[str, Any], before: Optional[Wakeups]) -> Wakeups:
+def read(row: WakeupsRow, before: Optional[Wakeups]) -> Wakeups:
     """One row of a ``stats`` frame; ``before`` itself where nothing was counted since."""
-    idle, queued, halts = row["idle"], row["queued"], halts_of(row)
-    if before is not None and (before.count, before.halts) == (
-        idle["count"] + queued["count"],
-        halts,
-    ):
+    now = row.idle.count + row.queued.count, row.halted
+    if before is not None and (before.count, before.halts) == now:
         return before
-    return Wakeups(
-        tid=row["tid"],
-        role=Role(row["role"]),
-        idle=_histogram(idle),
-        queued=_histogram(queued),
-        migrations=row["migrations"],
-        idle_states=dict(row["idle_states"]),
-        ahead_ns=dict(row["ahead_ns"]),
-        vm_interface=row["vm_interface"],
-        halts=halts,
-    )
-
-
-def _histogram(row: Mapping[str, Any]) -> Histogram:
-    return Histogram(row["count"], row["sum_ns"], row["max_ns"], dict(row["buckets"]))
+    return row.wakeups
 
 
 def woken(before: Optional[Wakeups], after: Wakeups) -> Woken:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from vmlat_tui.model.absences import ABSENCE
+from vmlat_tui.model.jsonable import ABSENT, Absent
+from vmlat_tui.model.packets import SeenPacket, Stage
 from vmlat_tui.model.points import STEPS, Direction, path
-from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.words import clean
 
 
@@ -47,20 +48,19 @@ class Gap:
         return f"{self.points[0]} … {self.points[-1]}"
 
 
-def task_of(frame: Frame, stage: dict[str, Any]) -> Optional[Task]:
+def task_of(frame: SeenPacket, stage: Stage) -> Optional[Task]:
     """The thread that ran at one of its stages, None where it is not known.
 
     Frames of sessions recorded before threads were name only the one of the first stage.
     """
-    process = frame["process"]
-    if "tid" not in stage and stage is frame["stages"][0]:
-        tid, comm = process["tid"], process["comm"]
-    else:
-        tid, comm = stage.get("tid"), stage.get("comm")
-    if tid is None:
+    process, tid, comm = frame.process, stage.tid, stage.comm
+    if tid is ABSENT and stage is frame.stages[0]:
+        tid, comm = process.tid, process.comm
+    if tid is None or isinstance(tid, Absent):
         return None
-    pid = int(process["pid"]) if tid == process["tid"] else None
-    return Task(int(tid), clean(comm), pid, int(stage["cpu"]))
+    name = None if isinstance(comm, Absent) else comm
+    pid = process.pid if tid == process.tid else None
+    return Task(tid, clean(name), pid, stage.cpu)
 
 
 def reason_words(reason: str) -> str:
@@ -69,17 +69,17 @@ def reason_words(reason: str) -> str:
     return absence.words if absence else clean(reason)
 
 
-def gaps(frame: Frame, of: Optional[Iterable[str]] = None) -> list[Gap]:
+def gaps(frame: SeenPacket, of: Optional[Iterable[str]] = None) -> list[Gap]:
     """What the packet left out, for each reason; only points among ``of`` if given."""
-    passed = {stage["point"] for stage in frame["stages"]}
+    passed = {stage.point for stage in frame.stages}
     wanted = None if of is None else set(of)
-    order = {step.point.id: step.number for step in path(Direction[frame["direction"].upper()])}
+    order = {step.point.id: step.number for step in path(Direction[frame.direction.upper()])}
     found = []
-    for row in frame.get("absent", ()):
+    for row in frame.absent or ():
         points = sorted(
-            (p for p in row["points"] if p not in passed and (wanted is None or p in wanted)),
+            (p for p in row.points if p not in passed and (wanted is None or p in wanted)),
             key=lambda point: order.get(point, len(STEPS)),
         )
         if points:
-            found.append(Gap(row["reason"], tuple(points), reason_words(row["reason"])))
+            found.append(Gap(row.reason, tuple(points), reason_words(row.reason)))
     return found

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Optional
+from dataclasses import replace
+from typing import Optional
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Command, Configure, Measure, Release
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import AckFrame, ErrorFrame, HelloFrame, LostFrame, ReleasedFrame
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
+from vmlat_tui.transport.source import Order, Pace, Seek, Step
 
 #: Before each next try; the last one again and again.
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
@@ -27,17 +32,17 @@ _HELLO_S = 60.0
 class Persistent:
     """A source: frames of whichever connection there is.  For one thread."""
 
-    def __init__(self, host: Host, **configuration: Any) -> None:
-        """``configuration`` are the fields of ``configure``; connects at the first :meth:`next`."""
+    def __init__(self, host: Host, configuration: Configure) -> None:
+        """Every agent is configured like this; connects at the first :meth:`next`."""
         self._host = host
         self._configuration = configuration
         self._agent: Optional[AgentProcess] = None
-        #: Fields of the last ``measure``, and those by which an agent measures by its own word.
-        self._requested: Optional[dict[str, Any]] = None
-        self._acknowledged: Optional[dict[str, Any]] = None
+        #: The last ``measure``, and by what an agent measures by its own word.
+        self._requested: Optional[Measure] = None
+        self._acknowledged: Optional[Requested] = None
         self._waiting: Optional[Frame] = None
         self._attempt = 0
-        self._lost: Optional[Frame] = None
+        self._lost: Optional[LostFrame] = None
         #: When the next try is due; when this one must have brought ``hello``; when it did.
         self._due_s = self._limit_s = 0.0
         self._since_s: Optional[float] = None
@@ -50,18 +55,20 @@ class Persistent:
 
     # ---- a source -----------------------------------------------------------------------------
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give one command; without a connection, the next agent is told what to measure.
 
         A ``measure`` has an ``id``, which is higher than that of the one before.
         """
-        if command == "measure":
-            self._requested = fields
-        elif command == "release":
+        if isinstance(order, (Pace, Seek, Step)):
+            return
+        if isinstance(order, Measure):
+            self._requested = order
+        elif isinstance(order, Release):
             self._requested = self._acknowledged = None
         if self._agent is not None and self._since_s is not None:
-            self._give(self._agent, command, fields)
-        elif command not in ("measure", "release"):
+            self._give(self._agent, order)
+        elif not isinstance(order, (Measure, Release)):
             raise VmlatError(f"there is no connection to {self._host.name} now")
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -84,9 +91,9 @@ class Persistent:
         return arrived
 
     @staticmethod
-    def _give(agent: AgentProcess, command: str, fields: dict[str, Any]) -> None:
+    def _give(agent: AgentProcess, command: Command) -> None:
         with contextlib.suppress(AgentDied):  # the next frame will be that
-            agent.send(command, **fields)
+            agent.send(command)
 
     def close(self) -> None:
         """End the agent, if there is a connection to it."""
@@ -103,33 +110,33 @@ class Persistent:
             return None
         self._agent = AgentProcess(self._host)
         self._since_s, self._limit_s = None, time.monotonic() + _HELLO_S
-        self._agent.send("configure", **self._configuration)
-        return {**self._lost, "wait_s": 0} if self._lost else None
+        self._agent.send(self._configuration)
+        return replace(self._lost, wait_s=0) if self._lost else None
 
     def _take(self, frame: Frame) -> None:
         assert self._agent is not None
-        if frame["type"] == "hello" and self._since_s is None:
+        if isinstance(frame, HelloFrame) and self._since_s is None:
             self._since_s, self._known = time.monotonic(), True
             self._request_again(self._agent)
-        elif frame["type"] == "ack" and "requested" in frame:
-            self._acknowledged = frame["requested"]
-        elif frame["type"] == "released":
+        elif isinstance(frame, AckFrame) and frame.requested is not None:
+            self._acknowledged = frame.requested
+        elif isinstance(frame, ReleasedFrame):
             self._acknowledged = None
-        elif frame["type"] == "error" and self._requested and "id" in self._requested:
-            number, before = self._requested["id"], self._acknowledged
-            if frame["id"] == number:
-                self._requested = {**before, "id": number} if before else None
+        elif isinstance(frame, ErrorFrame) and self._requested and frame.number is not None:
+            before = self._acknowledged
+            if frame.number == self._requested.id:
+                self._requested = replace(self._requested, requested=before) if before else None
 
     def _request_again(self, agent: AgentProcess) -> None:
         """What was measured, and then what was requested beyond that: it may be refused."""
         before, self._acknowledged = self._acknowledged, None
         if self._requested is None:
             return
-        if before and {**self._requested, **before} != self._requested:
-            self._give(agent, "measure", before)
-        self._give(agent, "measure", self._requested)
+        if before is not None and before != self._requested.requested:
+            self._give(agent, Measure(before))
+        self._give(agent, self._requested)
 
-    def _lose(self, death: AgentDied) -> Frame:
+    def _lose(self, death: AgentDied) -> LostFrame:
         assert self._agent is not None
         self._agent.close()
         self._agent = None
@@ -142,11 +149,5 @@ class Persistent:
         pause_s = _PAUSES_S[min(self._attempt, len(_PAUSES_S) - 1)]
         self._attempt += 1
         self._due_s, self._since_s = now + pause_s, None
-        self._lost = {
-            "type": "lost",
-            "title": death.title,
-            "cause": death.cause,
-            "attempt": self._attempt,
-            "wait_s": pause_s,
-        }
+        self._lost = LostFrame(death.title, death.cause, self._attempt, pause_s)
         return self._lost

@@ -8,14 +8,16 @@ import select
 import signal
 import subprocess
 import time
-from typing import Any, Optional
+from typing import Optional
 
 from vmlat_tui.ending import ANSWER_S, ENDING
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.protocol import frames
+from vmlat_tui.protocol import commands, frames
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import ErrorFrame, LostFrame
 from vmlat_tui.transport import hosts, starter
 from vmlat_tui.transport.hosts import Host
+from vmlat_tui.transport.source import Order, Pace, Seek, Step
 
 #: How long an agent may take to end after its input has: one that is well takes a second
 #: (:mod:`vmlat_tui.agent.orphan`), also far away, where it ends with the connection.
@@ -91,11 +93,13 @@ class AgentProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give one command; raises :class:`AgentDied` if nobody is there."""
+        if isinstance(order, (Pace, Seek, Step)):
+            return
         if self._closed:
             raise self._death()
-        self._outgoing += frames.encode({"command": command, **fields})
+        self._outgoing += commands.encode(order)
         if not self._push():
             raise self._death()
 
@@ -139,10 +143,10 @@ class AgentProcess:
 
     @staticmethod
     def _checked(frame: Frame) -> Frame:
-        if frame["type"] == "error" and "id" not in frame:
-            raise frames.error_of(frame)
-        if frame["type"] in frames.OURS:
-            raise frames.FrameError("the agent sent a frame that is not its own", frame["type"])
+        if isinstance(frame, ErrorFrame) and frame.fatal:
+            raise frame.exception
+        if isinstance(frame, LostFrame):
+            raise frames.FrameError("the agent sent a frame that is not its own", "lost")
         return frame
 
     # ---- the three pipes ----------------------------------------------------------------------

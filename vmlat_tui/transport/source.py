@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Protocol
+from dataclasses import dataclass
+from typing import Optional, Protocol, Union
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.protocol.commands import Command
 from vmlat_tui.protocol.frames import Frame
 
 
@@ -12,10 +14,37 @@ class StreamEnded(VmlatError):
     """There will be no more frames, and that is how it should be: a recording is over."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """A recording goes on so much faster than it was (None: without waiting), or rests."""
+
+    speed: Optional[float]
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Seek:
+    """A recording goes on at once to the first frame at ``t_ns`` (host's clock) or later."""
+
+    t_ns: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A recording goes on at once by so many readings."""
+
+    readings: int
+
+
+#: A recording obeys what concerns its time, an agent everything else; what is not for it, each
+#: ignores.
+Order = Union[Command, Pace, Seek, Step]
+
+
 class Source(Protocol):
     """Gives frames and takes commands.  For one thread."""
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Give one command; raises :class:`VmlatError` if nobody is there."""
 
     def next(self, timeout_s: float) -> Optional[Frame]:
@@ -28,7 +57,7 @@ class Source(Protocol):
 class Nothing:
     """A source that is over before it begins: what is shown was read from elsewhere."""
 
-    def send(self, command: str, **fields: Any) -> None:
+    def send(self, order: Order) -> None:
         """Nobody obeys."""
 
     def next(self, timeout_s: float) -> Optional[Frame]:

@@ -18,8 +18,8 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.topology import Domain
-from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.recording.replay import Recording
 from vmlat_tui.session import window
 from vmlat_tui.session.feed import Feed
@@ -334,7 +334,7 @@ class VmlatApp(App[None]):
         """Slowest packets of a vNIC."""
         self.push_screen(PacketsScreen(tap))
 
-    def packet(self, frame: Frame) -> None:
+    def packet(self, frame: SeenPacket) -> None:
         """One packet."""
         self.push_screen(PacketScreen(frame))
 

@@ -10,6 +10,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import filters
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.protocol.commands import Describe, Measure, Release
 from vmlat_tui.session.snapshot import Phase, Snapshot
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Control:
     def _request(self, requested: Requested) -> None:
         self.requested, self._measures = requested, True
         self._number += 1
-        self._app.feed.send("measure", id=self._number, **requested.to_json())
+        self._app.feed.send(Measure(requested, self._number))
 
     def release(self) -> None:
         """Measure nothing; raises :class:`VmlatError` on a recording, and if nothing is."""
@@ -81,7 +82,7 @@ class Control:
         if now.measuring is None and now.phase is not Phase.ATTACHING:
             raise VmlatError("nothing is measured")
         self._measures = False
-        self._app.feed.send("release")
+        self._app.feed.send(Release())
 
     def want(self, **changes: Any) -> None:
         """Change filters, directions or threshold; raises :class:`VmlatError` on a recording."""
@@ -98,7 +99,7 @@ class Control:
         """Ask what could be measured, unless a measurement shows it."""
         now = self._app.moments[-1]
         if self._app.live and now.measuring is None and now.host is None:
-            self._app.feed.send("describe")
+            self._app.feed.send(Describe())
 
     def want_filter(self, line: str) -> None:
         """Measure what a filter in words selects; raises :class:`VmlatError` if it is wrong."""

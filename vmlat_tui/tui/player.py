@@ -10,6 +10,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.recording.outline import Outline, outline
 from vmlat_tui.recording.replay import Recording, Replay
 from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.transport.source import Pace, Seek, Step
 
 if TYPE_CHECKING:
     from vmlat_tui.tui.app import VmlatApp
@@ -111,7 +112,7 @@ class Player:
             app.tell("the recording ends here")
         else:
             app.show(None)
-            app.feed.send("step", readings=at - newest)
+            app.feed.send(Step(at - newest))
 
     async def seek_by(self, seconds: int) -> None:
         """So many seconds back or forth."""
@@ -132,7 +133,7 @@ class Player:
         ahead = t_ns > max(now.t_ns, self._target_ns or 0)
         self._target_ns = t_ns
         if ahead:
-            app.feed.send("seek", t_ns=t_ns)
+            app.feed.send(Seek(t_ns))
         else:
             self._at_ns = t_ns
             await app.reopen(self.source)
@@ -143,4 +144,4 @@ class Player:
 
     def _pace(self, speed: Optional[float], paused: bool) -> None:
         self._speed, self._paused = speed, paused
-        self._app.feed.send("pace", speed=speed, paused=paused)
+        self._app.feed.send(Pace(speed, paused))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.commands import command
+from tests.support.frames import next_object, typed
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology, Vitals
-from vmlat_tui.protocol.frames import Frame, check_hello
+from vmlat_tui.protocol.commands import Configure, Stop
+from vmlat_tui.protocol.frames import as_hello
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
 
 LIMIT_S = 30.0
@@ -18,18 +23,25 @@ LIMIT_S = 30.0
 @pytest.fixture
 def agent() -> Iterator[AgentProcess]:
     with AgentProcess() as running:
-        running.send("configure", measure=False, discover=True, interval_s=0.1,
-                     connect="qemu+unix:///system?socket=/nonexistent")  # fmt: skip
-        hello = running.next(LIMIT_S)
+        running.send(
+            command(
+                "configure",
+                measure=False,
+                discover=True,
+                interval_s=0.1,
+                connect="qemu+unix:///system?socket=/nonexistent",
+            )
+        )
+        hello = next_object(running, LIMIT_S)
         assert hello is not None
-        check_hello(hello)
+        as_hello(typed(hello))
         assert (hello["rung"], hello["offsets"], hello["points"]) == (None, None, [])
         yield running
 
 
-def wait(agent: AgentProcess, kind: str) -> Frame:
+def wait(agent: AgentProcess, kind: str) -> Raw:
     while True:
-        frame = agent.next(LIMIT_S)
+        frame = next_object(agent, LIMIT_S)
         assert frame is not None, kind
         if frame["type"] == kind:
             return frame
@@ -57,7 +69,8 @@ def test_topology_and_vitals_come_without_a_measurement(agent: AgentProcess) -> 
 def test_a_command_that_fails_leaves_discovery_running(
     agent: AgentProcess, command: str, fields: dict[str, object], words: str
 ) -> None:
-    agent.send(command, id=7, **fields)
+    line = json.dumps({"command": command, "id": 7, **fields}).encode()
+    agent._outgoing += line + b"\n"
     error = wait(agent, "error")
     assert error["id"] == 7
     said = f"{error['title']} {error['cause']}"
@@ -66,16 +79,16 @@ def test_a_command_that_fails_leaves_discovery_running(
 
 
 def test_it_ends_when_told_to(agent: AgentProcess) -> None:
-    agent.send("stop", id=1)
+    agent.send(Stop(1))
     assert wait(agent, "ack")["id"] == 1
 
 
 def test_without_either_there_is_only_hello() -> None:
     with AgentProcess() as quiet:
-        quiet.send("configure", measure=False)
-        hello = quiet.next(LIMIT_S)
+        quiet.send(command("configure", measure=False))
+        hello = next_object(quiet, LIMIT_S)
         assert hello is not None and hello["type"] == "hello"
-        assert quiet.next(0.3) is None
+        assert next_object(quiet, 0.3) is None
 
 
 @pytest.mark.parametrize(
@@ -85,9 +98,10 @@ def test_without_either_there_is_only_hello() -> None:
 def test_only_a_libvirt_of_this_host_is_connected_to(uri: object) -> None:
     """Others are reached by programs, which would run with what the agent may."""
     with AgentProcess() as refused:
-        refused.send("configure", measure=False, discover=True, connect=uri)
+        line = json.dumps({"command": "configure", "measure": False, "connect": uri}).encode()
+        refused._outgoing += line + b"\n"
         with pytest.raises(VmlatError, match="no libvirt of this host"):
-            refused.next(LIMIT_S)
+            next_object(refused, LIMIT_S)
 
 
 def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:
@@ -96,6 +110,6 @@ def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:
         agent._outgoing += line + b"\n"
         error = wait(agent, "error")
         assert error["id"] is None and error["exit_status"] == 2
-    agent.send("configure", id=8)
+    agent.send(Configure(id=8))
     assert "configured already" in wait(agent, "error")["title"]
     wait(agent, "vitals")

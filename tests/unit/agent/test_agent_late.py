@@ -12,6 +12,7 @@ from vmlat_tui.agent.guest import GuestMeasurement
 from vmlat_tui.agent.measurement import Measurement
 from vmlat_tui.model.flows import Echo, Flow
 from vmlat_tui.model.guest import GuestPoint, Sighting
+from vmlat_tui.protocol.commands import Configure
 
 TIMEOUT_NS = 1_000
 
@@ -63,7 +64,7 @@ def in_a_guest(
     monkeypatch.setattr(guest, "ladder", types.SimpleNamespace(inspect=lambda: None))
     monkeypatch.setattr(guest, "GuestEngine", lambda kernel: engine)
     monkeypatch.setattr(guest, "time", clock)
-    return GuestMeasurement({"timeout_ns": TIMEOUT_NS}, sent.append), clock, sent
+    return GuestMeasurement(Configure(timeout_ns=TIMEOUT_NS), sent.append), clock, sent
 
 
 def test_a_reply_that_was_read_while_the_agent_slept_is_no_loss(
@@ -75,7 +76,7 @@ def test_a_reply_that_was_read_while_the_agent_slept_is_no_loss(
     clock.now_ns = 100 + 2 * TIMEOUT_NS  # it ran last a long time ago
     agent.send_expired()
     (trip,) = sent
-    assert trip["times"]["read"] == 335
+    assert trip.times["read"] == 335
 
 
 def test_a_reply_that_never_came_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ def test_a_reply_that_never_came_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> N
     clock.now_ns = 100 + TIMEOUT_NS
     agent.send_expired()
     (trip,) = sent
-    assert "read" not in trip["times"]
+    assert "read" not in trip.times
 
 
 def test_while_there_is_always_more_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

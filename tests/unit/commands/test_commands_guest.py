@@ -23,6 +23,7 @@ from vmlat_tui.importers.result import Side, SourceFile
 from vmlat_tui.model import captures
 from vmlat_tui.model.guest import RoundTrip, RoundTripJoiner
 from vmlat_tui.ping.capture import trip_json
+from vmlat_tui.protocol.echo import EchoFrame
 
 (SENDER,) = joined(*SENT)
 (RECEIVER,) = joined(*ANSWERED)
@@ -176,7 +177,7 @@ def test_options_are_checked(words: list[str], message: str) -> None:
 def watched(trips: list[RoundTrip], capsys: Any, *words: str) -> list[str]:
     watching = guest._Watching(parsed(*words))
     for trip in trips:
-        watching.take(trip.to_json())
+        watching.take(EchoFrame.of(trip))
     out: str = capsys.readouterr().out
     return re.findall(r"Session: .*Seq: \d+\)|WARN", out)
 

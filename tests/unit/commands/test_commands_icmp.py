@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import pytest
 
 from tests.support.chains import dropped, sent
 from tests.support.echoes import SOURCE, TARGET, between_vms, reply, request, stats
+from tests.support.frames import counted, seen
 from tests.unit.commands.test_commands_measuring import PROGRAM, ROOT, run
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.commands import icmp
@@ -23,8 +24,11 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.importers.result import SourceFile, Trouble
+from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.points import Direction
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import Clock, HelloFrame
+from vmlat_tui.protocol.stats import StatsFrame
 
 TX, RX = Direction.TX, Direction.RX
 TIMEOUT_NS = 1_000_000_000
@@ -37,18 +41,22 @@ def parsed(*words: str) -> command_line.PrintRequest:
     return command_line.parse(parser.parse_args(words))
 
 
+def event(frame: Raw) -> Union[SeenPacket, StatsFrame]:
+    return counted(frame) if frame["type"] == "stats" else seen(frame)
+
+
 class Shown:
     """What a run prints of these frames, and the statistics at its end."""
 
-    def __init__(self, frames: list[Frame], *words: str) -> None:
+    def __init__(self, frames: list[Raw], *words: str) -> None:
         view = PingView(parsed(*words))
         last = stats(LATE_NS, final=True)
-        entries = [entry for frame in [*frames, last] for entry in view.entries(frame)]
+        entries = [entry for frame in [*frames, last] for entry in view.entries(event(frame))]
         self.blocks = [view.text(entry, 0) for entry in entries]
         self.objects = [view.json(entry, 0) for entry in entries]
-        self.summary = view.summary_text(last, LATE_NS, "")
-        self.summary_object = view.summary_json(last, LATE_NS)
-        self.head = view.head_json({"host": "hv1"})
+        self.summary = view.summary_text(counted(last), LATE_NS, "")
+        self.summary_object = view.summary_json(counted(last), LATE_NS)
+        self.head = view.head_json(HelloFrame(1, "6.1", "hv1", Clock(1, 2)))
 
     def text(self) -> str:
         return "\n".join([*self.blocks, self.summary])
@@ -121,7 +129,7 @@ def test_a_ping_is_printed_in_the_requirement_s_terms() -> None:
     ],
 )  # fmt: skip
 def test_a_lost_ping_is_printed_with_its_place(
-    frames: list[Frame], recorded: str, place: str, words: list[str], tmp_path: Path
+    frames: list[Raw], recorded: str, place: str, words: list[str], tmp_path: Path
 ) -> None:
     shown = Shown(frames)
     (block,) = shown.blocks

@@ -16,7 +16,7 @@ from tests.tui.streams import Stream, write
 from tests.tui.wakeful import Wakeful
 from tests.unit.commands.test_commands_record import ROOT, commands
 from vmlat_tui.cli import main
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.recording.shipped import shipped
 
 PROGRAM = """
@@ -41,7 +41,7 @@ def doctor(directory: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def recorded(directory: Path, frames: Iterator[Frame]) -> str:
+def recorded(directory: Path, frames: Iterator[Raw]) -> str:
     return str(write(directory / "a.vmlat.gz", frames))
 
 
@@ -100,7 +100,7 @@ def test_what_was_measured_before_the_probes_were_removed_is_judged(
 ) -> None:
     stream = Wakeful(host.NAMES[:1])
 
-    def frames() -> Iterator[Frame]:
+    def frames() -> Iterator[Raw]:
         yield from stream.whole(4)
         yield stream.released()
         yield stream.vitals()

@@ -8,17 +8,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 import pytest
 
+from tests.support.frames import typed
 from tests.tui.streams import Stream
 from vmlat_tui.commands import irq, kick, measuring
 from vmlat_tui.commands.options import packets
 from vmlat_tui.errors import UsageError
 from vmlat_tui.export.view import View
+from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.points import Direction
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import StatsFrame
 
 ROOT = Path(__file__).resolve().parents[3]
 #: A command with another agent; argv: log of the agent, the command and its arguments.
@@ -87,11 +90,12 @@ def test_only_statistics_ask_for_no_packets(tmp_path: Path) -> None:
 
 
 def test_of_vnics_without_number_the_rest_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+    names: list[Optional[str]] = []
 
     class Seen(View):
-        def entries(self, frame: Frame) -> list[Frame]:
-            seen.append(frame["vm_interface"])
+        def entries(self, frame: Union[SeenPacket, StatsFrame]) -> list[Raw]:
+            assert not isinstance(frame, StatsFrame)
+            names.append(frame.vm_interface)
             return []
 
     monkeypatch.setattr(measuring, "_MOST_VNICS", 3)
@@ -100,8 +104,8 @@ def test_of_vnics_without_number_the_rest_is_one(monkeypatch: pytest.MonkeyPatch
     packet = Stream(("web-1",)).packet(0, Direction.TX)
     for _ in range(2):
         for number in range(5):
-            running.take({**packet, "vm_interface": f"vnet{number}"})
-    assert seen == ["vnet0", "vnet1", "vnet2", "others", "others"] * 2
+            running.take(typed({**packet, "vm_interface": f"vnet{number}"}))
+    assert names == ["vnet0", "vnet1", "vnet2", "others", "others"] * 2
 
 
 def parser_of(command: Any) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import pytest
 
-from vmlat_tui.recording.read import read
+from tests.support.frames import objects
 
 ROOT = Path(__file__).resolve().parents[3]
 #: The command with another agent; argv: limit of a file's size, log of the agent, arguments.
@@ -59,7 +59,7 @@ def test_a_session_is_recorded_for_as_long_as_was_asked(tmp_path: Path) -> None:
     (line,) = err.splitlines()
     assert line.startswith("vmlat: recorded ") and " packets, " in line and "KiB on hv1" in line
     assert line.endswith(f"`vmlat replay {path}` shows it")
-    frames = list(read(path))
+    frames = objects(path)
     assert [f["type"] for f in frames[:4]] == ["hello", "topology", "vitals", "measuring"]
     assert frames[-1]["type"] == "stats" and frames[-1]["final"], "complete to the end"
     assert any(f["type"] == "packet" for f in frames)
@@ -99,7 +99,7 @@ def test_a_signal_ends_it_and_the_file_is_complete(number: signal.Signals, tmp_p
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 0 and err.startswith("vmlat: recorded"), err
-    *_, last = read(path)
+    *_, last = objects(path)
     assert last["type"] == "stats" and last["final"]
 
 
@@ -120,7 +120,7 @@ def test_a_file_is_replaced_only_by_force(tmp_path: Path) -> None:
     assert recorded(tmp_path, *forced, "--vm-interface", "vnet9")[0] == 2
     assert path.read_text() == "precious", "nothing was recorded in its place"
     assert recorded(tmp_path, *forced)[0] == 0
-    assert next(iter(read(path)))["type"] == "hello"
+    assert next(iter(objects(path)))["type"] == "hello"
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_a_full_disk_is_one_line_and_what_was_written_can_be_read(
     summary, problem = err.splitlines()
     assert status == 1 and "recorded" in summary
     assert "ended: File too large; what was written is kept" in problem
-    kinds: list[Optional[str]] = [frame["type"] for frame in read(tmp_path / name)]
+    kinds: list[Optional[str]] = [frame["type"] for frame in objects(tmp_path / name)]
     assert kinds[0] == "hello" and "stats" in kinds

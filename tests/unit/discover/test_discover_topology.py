@@ -39,7 +39,8 @@ from vmlat_tui.model.topology import (
     Way,
     Worker,
 )
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.migrations import Raw
 
 MAC = "52:54:00:77:00:0a"
 
@@ -230,12 +231,12 @@ class Script:
         return one
 
 
-def frames(watch: Watch, until: Callable[[list[Frame]], object]) -> list[Frame]:
-    found: list[Frame] = []
+def frames(watch: Watch, until: Callable[[list[Raw]], object]) -> list[Raw]:
+    found: list[Raw] = []
     deadline = time.monotonic() + 10
     while not until(found):
         assert time.monotonic() < deadline, found
-        found += watch.frames()
+        found += map(to_json, watch.frames())
         time.sleep(0.01)
     return found
 
@@ -253,7 +254,7 @@ def watch() -> Iterator[Callable[..., Watch]]:
         one.close()
 
 
-def of(kind: str, found: list[Frame]) -> list[Frame]:
+def of(kind: str, found: list[Raw]) -> list[Raw]:
     return [f for f in found if f["type"] == kind]
 
 
@@ -298,13 +299,13 @@ def test_what_the_first_look_costs_holds_up_no_other(watch: Callable[..., Watch]
 def test_a_failed_look_is_said_once_and_the_next_one_counts(watch: Callable[..., Watch]) -> None:
     script = Script(OSError("odd"), OSError("odd"), topology())
     running = watch(script)
-    found: list[Frame] = []
+    found: list[Raw] = []
     deadline = time.monotonic() + 10
     while not of("topology", found):
         assert time.monotonic() < deadline, found
         running.poke()
         time.sleep(0.05)
-        found += running.frames()
+        found += map(to_json, running.frames())
     assert [f["text"] for f in of("notice", found)] == ["discovery failed: OSError('odd')"]
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Annotated, Any, NamedTuple, Optional, Union
 
 import pytest
 
-from vmlat_tui.model import checks, flows, guest, topology
-from vmlat_tui.protocol import commands, frames, shapes
+from vmlat_tui.model import guest, jsonable, topology
+from vmlat_tui.model.flows import Echo, Filter, Flow
+from vmlat_tui.model.jsonable import Absent, Size
+from vmlat_tui.model.packets import PacketDrop, Stage
+from vmlat_tui.model.requested import NULLABLE, Requested
+from vmlat_tui.protocol import commands, frames
+from vmlat_tui.protocol.session import AgentCapability, PointHooks
+from vmlat_tui.protocol.stats import HaltsRow, HistogramRow
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 
@@ -67,83 +72,58 @@ def listed(text: str) -> dict[str, Field]:
 # ---- the code ----------------------------------------------------------------------------------
 
 
-def parts_of(check: Any) -> Mapping[str, Any]:
-    """What a check of :mod:`vmlat_tui.model.checks` was made of."""
-    return inspect.getclosurevars(check).nonlocals if inspect.isfunction(check) else {}
-
-
-def element(check: Any) -> Any:
-    """Of a list, what each of its elements is checked with."""
-    return parts_of(check)["inner"]
-
-
-def names(check: Any) -> frozenset[str]:
-    """The fields of an object."""
-    return frozenset(name for name, _, _ in parts_of(check).get("both", ()))
-
-
-OBJECTS = {
-    "flow": shapes._FLOW,
-    "filter": flows._FILTER,
-    "stage": element(shapes._STAGES),
-    "point": element(shapes._POINTS),
-    "capability": element(shapes._CAPABILITIES),
-    "drop": shapes._DROP,
-    "histogram": checks.fields(shapes._HISTOGRAM),
-    "halts": shapes._HALTS,
+TYPES: Mapping[str, Any] = {
+    "flow": Flow,
+    "filter": Filter,
+    "stage": Stage,
+    "histogram": HistogramRow,
+    "halts": HaltsRow,
+    "drop": PacketDrop,
+    "point": PointHooks,
+    "capability": AgentCapability,
 }
-_NAMED = {names(check): name for name, check in OBJECTS.items()}
+_TYPED = {kind: name for name, kind in TYPES.items()}
 
 
-def kind_of(check: Any) -> Optional[str]:
-    """The object that a check is of."""
-    if check is shapes._flow:
-        return "flow"
-    if getattr(check, "__func__", None) is flows.Filter.from_json.__func__:  # type: ignore[attr-defined]
-        return "filter"
-    return _NAMED.get(names(check))
-
-
-def walked(
-    check: Any, path: str = "", optional: bool = False, nullable: bool = False
+def typed(
+    kind: Any, path: str = "", optional: bool = False, nullable: bool = False
 ) -> Iterator[tuple[str, Field]]:
-    """Every leaf: a plain value, or an object that has a section of its own."""
-    kind, parts = kind_of(check) if path else None, parts_of(check)
-    if kind is not None:
-        yield path, Field(optional, nullable, kind)
-    elif "both" in parts:
-        for name, inner, required in parts["both"]:
-            where = f"{path}.{name}" if path else name
-            yield from walked(inner, where, optional or not required)
-    elif "least" in parts:
-        yield from walked(parts["inner"], f"{path}[]", optional, nullable)
-    elif "name" in parts and "inner" in parts:
-        yield from walked(parts["inner"], f"{path}.*", optional)
-    elif "inner" in parts:
-        yield from walked(parts["inner"], path, optional, True)
+    """The same of a type that :mod:`vmlat_tui.model.jsonable` reads."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in _TYPED and path:
+        yield path, Field(optional, nullable, _TYPED[kind])
+    elif (kind is Requested and path) or (
+        origin is Annotated and not isinstance(arguments[1], Size)
+    ):
+        yield path, Field(optional, nullable, None)
+    elif kind is Filter:
+        for name in (field.name for field in dataclasses.fields(Filter)):
+            yield name, Field(True, name != "either", None)
+    elif kind is Echo:
+        for name in ("id", "seq", "kind"):
+            yield f"{path}.{name}", Field(optional, False, None)
+    elif origin is Annotated:
+        yield from typed(arguments[0], path, optional, nullable)
+    elif origin is Union:
+        others = [kind for kind in arguments if kind not in (type(None), Absent)]
+        yield from typed(Union[tuple(others)], path, optional, type(None) in arguments)
+    elif origin is tuple and arguments[1:] == (...,):
+        yield from typed(arguments[0], f"{path}[]", optional, nullable)
+    elif origin is not None and issubclass(origin, Mapping):
+        yield from typed(arguments[1], f"{path}.*", optional)
+    elif dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
+        for part in jsonable.parts(kind):
+            if part.inline:
+                yield from typed(typing.get_args(part.hint)[0], path, optional)
+                continue
+            where = f"{path}.{part.name}" if path else part.name
+            missing = part.default is not dataclasses.MISSING
+            for at, field in typed(part.hint, where, optional or missing):
+                null = field.nullable and (part.null or at not in (where, f"{where}[]"))
+                null |= kind is Requested and part.name in NULLABLE
+                yield at, field._replace(nullable=null)
     else:
         yield path, Field(optional, nullable, None)
-
-
-#: Checked elsewhere (the schema: :func:`frames.migration`), or only for people.
-ELSEWHERE = {
-    ("hello", "schema"): Field(False, False, None),
-    ("ack", "took_ns"): Field(True, False, None),
-}
-
-
-def fields_of_frame(kind: str, said: Mapping[str, Field]) -> dict[str, Field]:
-    """Those of a frame; what any frame may have counts only where the page lists it here."""
-    check = shapes._FRAMES[kind]
-    check = parts_of(check).get("check", check)  # of a packet the order of its stages, too
-    anywhere = {
-        path
-        for name, inner, required in parts_of(check)["both"]
-        if not required and inner is shapes._ANYWHERE.get(name)
-        for path, _ in walked(inner, name)
-    }
-    found = {p: f for p, f in walked(check) if p not in anywhere or p in said}
-    return {**found, **{path: f for (of, path), f in ELSEWHERE.items() if of == kind}}
 
 
 # ---- both --------------------------------------------------------------------------------------
@@ -154,34 +134,36 @@ def test_every_frame_has_a_section_and_no_other_does() -> None:
 
 
 def test_every_command_has_a_section_and_no_other_does() -> None:
-    assert set(sections("Command")) == set(commands._COMMANDS)
+    assert set(sections("Command")) == set(commands.COMMANDS)
 
 
 def test_every_object_has_a_section_and_no_other_does() -> None:
-    assert set(sections("Object")) == set(OBJECTS)
+    assert set(sections("Object")) == set(TYPES)
 
 
 @pytest.mark.parametrize("kind", sorted(frames.TYPES - {"topology", "vitals"}))
 def test_the_fields_of_a_frame_are_listed(kind: str) -> None:
-    said = listed(sections("Frame")[kind])
-    assert said == fields_of_frame(kind, said)
+    assert listed(sections("Frame")[kind]) == dict(typed(frames.CLASSES[kind]))
 
 
-@pytest.mark.parametrize("name", sorted(commands._COMMANDS))
+@pytest.mark.parametrize("name", sorted(commands.COMMANDS))
 def test_the_fields_of_a_command_are_listed(name: str) -> None:
-    assert listed(sections("Command")[name]) == dict(walked(commands._COMMANDS[name]))
+    assert listed(sections("Command")[name]) == dict(typed(commands.COMMANDS[name]))
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTS))
+@pytest.mark.parametrize("name", sorted(TYPES))
 def test_the_fields_of_an_object_are_listed(name: str) -> None:
-    assert listed(sections("Object")[name]) == dict(walked(OBJECTS[name]))
+    assert listed(sections("Object")[name]) == dict(typed(TYPES[name]))
 
 
-def test_what_any_frame_may_have_is_listed() -> None:
+def test_a_field_that_the_page_lists_for_any_frame_means_the_same_in_each_that_has_it() -> None:
     page = PAGE.read_text(encoding="utf-8")
     table = page.partition("\n## Frames\n")[2].partition("\n### ")[0]
     spans = re.findall(r"^\| `(\w+)(?:\[\])?` \|", table, re.MULTILINE)
-    assert set(spans) == set(shapes._ANYWHERE)
+    assert set(spans) == {"t_ns", "bin", "points", "stages", "drop"}
+    for name in spans:
+        parts = [p for kind in frames.CLASSES.values() for p in jsonable.parts(kind)]
+        assert len({str(part.hint) for part in parts if part.name == name}) == 1
 
 
 def test_the_times_of_a_ping_in_a_guest_are_listed() -> None:

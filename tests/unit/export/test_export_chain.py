@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.chains import SENT, dropped, received, sent
+from tests.support.frames import decoded, encoded, seen
 from tests.tui import host
 from vmlat_tui.export.chain import IRQ, KICK, Chain, Passed
 from vmlat_tui.export.chain_text import packet_json, packet_text
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 CASES = [
     (IRQ, received()),
@@ -34,8 +34,8 @@ CASES = [
 ]
 
 
-def block(chain: Chain, frame: Frame) -> list[str]:
-    return packet_text(Passed.of(chain, frame), 0, None).splitlines()
+def block(chain: Chain, frame: Raw) -> list[str]:
+    return packet_text(Passed.of(chain, seen(frame)), 0, None).splitlines()
 
 
 def nanoseconds(line: str) -> int:
@@ -96,7 +96,7 @@ def test_a_sent_packet_is_followed_from_the_kick_to_the_stack() -> None:
 
 
 @pytest.mark.parametrize(("chain", "frame"), CASES, ids=range(len(CASES)))
-def test_the_parts_are_the_total_to_the_nanosecond(chain: Chain, frame: Frame) -> None:
+def test_the_parts_are_the_total_to_the_nanosecond(chain: Chain, frame: Raw) -> None:
     lines = block(chain, frame)
     stages = [line for line in lines if line.startswith("  [")]
     parts: dict[str, list[str]] = {}
@@ -106,7 +106,7 @@ def test_the_parts_are_the_total_to_the_nanosecond(chain: Chain, frame: Frame) -
         elif line.startswith("      "):
             parts.setdefault(whole, []).append(line)
     total = nanoseconds(lines[-1])
-    assert total == sum(map(nanoseconds, stages)) == Passed.of(chain, frame).total_ns
+    assert total == sum(map(nanoseconds, stages)) == Passed.of(chain, seen(frame)).total_ns
     for stage, inner in parts.items():
         assert nanoseconds(stage) == sum(map(nanoseconds, inner))
     # One stage begins where the one before it ends.
@@ -179,7 +179,7 @@ def hypervisor() -> Topology:
     return host.topology(["web-1"])
 
 
-def at_home(frame: Frame) -> Frame:
+def at_home(frame: Raw) -> Raw:
     """The same packet with threads of that VM."""
     for stage in frame["stages"]:
         stage["tid"] = {309: 2030, 312: 2010, 313: 2011}.get(stage["tid"], stage["tid"])
@@ -189,7 +189,7 @@ def at_home(frame: Frame) -> Frame:
 
 def test_the_queue_is_told_by_the_worker_where_discovery_knows_it() -> None:
     topology = hypervisor()
-    text = packet_text(Passed.of(IRQ, at_home(received())), 0, topology)
+    text = packet_text(Passed.of(IRQ, seen(at_home(received()))), 0, topology)
     assert f"Queue: {host.tap(0)}/0\n" in text
     assert "Worker: PID=2030 TID=2030" in text and "vCPU: PID=2000 TID=2010" in text
 
@@ -199,11 +199,11 @@ def test_a_queue_that_is_not_certain_is_left_out() -> None:
     for stage in frame["stages"]:
         if stage["tid"] == 2030:
             stage["tid"] = 9999
-    assert "Queue" not in packet_text(Passed.of(IRQ, frame), 0, hypervisor())
+    assert "Queue" not in packet_text(Passed.of(IRQ, seen(frame)), 0, hypervisor())
 
 
 def test_json_has_stages_named_parts_and_totals() -> None:
-    value = packet_json(Passed.of(IRQ, at_home(received("vcpu_polling"))), 5, hypervisor())
+    value = packet_json(Passed.of(IRQ, seen(at_home(received("vcpu_polling")))), 5, hypervisor())
     assert json.loads(json.dumps(value)) == value
     assert value["type"] == "packet" and value["chain"] == "interrupt"
     assert value["wall_ns"] == 9_005 and value["queue"] == f"{host.tap(0)}/0"
@@ -230,7 +230,7 @@ def test_json_has_stages_named_parts_and_totals() -> None:
 
 
 def test_a_kick_is_on_the_cpu_of_its_vcpu() -> None:
-    value = packet_json(Passed.of(KICK, sent()), 0, None)
+    value = packet_json(Passed.of(KICK, seen(sent())), 0, None)
     cpus = {stage["point"]: stage["cpu"] for stage in value["stages"]}
     assert cpus["guest_kick"] == cpus["vhost_woken"] == 5 and cpus["vhost_tx"] == 2
     assert value["vcpu"] == {"pid": None, "tid": 313, "comm": "CPU 1/KVM", "cpu": 5}
@@ -242,11 +242,11 @@ def test_names_from_outside_cannot_reach_the_terminal() -> None:
     frame = received(vm_interface=evil)
     for stage in frame["stages"]:
         stage["comm"] = evil if stage["tid"] else None
-    frame = frames.decode(frames.encode(frame))
-    text = packet_text(Passed.of(IRQ, frame), 0, None)
+    frame = decoded(encoded(frame))
+    text = packet_text(Passed.of(IRQ, seen(frame)), 0, None)
     assert "\x1b" not in text and "\u202e" not in text
     assert len(text.splitlines()) == len(block(IRQ, received()))
-    assert "\x1b" not in json.dumps(packet_json(Passed.of(IRQ, frame), 0, None))
+    assert "\x1b" not in json.dumps(packet_json(Passed.of(IRQ, seen(frame)), 0, None))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_names_from_outside_cannot_reach_the_terminal() -> None:
 def test_a_packet_that_stays_behind_says_where(
     point: str, ended: str, why: dict[str, Any], line: str
 ) -> None:
-    passed = Passed.of(IRQ, dropped(received(), point, ended, **why))
+    passed = Passed.of(IRQ, seen(dropped(received(), point, ended, **why)))
     assert passed.worth
     text = packet_text(passed, 0, None)
     assert text.startswith(f"=== VM Interrupt Packet {ended.capitalize()}: ")
@@ -296,8 +296,8 @@ def test_a_packet_that_stays_behind_says_where(
 
 
 def test_what_passes_no_leg_of_a_chain_is_not_worth_a_line() -> None:
-    assert not Passed.of(IRQ, sent()).worth and not Passed.of(KICK, received()).worth
-    assert not Passed.of(IRQ, dropped(received(), "switch_out", "dropped")).worth
+    assert not Passed.of(IRQ, seen(sent())).worth and not Passed.of(KICK, seen(received())).worth
+    assert not Passed.of(IRQ, seen(dropped(received(), "switch_out", "dropped"))).worth
     only = sent()
     only["stages"] = [s for s in only["stages"] if s["point"] not in {row[0] for row in SENT[:6]}]
-    assert not Passed.of(KICK, only).worth, "a host without functions sees only the stack"
+    assert not Passed.of(KICK, seen(only)).worth, "a host without functions sees only the stack"

@@ -6,12 +6,13 @@ from typing import Any, Optional
 
 import pytest
 
+from tests.support.frames import counted, seen
 from vmlat_tui import words
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
 from vmlat_tui.model.bins import Account, Bin
 from vmlat_tui.model.histogram import Histogram
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.stats import LEFT_OUT
 
 Row = tuple[Optional[int], str, str, int]
@@ -27,8 +28,8 @@ TX: list[Row] = [
 ]
 
 
-def packet(rows: list[Row], **changes: Any) -> Frame:
-    frame: Frame = {
+def packet(rows: list[Row], **changes: Any) -> Raw:
+    frame: Raw = {
         "type": "packet",
         "direction": "tx",
         "flow": {
@@ -53,7 +54,7 @@ def packet(rows: list[Row], **changes: Any) -> Frame:
 
 
 def test_a_transmitted_packet_is_the_requirements_sample() -> None:
-    lines = packet_text(packet(TX), 0).splitlines()
+    lines = packet_text(seen(packet(TX)), 0).splitlines()
     assert lines[0].startswith("=== VM Network Latency Trace: ") and lines[0].endswith(" (TX) ===")
     assert lines[1:] == [
         "Flow: 192.168.1.10:8080 -> 192.168.1.20:80 (TCP)",
@@ -73,7 +74,7 @@ def test_a_transmitted_packet_is_the_requirements_sample() -> None:
 
 
 def test_a_received_packet_has_its_devices_in_its_own_direction() -> None:
-    text = packet_text(packet(TX, direction="rx"), 0)
+    text = packet_text(seen(packet(TX, direction="rx")), 0)
     assert "Physical: eth0 → VM Device: vnet0" in text and "(RX) ===" in text
 
 
@@ -84,13 +85,13 @@ def test_an_upcall_is_two_stages_more_and_no_note() -> None:
         (4, "ovs_reinject", "ovs_flow_key_extract_userspace", 30000),
         *TX[4:],
     ]
-    text = packet_text(packet(rows), 0)
+    text = packet_text(seen(packet(rows)), 0)
     assert "[2->3] STAGE_2 (ovs_dp_process_packet) -> STAGE_3 (ovs_dp_upcall): 0.421 us" in text
     assert "[3->4]" in text and "[4->5]" in text and "No Upcall" not in text
 
 
 def test_a_linux_bridge_has_no_note_about_openvswitch() -> None:
-    text = packet_text(packet([row for row in TX if row[1] != "ovs_dp"]), 0)
+    text = packet_text(seen(packet([row for row in TX if row[1] != "ovs_dp"])), 0)
     assert "[1->5] STAGE_1" in text and "No Upcall" not in text
 
 
@@ -108,7 +109,7 @@ def test_a_linux_bridge_has_no_note_about_openvswitch() -> None:
     ],
 )
 def test_a_drop_names_its_place_reason_and_function(drop: dict[str, Any], line: str) -> None:
-    text = packet_text(packet(TX, type="drop", bin="dropped", drop=drop), 0)
+    text = packet_text(seen(packet(TX, type="drop", bin="dropped", drop=drop)), 0)
     assert text.startswith("=== VM Network Packet Dropped: ") and line in text.splitlines()
 
 
@@ -125,7 +126,7 @@ def test_a_drop_names_its_place_reason_and_function(drop: dict[str, Any], line: 
 def test_a_packet_that_went_no_further_says_where_it_waits(point: str, line: str) -> None:
     drop = {"point": point, "reason": None, "function": None}
     frame = packet(TX, direction="rx", type="drop", bin="expired", drop=drop)
-    assert line in packet_text(frame, 0).splitlines()
+    assert line in packet_text(seen(frame), 0).splitlines()
 
 
 def test_the_ends_of_the_path_stand_under_their_own_names() -> None:
@@ -134,33 +135,33 @@ def test_the_ends_of_the_path_stand_under_their_own_names() -> None:
         (None, "vhost_tx", "handle_tx_kick", 600),
         *TX,
     ]
-    text = packet_text(packet(rows), 0)
+    text = packet_text(seen(packet(rows)), 0)
     assert "[guest_kick->0] guest_kick (ioeventfd_write) -> STAGE_0 (tun_sendmsg): 0.900 us" in text
     rows = [
         (6, "tun_out", "tun_net_xmit", 1_000),
         (None, "vhost_take", "tun_recvmsg", 2_000),
         (None, "guest_entry", "kvm_entry", 9_000),
     ]
-    text = packet_text(packet(rows, direction="rx"), 0)
+    text = packet_text(seen(packet(rows, direction="rx")), 0)
     assert "[6->guest_entry] STAGE_6 (tun_net_xmit) -> guest_entry (kvm_entry): 8.000 us" in text
 
 
 def test_names_from_outside_cannot_reach_the_terminal() -> None:
     evil = "a\x1b[31mb\nc\u202ed"
     process = {"pid": 1, "tid": 1, "comm": evil}
-    text = packet_text(packet(TX, vm_interface=evil, process=process), 0)
+    text = packet_text(seen(packet(TX, vm_interface=evil, process=process)), 0)
     assert "\x1b" not in text and "\u202e" not in text
-    assert len(text.splitlines()) == len(packet_text(packet(TX), 0).splitlines())
+    assert len(text.splitlines()) == len(packet_text(seen(packet(TX)), 0).splitlines())
 
 
-def stats(**changes: Any) -> Frame:
+def stats(**changes: Any) -> Raw:
     histogram = Histogram()
     for value in (1_000, 2_000, 3_000, 400_000):
         histogram.add(value)
     account = Account(started=5)
     account.bins[Bin.COMPLETED], account.bins[Bin.DROPPED] = 4, 1
     leg = {"vm_interface": "vnet0", "leg": "tx:total", "direction": "tx", "title": "total"}
-    frame: Frame = {
+    frame: Raw = {
         "type": "stats",
         "final": True,
         "t_ns": 0,
@@ -207,7 +208,7 @@ def stats(**changes: Any) -> Frame:
 
 
 def test_the_summary_has_legs_flows_bins_and_drops() -> None:
-    text = summary_text(stats(), 2_000_000_000)
+    text = summary_text(counted(stats()), 2_000_000_000)
     assert "=== VM Network Latency Statistics (2.0 s) ===" in text
     total = next(line for line in text.splitlines() if line.startswith("  total  "))
     assert total.split()[1:3] == ["4", "101.500"] and total.split()[-1] == "400.000"
@@ -218,18 +219,18 @@ def test_the_summary_has_legs_flows_bins_and_drops() -> None:
 
 def test_each_counter_of_what_a_table_had_no_room_for_is_remarked() -> None:
     for number, name in enumerate((*LEFT_OUT, "flows_evicted", "flow_packets_evicted"), 41):
-        assert f"  {number} " in summary_text(stats(counters={name: number}), 1), name
-    assert "Remarks" not in summary_text(stats(counters=dict.fromkeys(LEFT_OUT, 0)), 1)
+        assert f"  {number} " in summary_text(counted(stats(counters={name: number})), 1), name
+    assert "Remarks" not in summary_text(counted(stats(counters=dict.fromkeys(LEFT_OUT, 0))), 1)
 
 
 def test_a_sum_that_does_not_add_up_is_shouted() -> None:
     bins = stats()["bins"]
     bins["tx"]["sum"] -= 1
-    assert "DOES NOT ADD UP" in summary_text(stats(bins=bins), 1)
+    assert "DOES NOT ADD UP" in summary_text(counted(stats(bins=bins)), 1)
 
 
 def test_the_json_summary_repeats_what_was_counted() -> None:
-    summary = summary_json(stats(), 2_000_000_000)
+    summary = summary_json(counted(stats()), 2_000_000_000)
     (leg,) = summary["legs"]
     assert (leg["leg"], leg["count"], leg["sum_ns"], leg["max_ns"]) == (
         "tx:total",

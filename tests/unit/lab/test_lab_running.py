@@ -5,27 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from tests.lab.running import Anew
+from tests.support.frames import wakeups_object
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Role, Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 
-def wakeups(tid: int, count: int) -> Frame:
+def wakeups(tid: int, count: int) -> Raw:
     idle = Histogram(count, 10 * count, 10, {1: count})
-    return Wakeups(tid, Role.VCPU, idle, Histogram(), 0, {0: count}).to_json()
+    return wakeups_object(Wakeups(tid, Role.VCPU, idle, Histogram(), 0, {0: count}))
 
 
-def leg(vnic: str, count: int) -> Frame:
+def leg(vnic: str, count: int) -> Raw:
     return {"vm_interface": vnic, "leg": "rx:total", "direction": "rx", "title": "total",
             **Histogram(count, 7 * count, 9, {1: count}).to_json()}  # fmt: skip
 
 
-def flow(port: int, packets: int) -> Frame:
+def flow(port: int, packets: int) -> Raw:
     counts = {"packets": packets, "bytes": 60 * packets, "first_ns": 1, "last_ns": packets}
     return {"direction": "rx", "vm_interface": "vnet0", "flow": {"src_port": port}, **counts}
 
 
-def stats(completed: int, **tables: list[Frame]) -> Frame:
+def stats(completed: int, **tables: list[Raw]) -> Raw:
     bins = {"started": completed, "completed": completed, "sum": completed}
     rest: dict[str, Any] = {"legs": [], "flows": [], "drops": [], "absences": [], "wakeups": []}
     return {"type": "stats", "bins": {"tx": bins, "rx": bins}, "hooks": {"a": completed},

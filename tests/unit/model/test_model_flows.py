@@ -28,7 +28,7 @@ def test_protocols_have_a_number_for_each_ip_version() -> None:
 
 def test_a_flow_reads_back_and_prints() -> None:
     flow = Flow("192.0.2.1", "192.0.2.2", 40000, 80, "tcp")
-    assert Flow.from_json(json.loads(json.dumps(flow.to_json()))) == flow
+    assert Flow(**json.loads(json.dumps(flow.to_json()))) == flow
     assert str(flow) == "192.0.2.1:40000 -> 192.0.2.2:80 (TCP)"
     assert str(Flow("2001:db8::1", "::2", 1, 2, "udp")) == "[2001:db8::1]:1 -> [::2]:2 (UDP)"
 

@@ -18,6 +18,8 @@ from vmlat_tui.model.guest import (
 )
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, QUANTITIES, Observer
+from vmlat_tui.protocol import frames
+from vmlat_tui.protocol.echo import EchoFrame
 
 SOURCE, TARGET = "10.0.0.5", "10.0.0.9"
 TIMEOUT_NS = 1_000_000
@@ -210,7 +212,8 @@ def test_a_reply_of_which_no_request_was_seen_begins_nothing() -> None:
 
 def test_a_round_trip_comes_through_a_frame() -> None:
     (trip,) = joined(*SENT)
-    assert RoundTrip.from_json(trip.to_json()) == trip
+    frame = frames.decode(frames.encode(EchoFrame.of(trip)))
+    assert isinstance(frame, EchoFrame) and frame.trip == trip
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

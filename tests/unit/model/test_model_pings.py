@@ -9,25 +9,26 @@ import pytest
 
 from tests.support.chains import RECEIVED, SENT, dropped, sent
 from tests.support.echoes import between_vms, half, reply, request, stats, whole
+from tests.support.frames import counted, seen, settled
 from vmlat_tui.model import pings
 from vmlat_tui.model.crossings import Crossing
-from vmlat_tui.model.pings import Outcome, Ping, PingJoiner, unseen
+from vmlat_tui.model.pings import Outcome, Ping, PingJoiner
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, NESTED, QUANTITIES, Observer
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 
 TX, RX = Direction.TX, Direction.RX
 TIMEOUT_NS = 1_000_000_000
 
 
-def take(joiner: PingJoiner, frame: Frame) -> Optional[Ping]:
-    crossing = Crossing.of(frame)
+def take(joiner: PingJoiner, frame: Raw) -> Optional[Ping]:
+    crossing = Crossing.of(seen(frame))
     assert crossing is not None
     return joiner.add(crossing)
 
 
-def joined(*halves: Frame) -> Ping:
+def joined(*halves: Raw) -> Ping:
     joiner = PingJoiner(TIMEOUT_NS)
     found = [ping for ping in (take(joiner, frame) for frame in halves) if ping]
     assert joiner.waiting == 0
@@ -122,7 +123,7 @@ def test_between_two_vms_of_a_host_it_is_both_ends() -> None:
     ],
     ids=["sequence", "id", "vNIC", "before the request", "its own way", "request", "another's"],
 )
-def test_what_is_not_the_reply_is_not_taken_for_it(other: Frame) -> None:
+def test_what_is_not_the_reply_is_not_taken_for_it(other: Raw) -> None:
     joiner = PingJoiner(TIMEOUT_NS)
     assert take(joiner, request(TX)) is None and take(joiner, other) is None
     ping = take(joiner, reply(RX))
@@ -138,17 +139,17 @@ def test_a_ping_the_other_way_with_the_same_numbers_is_another() -> None:
 
 
 def test_no_echo_is_no_crossing() -> None:
-    assert Crossing.of(sent()) is None
+    assert Crossing.of(seen(sent())) is None
 
 
 # ---- losses --------------------------------------------------------------------------------------
 
 
-def lost(*halves: Frame, after_ns: int = TIMEOUT_NS, unseen_by_then: int = 0) -> list[Ping]:
+def lost(*halves: Raw, after_ns: int = TIMEOUT_NS, unseen_by_then: int = 0) -> list[Ping]:
     joiner = PingJoiner(TIMEOUT_NS)
     for frame in halves:
         assert take(joiner, frame) is None
-    return joiner.settle(stats(1_000_000 + after_ns, lost=unseen_by_then))
+    return settled(joiner, (stats(1_000_000 + after_ns, lost=unseen_by_then)))
 
 
 def test_without_a_reply_it_is_lost_outside_when_the_time_is_over() -> None:
@@ -176,9 +177,9 @@ def test_nobody_says_lost_where_packets_were_not_looked_at() -> None:
 
 def test_what_was_not_looked_at_before_a_ping_began_is_no_excuse() -> None:
     joiner = PingJoiner(TIMEOUT_NS)
-    joiner.settle(stats(0, suppressed=5))
+    settled(joiner, (stats(0, suppressed=5)))
     take(joiner, request(TX))
-    (ping,) = joiner.settle(stats(1_000_000 + TIMEOUT_NS, suppressed=5))
+    (ping,) = settled(joiner, (stats(1_000_000 + TIMEOUT_NS, suppressed=5)))
     assert ping.outcome is Outcome.OUTSIDE
 
 
@@ -188,18 +189,18 @@ def test_while_something_is_stuck_in_the_host_it_may_be_the_reply() -> None:
     take(joiner, request(TX))
     stuck = stats(1_000_000 + TIMEOUT_NS)
     stuck["bins"]["rx"]["in_flight"] = 1
-    assert not joiner.settle(stuck) and joiner.waiting == 1
+    assert not settled(joiner, (stuck)) and joiner.waiting == 1
     ping = take(joiner, dropped(reply(RX), "tun_out", "expired"))
     assert ping is not None and ping.outcome is Outcome.REPLY_INSIDE
     take(joiner, request(TX, sequence=2))
-    (late,) = joiner.settle({**stuck, "t_ns": 10 * TIMEOUT_NS})
+    (late,) = settled(joiner, ({**stuck, "t_ns": 10 * TIMEOUT_NS}))
     assert late.outcome is Outcome.OUTSIDE, "but not for ever"
 
 
 def test_a_reply_without_a_request_is_counted() -> None:
     joiner = PingJoiner(TIMEOUT_NS)
     take(joiner, reply(RX))
-    assert not joiner.settle(stats(1_200_000 + TIMEOUT_NS))
+    assert not settled(joiner, (stats(1_200_000 + TIMEOUT_NS)))
     assert (joiner.unmatched, joiner.waiting) == (1, 0)
 
 
@@ -207,7 +208,7 @@ def test_at_the_end_what_is_known_is_said_and_the_rest_is_on_its_way() -> None:
     joiner = PingJoiner(TIMEOUT_NS)
     take(joiner, request(TX))
     take(joiner, dropped(request(TX, sequence=2), "vnet_rx", "dropped"))
-    (ping,) = joiner.settle(stats(1_300_000, final=True))
+    (ping,) = settled(joiner, (stats(1_300_000, final=True)))
     assert ping.packet.sequence == 2 and joiner.waiting == 1
 
 
@@ -215,14 +216,14 @@ def test_losses_come_in_the_order_in_which_they_began() -> None:
     joiner = PingJoiner(TIMEOUT_NS)
     for sequence, t_ns in ((3, 3_000), (1, 1_000), (2, 2_000)):
         take(joiner, half(TX, True, t_ns, sequence))
-    assert [p.packet.sequence for p in joiner.settle(stats(2 * TIMEOUT_NS))] == [1, 2, 3]
+    assert [p.packet.sequence for p in settled(joiner, (stats(2 * TIMEOUT_NS)))] == [1, 2, 3]
     assert not joiner.waiting
 
 
 def test_unseen_is_what_the_counters_say() -> None:
     frame = stats(0, lost=2, suppressed=3)
     frame["bins"]["tx"]["evicted"] = 4
-    assert unseen(frame) == 9
+    assert counted(frame).unseen == 9
 
 
 # ---- bounds --------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def test_of_pings_that_are_complete_nothing_is_kept(few: PingJoiner) -> None:
         assert take(few, reply(RX, sequence=sequence))
     assert size(few) == 0 and not few.given_up
     take(few, request(TX))
-    few.settle(stats(1_000_000 + TIMEOUT_NS))
+    settled(few, (stats(1_000_000 + TIMEOUT_NS)))
     for sequence in range(10):
         take(few, request(TX, sequence=sequence))
     assert (few.waiting, few.given_up) == (10, 0), "what was settled takes no room"
@@ -279,5 +280,5 @@ def test_of_a_frame_only_what_is_of_use_is_kept() -> None:
     frame = dropped(request(TX), "vnet_rx", "dropped")
     frame["more"] = frame["flow"]["more"] = frame["drop"]["more"] = "x" * 100_000
     frame["stages"] += [{**frame["stages"][0], "point": f"p{n}"} for n in range(60)]
-    crossing = Crossing.of(frame)
+    crossing = Crossing.of(seen(frame))
     assert crossing is not None and len(repr(crossing)) < 1000

@@ -8,6 +8,7 @@ from typing import Optional, cast
 
 import pytest
 
+from tests.support.frames import wakeups_object, wakeups_of
 from vmlat_tui.discover.vms.vcpus import VcpuThreads
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
@@ -127,7 +128,7 @@ def test_wakeups_are_read_with_the_role_of_the_thread(loaded: Loaded, followed: 
         and found[70][1].role is Role.VCPU
         and found[70][1].count == 0
     )
-    assert Wakeups.from_json(found[60][1].to_json()) == found[60][1]
+    assert wakeups_of(wakeups_object(found[60][1])) == found[60][1]
 
 
 def test_halts_are_a_vcpus_and_its_window_is_known_once_it_was_set(
@@ -142,7 +143,7 @@ def test_halts_are_a_vcpus_and_its_window_is_known_once_it_was_set(
     found = {row.tid: row for _, row in followed.wakeups()}
     assert found[70].halts == Halts(5, 900, 2, 7000, 3, 1, 0)
     assert found[71].halts == Halts() and found[60].halts is None
-    assert all(Wakeups.from_json(row.to_json()) == row for row in found.values())
+    assert all(wakeups_of(wakeups_object(row)) == row for row in found.values())
 
 
 def test_a_worker_that_ended_is_forgotten_with_its_works(

@@ -9,7 +9,7 @@ import pytest
 
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol import commands
-from vmlat_tui.protocol.commands import Refused
+from vmlat_tui.protocol.commands import Measure, Refused
 
 
 def line(command: str, **fields: Any) -> bytes:
@@ -19,7 +19,9 @@ def line(command: str, **fields: Any) -> bytes:
 def test_what_the_screens_say_is_understood() -> None:
     for name, fields in (("measure", Requested().to_json()), ("stop", {})):
         found = commands.decode(line(name, **fields))
-        assert found == {"command": name, "id": 7, **json.loads(json.dumps(fields))}
+        assert commands.name_of(found) == name and found.id == 7
+        assert commands.decode(commands.encode(found)) == found
+        assert name == "stop" or found == Measure(Requested(), 7)
 
 
 @pytest.mark.parametrize(
@@ -81,4 +83,5 @@ def test_what_is_no_command_is_refused_without_a_number(odd: bytes) -> None:
 
 
 def test_a_measurement_may_begin_without_a_direction_and_be_given_one_later() -> None:
-    assert commands.decode(line("measure", directions=[]))["directions"] == []
+    found = commands.decode(line("measure", directions=[]))
+    assert isinstance(found, Measure) and found.requested.directions == ()

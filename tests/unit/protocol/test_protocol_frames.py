@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import objects
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol import migrations
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.recording.read import read
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.session.feed import drain
@@ -17,7 +18,7 @@ from vmlat_tui.session.feed import drain
 
 def rewrite(path: Path, schema: object) -> Path:
     """A recording that says to have another schema."""
-    found = list(read(path))
+    found = objects(path)
     found[0]["schema"] = schema
     return write(path, iter(found))
 
@@ -29,10 +30,10 @@ def recording(tmp_path: Path) -> Path:
 
 def test_a_newer_schema_is_refused_in_one_line_with_the_version_to_use(recording: Path) -> None:
     with pytest.raises(VmlatError) as caught:
-        Replay(rewrite(recording, frames.SCHEMA + 1)).peek()
+        Replay(rewrite(recording, migrations.SCHEMA + 1)).peek()
     words = str(caught.value)
     assert "a newer version of vmlat wrote this" in words and "or later" in words
-    assert f"schema {frames.SCHEMA + 1}, this program reads up to {frames.SCHEMA}" in words
+    assert f"schema {migrations.SCHEMA + 1}, this program reads up to {migrations.SCHEMA}" in words
     assert "\n" not in words
 
 
@@ -49,10 +50,10 @@ def test_what_no_version_ever_wrote_is_refused(recording: Path, schema: object) 
     assert len(str(caught.value)) < 300
 
 
-def older(frame: Frame) -> Frame:
+def older(frame: Raw) -> Raw:
     """As an imagined schema before this one had it: times in µs, vNICs under another name."""
     if frame["type"] == "hello":
-        return {**frame, "schema": frames.SCHEMA}
+        return {**frame, "schema": migrations.SCHEMA}
     if frame["type"] == "links":
         frame = {**frame, "taps": frame["vm_interfaces"]}
         del frame["vm_interfaces"]
@@ -62,7 +63,7 @@ def older(frame: Frame) -> Frame:
     return frame
 
 
-def from_before(frame: Frame) -> Frame:
+def from_before(frame: Raw) -> Raw:
     """The way from it to what the program reads."""
     frame = dict(frame)
     if "t_us" in frame:
@@ -75,17 +76,17 @@ def from_before(frame: Frame) -> Frame:
 def test_an_older_schema_goes_through_each_migration_in_turn(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, now = list(read(recording)), drain(Replay(recording, None))[-1]
+    whole, now = objects(recording), drain(Replay(recording, None))[-1]
     write(recording, map(older, whole))
-    schema, calls = frames.SCHEMA, []
+    schema, calls = migrations.SCHEMA, []
 
-    def renamed(frame: Frame) -> Frame:
+    def renamed(frame: Raw) -> Raw:
         calls.append(frame["type"])
         return frame
 
-    monkeypatch.setattr(frames, "SCHEMA", schema + 2)
-    monkeypatch.setattr(frames, "MIGRATIONS", {schema: from_before, schema + 1: renamed})
-    found = list(read(recording))
+    monkeypatch.setattr(migrations, "SCHEMA", schema + 2)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {schema: from_before, schema + 1: renamed})
+    found = objects(recording)
     assert found[0] == {**whole[0], "schema": schema + 2} and found[1:] == whole[1:]
     assert len(calls) == len(whole)
     migrated = drain(Replay(recording, None))[-1]
@@ -97,9 +98,9 @@ def test_an_older_schema_goes_through_each_migration_in_turn(
 def test_a_gap_in_the_migrations_is_no_way(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schema = frames.SCHEMA
-    monkeypatch.setattr(frames, "SCHEMA", schema + 2)
-    monkeypatch.setattr(frames, "MIGRATIONS", {schema: from_before})
+    schema = migrations.SCHEMA
+    monkeypatch.setattr(migrations, "SCHEMA", schema + 2)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {schema: from_before})
     with pytest.raises(VmlatError, match=f"this program reads {schema + 2}$"):
         list(read(recording))
 
@@ -107,7 +108,7 @@ def test_a_gap_in_the_migrations_is_no_way(
 def test_a_migration_that_meets_nonsense_is_one_clear_error(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "SCHEMA", frames.SCHEMA + 1)
-    monkeypatch.setattr(frames, "MIGRATIONS", {frames.SCHEMA - 1: from_before})
+    monkeypatch.setattr(migrations, "SCHEMA", migrations.SCHEMA + 1)
+    monkeypatch.setattr(migrations, "MIGRATIONS", {migrations.SCHEMA - 1: from_before})
     with pytest.raises(VmlatError, match="KeyError 'taps'"):
         list(read(recording))

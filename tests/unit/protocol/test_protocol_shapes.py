@@ -8,10 +8,12 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from tests.support.frames import counted, decoded, encoded, error_object, seen, typed
 from tests.tui import host
 from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
@@ -24,11 +26,12 @@ from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.export.icmp_text import ping_text
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
+from vmlat_tui.model import jsonable
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.filters import of_flow
-from vmlat_tui.model.flows import Echo, Flow
+from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.guest import RoundTrip
-from vmlat_tui.model.pings import Outcome, Ping, unseen
+from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
@@ -36,11 +39,14 @@ from vmlat_tui.model.topology import Topology
 from vmlat_tui.model.wakeups import Halts
 from vmlat_tui.ping.capture import ping_json, trip_json
 from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame, FrameError
+from vmlat_tui.protocol.echo import EchoFrame
+from vmlat_tui.protocol.frames import FrameError
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import ErrorFrame, HostFrame
 from vmlat_tui.session.history import History
 from vmlat_tui.words import clean
 
-HOST: Frame = {
+HOST: Raw = {
     "type": "host", "kernel": "6.1", "machine": "x86_64", "user": 0, "rung": "full",
     "btf": {"present": True, "problem": ""}, "headers": False, "kprobes": True,
     "ring_buffer": True, "bcc": {"version": "0.26", "problem": ""}, "lockdown": "none",
@@ -50,7 +56,7 @@ HOST: Frame = {
 }  # fmt: skip
 
 
-def good() -> list[Frame]:
+def good() -> list[Raw]:
     """One of every type."""
     stream = Stream(host.NAMES[:1], flows=2)
     every = [
@@ -64,11 +70,11 @@ def good() -> list[Frame]:
         },
     ]
     every += [{"type": "notice", "text": "x"}, {"type": "attaching", "t_ns": 4}, HOST]
-    every += [frames.error_frame(VmlatError("a", "b", "c"))]
+    every += [error_object(VmlatError("a", "b", "c"))]
     times = {"send": 5, "request_xmit": 7, "reply_receive": 9, "read": 12}
     ends = ("10.0.0.5", "fd00::9")
-    every += [RoundTrip(Packet(7, 1), ends, Observer.SENDER_GUEST, "eth0", 9, "ping",
-                        times).to_json()]  # fmt: skip
+    trip = RoundTrip(Packet(7, 1), ends, Observer.SENDER_GUEST, "eth0", 9, "ping", times)
+    every += [frames.to_json(EchoFrame.of(trip))]
     every += [{"type": "released", "t_ns": 5}]
     every += [{"type": "lost", "title": "a", "cause": "", "attempt": 1, "wait_s": 0.5}]
     every += [Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()]
@@ -83,19 +89,25 @@ def test_good_frames_come_through_and_one_of_each_type_is_among_them() -> None:
     every = good()
     assert {frame["type"] for frame in every} == frames.TYPES
     for frame in every:
-        assert frames.decode(frames.encode(frame)) == frame
+        assert decoded(encoded(frame)) == frame
 
 
 def test_an_error_of_many_words_is_cut_to_what_a_frame_holds() -> None:
     error = VmlatError("title", "cause " * 5000, "remedy")
-    frame = frames.decode(frames.encode(frames.error_frame(error)))
+    frame = decoded(encoded(error_object(error)))
     assert frame["cause"] == ("cause " * 5000)[:2000] + "…" and frame["remedy"] == "remedy"
 
 
 def test_a_task_may_have_held_a_processor_for_a_month() -> None:
     frame = Wakeful(host.NAMES[:1], ahead="x", flows=2).stats()
     frame["wakeups"][0]["ahead_ns"] = [["x", 30 * 86400 * 10**9]]
-    assert frames.decode(frames.encode(frame)) == frame
+    assert decoded(encoded(frame)) == frame
+
+
+def raised(frame: Raw) -> VmlatError:
+    found = typed(frame)
+    assert isinstance(found, ErrorFrame)
+    return found.exception
 
 
 ODD: tuple[Any, ...] = (
@@ -128,24 +140,24 @@ def spoiled(frame: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
         yield from spoiled(value, (*path, key))
 
 
-def readers(frame: Frame) -> None:
+def readers(frame: Raw) -> None:
     """What is done with a frame, in the screens and without them."""
     kind = frame["type"]
     history = History()
     stream = Stream(host.NAMES[:1], flows=2)
     for first in (stream.hello(), stream.measuring(), stream.stats()):
-        history.take(first)
-    history.take(frame)
+        history.take(typed(first))
+    history.take(typed(frame))
     history.moments()
     if kind in ("packet", "drop"):
-        packet_text(frame, 0)
+        packet_text(seen(frame), 0)
         for chain in (IRQ, KICK):
             view = ChainView(chain, 0)
-            if view.wants(frame):
-                shown = view.text(frame, 0)
+            if view.wants(seen(frame)):
+                shown = view.text(seen(frame), 0)
                 assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
-                view.json(frame, 0)
-        crossing = Crossing.of(frame)
+                view.json(seen(frame), 0)
+        crossing = Crossing.of(seen(frame))
         for ping in [Ping(crossing, crossing, outcome) for outcome in Outcome] if crossing else ():
             tally = Tally()
             tally.add(ping)
@@ -153,24 +165,28 @@ def readers(frame: Frame) -> None:
             assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
             json.dumps(ping_json(ping, 0))
     elif kind == "stats":
-        assert unseen(frame) >= 0
-        icmp_summary.summary_text(Tally(), 0, 0, frame, 10**9, "")
-        icmp_summary.summary_json(Tally(), 0, 0, frame, 10**9)
-        summary_text(frame, 10**9)
-        summary_json(frame, 10**9)
-        ChainView(IRQ, 0).summary_text(frame, 10**9, "")
-        ChainView(IRQ, 0).summary_json(frame, 10**9)
+        assert counted(frame).unseen >= 0
+        icmp_summary.summary_text(Tally(), 0, 0, counted(frame), 10**9, "")
+        icmp_summary.summary_json(Tally(), 0, 0, counted(frame), 10**9)
+        summary_text(counted(frame), 10**9)
+        summary_json(counted(frame), 10**9)
+        ChainView(IRQ, 0).summary_text(counted(frame), 10**9, "")
+        ChainView(IRQ, 0).summary_json(counted(frame), 10**9)
     elif kind == "echo":
-        trip = RoundTrip.from_json(frame)
+        found = typed(frame)
+        assert isinstance(found, EchoFrame)
+        trip = found.trip
         figures = Figures()
         figures.add(trip)
         text = trip_text(trip, 0) + figures.text({}, "")
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
         json.dumps([trip_json(trip, 0), figures.json({})])
     elif kind == "host":
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor_text.text(frame))
+        found = typed(frame)
+        assert isinstance(found, HostFrame)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", doctor_text.text(found))
     elif kind == "error":
-        assert clean(str(frames.error_of(frame)))
+        assert clean(str(raised(frame)))
 
 
 @pytest.mark.parametrize("kind", sorted(frames.TYPES))
@@ -191,14 +207,14 @@ def test_one_wrong_place_is_refused_or_harmless(kind: str) -> None:
             else:
                 inner[path[-1]] = odd
             try:
-                readers(frames.decode(frames.encode(frame)))
+                readers(decoded(encoded(frame)))
             except VmlatError as error:
                 refused += 1
                 assert len(str(error)) < 1_000
     assert refused
 
 
-def packet() -> Frame:
+def packet() -> Raw:
     return next(frame for frame in good() if frame["type"] == "packet")
 
 
@@ -210,7 +226,7 @@ def test_an_echo_with_other_numbers_is_refused(field: str, odd: Any) -> None:
     frame = packet()
     frame["icmp"][field] = odd
     with pytest.raises(FrameError, match=f"icmp: {field}"):
-        frames.decode(frames.encode(frame))
+        decoded(encoded(frame))
 
 
 def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() -> None:
@@ -220,23 +236,23 @@ def test_a_packet_recorded_before_tasks_and_absent_points_were_is_still_one() ->
     for stage in frame["stages"]:
         stage.pop("tid", None)
         stage.pop("comm", None)
-    assert frames.decode(frames.encode(frame)) == frame
+    assert decoded(encoded(frame)) == frame
 
 
 def test_a_packet_passes_each_point_once_and_in_the_order_of_the_path() -> None:
     whole = packet()
     first, second, *others = whole["stages"]
     later = {**second, "point": "of a later version"}
-    frames.decode(frames.encode({**whole, "stages": [first, later, second, *others]}))
+    decoded(encoded({**whole, "stages": [first, later, second, *others]}))
     for stages in ([second, first, *others], [first, second, *others, first]):
         with pytest.raises(FrameError, match="order of the path"):
-            frames.decode(frames.encode({**whole, "stages": stages}))
+            decoded(encoded({**whole, "stages": stages}))
 
 
 def test_a_task_that_is_not_known_is_null() -> None:
     frame = packet()
     frame["stages"][0].update(tid=None, comm=None)
-    assert frames.decode(frames.encode(frame)) == frame
+    assert decoded(encoded(frame)) == frame
 
 
 @pytest.mark.parametrize(
@@ -259,7 +275,7 @@ def test_absent_points_are_refused_when_malformed(absent: Any) -> None:
         frame = next(frame for frame in good() if frame["type"] == kind)
         frame["absent"] = absent
         with pytest.raises(FrameError, match="absent"):
-            frames.decode(frames.encode(frame))
+            decoded(encoded(frame))
 
 
 @pytest.mark.parametrize(
@@ -269,14 +285,14 @@ def test_a_task_is_refused_when_malformed(name: str, value: Any) -> None:
     frame = packet()
     frame["stages"][-1][name] = value
     with pytest.raises(FrameError, match=name):
-        frames.decode(frames.encode(frame))
+        decoded(encoded(frame))
 
 
 @pytest.mark.parametrize("name", ["absences", "wakeups"])
 def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: str) -> None:
     whole = Wakeful(host.NAMES[:1], flows=2).stats()
     del whole[name]
-    assert frames.decode(frames.encode(whole)) == whole
+    assert decoded(encoded(whole)) == whole
     row = copy.deepcopy(Wakeful(host.NAMES[:1], flows=2).stats()[name][0])
     for key in row:
         # Earlier versions did not count halts.
@@ -288,10 +304,10 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
             if odd != "missing":
                 wrong[key] = odd
             with pytest.raises(FrameError):
-                frames.decode(frames.encode({**whole, name: [wrong]}))
+                decoded(encoded({**whole, name: [wrong]}))
     for odd in (None, {}, "x", [None], [1]):
         with pytest.raises(FrameError):
-            frames.decode(frames.encode({**whole, name: odd}))
+            decoded(encoded({**whole, name: odd}))
 
 
 @pytest.mark.parametrize(
@@ -306,15 +322,15 @@ def test_what_is_counted_beside_the_legs_may_be_missing_but_not_malformed(name: 
         ("queued", {"count": 1}),
         ("migrations", 1 << 70),
         ("halts", {}),
-        ("halts", {**Halts().to_json(), "window_ns": -1}),
-        ("halts", {**Halts().to_json(), "slept": None}),
+        ("halts", {**asdict(Halts()), "window_ns": -1}),
+        ("halts", {**asdict(Halts()), "slept": None}),
     ],
 )
 def test_a_wakeup_that_makes_no_sense_is_refused(field: str, odd: Any) -> None:
     frame = Wakeful(host.NAMES[:1], flows=2).stats()
     frame["wakeups"][0][field] = odd
     with pytest.raises(FrameError, match=field):
-        frames.decode(frames.encode(frame))
+        decoded(encoded(frame))
 
 
 BOMBS = [
@@ -335,19 +351,24 @@ BOMBS = [
 @pytest.mark.parametrize("line", BOMBS, ids=range(len(BOMBS)))
 def test_bombs_are_no_frames(line: bytes) -> None:
     with pytest.raises(FrameError) as caught:
-        frames.decode(line)
+        decoded(line)
     assert len(str(caught.value)) < 500
 
 
 def test_a_hello_of_another_schema_is_told_by_its_number() -> None:
     line = json.dumps({"type": "hello", "schema": 99, "clock": "sundial"}).encode()
     with pytest.raises(FrameError, match="schema 99"):
-        frames.check_hello(frames.decode(line))
+        frames.as_hello(frames.decode(line))
 
 
 def test_an_agent_cannot_choose_an_exit_status_that_means_success() -> None:
-    assert frames.error_of({"title": "x", "exit_status": 0}).exit_status == 1
-    assert frames.error_of({"title": "x", "exit_status": 2}).exit_status == 2
+    assert raised({"type": "error", "title": "x", "exit_status": 0}).exit_status == 1
+    assert raised({"type": "error", "title": "x", "exit_status": 2}).exit_status == 2
+
+
+def known(kind: str) -> set[str]:
+    """What is looked at in a frame."""
+    return {part.name for part in jsonable.parts(frames.CLASSES[kind])}
 
 
 @pytest.mark.parametrize("kind", sorted(frames.TYPES))
@@ -367,11 +388,15 @@ def test_what_readers_ask_any_frame_for_is_looked_at_in_every_frame(
 ) -> None:
     whole = next(frame for frame in good() if frame["type"] == kind)
     for odd in odds:
-        with pytest.raises(FrameError, match=f"{field}: |is no number|out of range"):
-            frames.decode(frames.encode({**whole, field: odd}))
+        line = encoded({**whole, field: odd})
+        if field in known(kind):
+            with pytest.raises(FrameError, match=f"{field}: |is no number|out of range"):
+                decoded(line)
+        else:
+            assert field not in decoded(line), "nobody can read it"
 
 
-def rows() -> list[tuple[str, Frame]]:
+def rows() -> list[tuple[str, Raw]]:
     """What has a flow."""
     found = [("flow", frame) for frame in good() if frame["type"] in ("packet", "drop")]
     return [*found, *(("flows", frame) for frame in good() if frame["type"] == "stats")]
@@ -394,7 +419,7 @@ def test_a_flow_that_no_packet_can_have_is_refused(field: str, odd: Any) -> None
         flow = wrong["flow"] if where == "flow" else wrong["flows"][0]["flow"]
         flow[field] = odd
         with pytest.raises(FrameError, match=f"{field}: |is no address|one IP version"):
-            frames.decode(frames.encode(wrong))
+            decoded(encoded(wrong))
 
 
 def test_every_flow_that_comes_through_can_be_filtered_by() -> None:
@@ -402,7 +427,7 @@ def test_every_flow_that_comes_through_can_be_filtered_by() -> None:
         for protocol in ("tcp", "icmp", "47"):
             frame = packet()
             frame["flow"].update(src=src, dst=dst, protocol=protocol, src_port=65_535, dst_port=0)
-            flow = Flow.from_json(frames.decode(frames.encode(frame))["flow"])
+            flow = seen(frame).flow
             assert of_flow(flow).src_port == 65_535
 
 
@@ -410,7 +435,7 @@ def test_every_flow_that_comes_through_can_be_filtered_by() -> None:
 def test_a_wait_that_has_no_end_is_refused(wait: bytes) -> None:
     line = b'{"type":"lost","title":"x","cause":"","attempt":1,"wait_s":%s}\n' % wait
     with pytest.raises(FrameError):
-        frames.decode(line)
+        decoded(line)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +459,7 @@ def test_a_topology_is_looked_at_when_it_comes(path: tuple[Any, ...], odd: Any) 
         inner = inner[key]
     inner[path[-1]] = odd
     with pytest.raises(FrameError, match="the agent sent no topology") as caught:
-        frames.decode(frames.encode(frame))
+        decoded(encoded(frame))
     assert len(str(caught.value)) < 400
 
 
@@ -443,14 +468,14 @@ def test_a_name_of_the_host_s_that_is_too_long_is_cut_and_hides_nothing() -> Non
     found = Topology.from_json(frame)
     long = dataclasses.replace(found, host="h" * 100_000, notes=("n" * 100_000,))
     sent = {"type": "topology", **long.to_json()}
-    assert Topology.from_json(frames.decode(frames.encode(sent))).host == "h" * 8192
+    assert Topology.from_json(decoded(encoded(sent))).host == "h" * 8192
 
 
 def test_buckets_that_are_empty_are_none() -> None:
     frame = next(frame for frame in good() if frame["type"] == "stats")
     frame["legs"][0]["buckets"] = [[]]
     with pytest.raises(FrameError, match="no buckets"):
-        frames.decode(frames.encode(frame))
+        decoded(encoded(frame))
 
 
 @pytest.mark.parametrize(
@@ -462,10 +487,10 @@ def test_what_is_shown_of_a_wrong_value_is_short(value: Any) -> None:
     line = json.dumps({"type": "notice", "text": value}).encode()
     if isinstance(value, str):
         with pytest.raises(FrameError) as caught:
-            frames.decode(line)
+            decoded(line)
     else:
         with pytest.raises(FrameError, match="text: ") as caught:
-            frames.decode(line)
+            decoded(line)
     assert len(str(caught.value)) < 300
 
 
@@ -473,14 +498,14 @@ def test_a_value_as_deep_as_json_may_be_is_refused_like_any_other() -> None:
     for depth in (200, 500, 900, 960, 980, 990):
         line = b'{"type":"notice","text":' + b"[" * depth + b"]" * depth + b"}"
         with pytest.raises(FrameError):
-            frames.decode(line)
+            decoded(line)
         state = b'"state":' + b"[" * depth + b"]" * depth
-        whole = frames.encode(Stream(host.NAMES[:1]).topology())
+        whole = encoded(Stream(host.NAMES[:1]).topology())
         with pytest.raises(FrameError):
-            frames.decode(whole.replace(b'"state":"running"', state, 1))
+            decoded(whole.replace(b'"state":"running"', state, 1))
 
 
 def test_an_error_keeps_so_much_of_what_others_wrote_that_it_can_be_sent() -> None:
-    sent = frames.error_frame(VmlatError("t" * 10**6, "c" * 10**6, "r" * 10**6))
-    again = frames.error_of(frames.decode(frames.encode(sent)))
+    sent = error_object(VmlatError("t" * 10**6, "c" * 10**6, "r" * 10**6))
+    again = raised(decoded(encoded(sent)))
     assert again.title.endswith("t…") and len(str(again)) < 7_000

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import command
+from tests.support.frames import next_object, typed
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.session import HelloFrame
 from vmlat_tui.recording.outline import Outline, minutes, outline
 from vmlat_tui.recording.read import time_of
 from vmlat_tui.recording.replay import Replay
-from vmlat_tui.transport.source import StreamEnded
+from vmlat_tui.transport.source import Pace, Seek, Step, StreamEnded
 
 S = 1_000_000_000
 
@@ -24,12 +27,12 @@ def recording(tmp_path: Path) -> Path:
     return write(tmp_path / "a.vmlat.gz", Stream().whole(20, single=1))
 
 
-def available(replay: Replay) -> list[Frame]:
+def available(replay: Replay) -> list[Raw]:
     """What comes without being waited for."""
-    found: list[Frame] = []
+    found: list[Raw] = []
     while True:
         try:
-            frame = replay.next(0.0)
+            frame = next_object(replay, 0.0)
         except StreamEnded:
             return found
         if frame is None:
@@ -37,13 +40,13 @@ def available(replay: Replay) -> list[Frame]:
         found.append(frame)
 
 
-def readings(found: list[Frame]) -> int:
+def readings(found: list[Raw]) -> int:
     return sum(frame["type"] == "stats" for frame in found)
 
 
-def is_at(frame: Frame, t_ns: int) -> bool:
+def is_at(frame: Raw, t_ns: int) -> bool:
     """The stream's packets come some microseconds after its readings."""
-    return 0 <= (time_of(frame) or 0) - t_ns < 1_000_000
+    return 0 <= (time_of(typed(frame)) or 0) - t_ns < 1_000_000
 
 
 def whole(path: Path) -> Outline:
@@ -56,25 +59,25 @@ def test_a_replay_begins_where_it_is_told_to_with_all_that_came_before(recording
     at_ns = whole(recording).begin_ns + 10 * S
     found = available(Replay(recording, 1.0, at_ns))
     assert found[0]["type"] == "hello" and is_at(found[-1], at_ns)
-    assert max(time_of(frame) or 0 for frame in found) < at_ns + 1_000_000
+    assert max(time_of(typed(frame)) or 0 for frame in found) < at_ns + 1_000_000
 
 
 def test_what_is_paused_gives_nothing_until_it_goes_on(recording: Path) -> None:
     replay = Replay(recording, 1.0, whole(recording).begin_ns, paused=True)
     available(replay)
     begin = time.monotonic()
-    assert replay.next(0.05) is None and time.monotonic() - begin >= 0.05
-    replay.send("pace", speed=None, paused=False)
+    assert next_object(replay, 0.05) is None and time.monotonic() - begin >= 0.05
+    replay.send(Pace(None, paused=False))
     assert readings(available(replay)) == 20
     with pytest.raises(StreamEnded):
-        replay.next(0.0)
+        next_object(replay, 0.0)
 
 
 def test_a_step_is_one_reading_whatever_else_came_with_it(recording: Path) -> None:
     replay = Replay(recording, 1.0, whole(recording).begin_ns + 5 * S, paused=True)
     available(replay)
     for count in (1, 1, 3):
-        replay.send("step", readings=count)
+        replay.send(Step(count))
         found = available(replay)
         assert readings(found) == count and found[-1]["type"] == "stats"
 
@@ -83,7 +86,7 @@ def test_before_anything_is_measured_a_reading_is_one_of_the_counters(tmp_path: 
     path = write(tmp_path / "a.vmlat", Stream().looking(5))
     replay = Replay(path, 1.0, whole(path).begin_ns, paused=True)
     available(replay)
-    replay.send("step", readings=2)
+    replay.send(Step(2))
     assert [frame["type"] for frame in available(replay)] == ["vitals", "vitals"]
 
 
@@ -91,11 +94,11 @@ def test_it_is_sent_ahead_and_goes_on_from_there_at_its_pace(recording: Path) ->
     begin_ns = whole(recording).begin_ns
     replay = Replay(recording, 1.0, begin_ns)
     available(replay)
-    replay.send("seek", t_ns=begin_ns + 15 * S)
+    replay.send(Seek(begin_ns + 15 * S))
     assert is_at(available(replay)[-1], begin_ns + 15 * S)
     begin = time.monotonic()
-    replay.send("pace", speed=10.0, paused=False)
-    while replay.next(0.5) is not None:
+    replay.send(Pace(10.0, paused=False))
+    while next_object(replay, 0.5) is not None:
         if time.monotonic() - begin > 0.25:
             break
     assert time.monotonic() - begin < 0.4, "a tenth of a second for each"
@@ -103,8 +106,8 @@ def test_it_is_sent_ahead_and_goes_on_from_there_at_its_pace(recording: Path) ->
 
 def test_what_only_an_agent_obeys_is_ignored(recording: Path) -> None:
     replay = Replay(recording)
-    replay.send("measure", vm_interfaces=["vnet0"])
-    assert replay.peek()["type"] == "hello"
+    replay.send(command("measure", vm_interfaces=["vnet0"]))
+    assert isinstance(replay.peek(), HelloFrame)
 
 
 # ---- times --------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from vmlat_tui.errors import UsageError
+from vmlat_tui.model.packets import PacketFrame
 from vmlat_tui.model.topology import Backend, DomainState
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.recording.outline import outline
 from vmlat_tui.recording.read import read
 from vmlat_tui.recording.shipped import SHIPPED, shipped
@@ -18,14 +20,14 @@ from vmlat_tui.session.snapshot import Snapshot
 DIRECTORY = Path(__file__).parents[3] / "vmlat_tui" / "recordings"
 
 
-def replayed(name: str) -> tuple[Snapshot, list[Frame]]:
+def replayed(name: str) -> tuple[Snapshot, list[Raw]]:
     """The end of a recording, and its single packets."""
     history, packets = History(), []
     with shipped(name) as path:
         for frame in read(path):
             history.take(frame)
-            if frame["type"] == "packet":
-                packets.append(frame)
+            if isinstance(frame, PacketFrame):
+                packets.append(to_json(frame))
     return history.moments()[-1], packets
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.frames import next_object, objects
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.recording.read import read
+from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol.commands import Measure
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.recording.replay import Replay
 from vmlat_tui.recording.write import Tee
 from vmlat_tui.session.feed import Feed, drain
@@ -20,12 +22,12 @@ from vmlat_tui.session.snapshot import Moments, Phase
 from vmlat_tui.transport.source import StreamEnded
 
 
-def everything(source: Replay) -> list[Frame]:
+def everything(source: Replay) -> list[Raw]:
     """All frames of a recording."""
-    found: list[Frame] = []
+    found: list[Raw] = []
     while True:
         try:
-            frame = source.next(1.0)
+            frame = next_object(source, 1.0)
         except StreamEnded:
             return found
         if frame is not None:
@@ -38,9 +40,9 @@ def test_a_recording_is_the_stream_itself(name: str, tmp_path: Path) -> None:
     tee = Tee(Frames(frames))
     tee.record(tmp_path / "deep" / name)
     for _ in frames:
-        tee.next(1)
+        next_object(tee, 1)
     tee.close()
-    assert list(read(tmp_path / "deep" / name)) == frames
+    assert list(objects(tmp_path / "deep" / name)) == frames
     assert (tmp_path / "deep" / name).stat().st_mode & 0o777 == 0o600
 
 
@@ -48,12 +50,12 @@ def test_a_recording_begun_late_begins_with_the_state_of_things(tmp_path: Path) 
     frames = list(Stream().whole(3, single=0))
     tee = Tee(Frames(frames))
     for _ in frames[:-4]:
-        tee.next(1)
+        next_object(tee, 1)
     tee.record(tmp_path / "late.vmlat")
     for _ in frames[-4:]:
-        tee.next(1)
+        next_object(tee, 1)
     tee.stop()
-    kinds = [frame["type"] for frame in read(tmp_path / "late.vmlat")]
+    kinds = [frame["type"] for frame in objects(tmp_path / "late.vmlat")]
     assert kinds[:6] == ["hello", "topology", "measuring", "links", "vitals", "stats"]
     assert drain(Replay(tmp_path / "late.vmlat", None))[-1].stats is not None
 
@@ -63,20 +65,20 @@ def test_a_recording_begun_when_measuring_is_over_says_nothing_of_it(tmp_path: P
     frames = [*stream.whole(3), stream.released(), stream.vitals()]
     tee = Tee(Frames(frames))
     for _ in frames[:-1]:
-        tee.next(1)
+        next_object(tee, 1)
     tee.record(tmp_path / "late.vmlat")
-    tee.next(1)
+    next_object(tee, 1)
     tee.stop()
-    kinds = [frame["type"] for frame in read(tmp_path / "late.vmlat")]
+    kinds = [frame["type"] for frame in objects(tmp_path / "late.vmlat")]
     assert kinds == ["hello", "topology", "vitals", "vitals"]
 
 
 @pytest.mark.parametrize("name", ["cut.vmlat", "cut.vmlat.gz"])
 def test_a_tail_that_was_cut_off_ends_the_recording(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / name, Stream().whole(2))
-    whole = list(read(path))
+    whole = objects(path)
     path.write_bytes(path.read_bytes()[:-300])
-    *found, notice = read(path)
+    *found, notice = objects(path)
     assert found == whole[: len(found)] and 0 < len(found) < len(whole)
     assert notice["type"] == "notice" and "cut off" in notice["text"]
 
@@ -86,8 +88,8 @@ def test_what_a_killed_program_had_recorded_is_there(tmp_path: Path) -> None:
     tee = Tee(Frames(frames))
     tee.record(tmp_path / "a.vmlat.gz")
     for _ in frames:
-        tee.next(1)
-    *found, notice = read(tmp_path / "a.vmlat.gz")
+        next_object(tee, 1)
+    *found, notice = objects(tmp_path / "a.vmlat.gz")
     assert found == frames and "cut off" in notice["text"], "nothing was closed"
     tee.close()
 
@@ -122,7 +124,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None
     assert now.phase is Phase.MEASURING and now.recording is None and now.number > 35
     (notice,) = now.notices
     assert "full.vmlat ended: File too large" in notice
-    assert len(list(read(tmp_path / "full.vmlat"))) > 20
+    assert len(list(objects(tmp_path / "full.vmlat"))) > 20
 
 
 def test_what_is_no_recording_is_said_to_be_none(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_replay_keeps_the_pace_of_the_recording(tmp_path: Path) -> None:
     assert len(everything(Replay(path, 10.0))) == 5
     assert 0.08 < time.monotonic() - begin < 1.0
     slow = Replay(path, 0.01)
-    assert [slow.next(0.01) for _ in range(5)].count(None) >= 2
+    assert [next_object(slow, 0.01) for _ in range(5)].count(None) >= 2
 
 
 def host_names() -> tuple[str, ...]:
@@ -187,13 +189,13 @@ def test_commands_reach_the_source_and_a_failed_recording_is_a_refusal(tmp_path:
     found: list[Moments] = []
     feed = Feed(lambda: source, found.append)
     feed.start()
-    feed.send("measure", vm_interfaces=["vnet0"])
+    feed.send(Measure(Requested(("vnet0",))))
     feed.record(tmp_path)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not (found and found[-1][-1].refusal):
         time.sleep(0.01)
     feed.close()
-    assert source.sent == [{"command": "measure", "vm_interfaces": ["vnet0"]}]
+    assert source.sent == [Measure(Requested(("vnet0",)))]
     assert "exists" in str(found[-1][-1].refusal)
     assert source.closed
 
@@ -201,37 +203,37 @@ def test_commands_reach_the_source_and_a_failed_recording_is_a_refusal(tmp_path:
 def test_a_recording_begun_late_says_what_is_measured(tmp_path: Path) -> None:
     stream = Stream()
     first, other = stream.refiltered()
-    read_ack: Frame = {"type": "ack", "id": None, "command": "read", "took_ns": 1}
+    read_ack: Raw = {"type": "ack", "id": None, "command": "read", "took_ns": 1}
     before = [*stream.whole(2, single=0), first, read_ack]
     tee = Tee(Frames([*before, other, stream.stats(), stream.released(), stream.vitals()]))
     for _ in before:
-        tee.next(1)
+        next_object(tee, 1)
     tee.record(tmp_path / "late.vmlat")
-    tee.next(1), tee.next(1)
+    next_object(tee, 1), next_object(tee, 1)
     tee.stop()
     moments = drain(Replay(tmp_path / "late.vmlat", None))
     assert {m.acknowledged.words for m in moments if m.acknowledged} == {"", "udp"}
     now = moments[-1].stats
     assert now and now.totals and now.totals.before, "nothing reaches back beyond the filter"
-    tee.next(1)
+    next_object(tee, 1)
     tee.record(tmp_path / "later.vmlat")
-    tee.next(1)
+    next_object(tee, 1)
     tee.close()
-    assert [frame["type"] for frame in read(tmp_path / "later.vmlat")].count("ack") == 0
+    assert [frame["type"] for frame in objects(tmp_path / "later.vmlat")].count("ack") == 0
 
 
 def test_a_lost_connection_is_in_the_recording_and_replays_as_it_was(tmp_path: Path) -> None:
     stream = Stream()
-    lost: Frame = {"type": "lost", "title": "cut", "cause": "", "attempt": 1, "wait_s": 1.0}
+    lost: Raw = {"type": "lost", "title": "cut", "cause": "", "attempt": 1, "wait_s": 1.0}
     before = [*stream.whole(2, single=0), lost]
     after = [stream.hello(), stream.topology(), stream.vitals()]
     tee = Tee(Frames([*before, *after, stream.vitals()]))
     tee.record(tmp_path / "whole.vmlat")
     for _ in (*before, *after):
-        tee.next(1)
+        next_object(tee, 1)
     assert drain(Replay(tmp_path / "whole.vmlat", None))[-1].measuring is None
     tee.record(tmp_path / "late.vmlat")
-    tee.next(1)
+    next_object(tee, 1)
     tee.close()
-    kinds = [frame["type"] for frame in read(tmp_path / "late.vmlat")]
+    kinds = [frame["type"] for frame in objects(tmp_path / "late.vmlat")]
     assert kinds == ["hello", "topology", "vitals", "vitals"], "nothing of the agent before"

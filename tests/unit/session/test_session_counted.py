@@ -8,13 +8,15 @@ from typing import Any, Optional
 
 import pytest
 
+from tests.support.frames import typed, wakeups_object
 from tests.tui import host
 from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.rates import HaltRate, NeighbourRate, Rates, ThreadRate
 from vmlat_tui.model.wakeups import Halts, Role, Wakeups
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import WakeupsRow
 from vmlat_tui.session import counted, rates, window
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Place
@@ -25,10 +27,10 @@ TAP = "vnet0"
 WORKER, VCPU = TIDS = 2030, 2010
 
 
-def fed(frames: Iterator[Frame], depth: int = 300) -> History:
+def fed(frames: Iterator[Raw], depth: int = 300) -> History:
     history = History(depth)
     for frame in frames:
-        history.take(frame)
+        history.take(typed(frame))
     return history
 
 
@@ -65,7 +67,7 @@ def test_halts_grow_and_the_window_is_the_newest() -> None:
     grown = woken(first, second)
     assert grown.halts == Halts(5, 50, 0, 0, 5, 0, 50_000)
     assert together(7, (woken(None, first), grown)) == second
-    assert read(second.to_json(), first) == second, "nobody was woken, but it halted"
+    assert read(WakeupsRow.of(second, None), first) == second, "nobody was woken, but it halted"
     assert without(second, first) == halted(5, 0, 50_000) and without(second, second) is None
 
 
@@ -75,7 +77,7 @@ def test_a_vcpu_that_is_never_woken_still_halts_and_its_window_is_that_of_the_mo
     class Polling(Wakeful):
         def wakeups(self) -> list[dict[str, Any]]:
             row = halted(5 * self.tick, 0, next(windows))
-            return [replace(row, tid=VCPU).to_json()]
+            return [wakeups_object(replace(row, tid=VCPU))]
 
     history = fed(Polling(host.NAMES[:1]).whole(4))
     for back, polled, window_ns in ((0, 30, 80_000), (1, 25, 40_000), (2, 20, 20_000)):
@@ -89,14 +91,14 @@ def test_the_seconds_of_a_span_are_those_in_which_it_was_counted() -> None:
     assert counted.seconds(here(history, 5), Span.START) == 25.0
     assert counted.seconds(here(history), Span.RECENT) == 10.0
     for frame in Stream().refiltered():
-        history.take(frame)
+        history.take(typed(frame))
     assert counted.seconds(here(history), Span.START) == 0.0
 
 
 def test_a_row_in_which_nothing_was_counted_since_is_not_read_again() -> None:
     before = one(5, 70, states={1: 2})
-    assert read(before.to_json(), None) == before
-    assert read(before.to_json(), before) is before
+    assert read(WakeupsRow.of(before, before.vm_interface), None) == before
+    assert read(WakeupsRow.of(before, before.vm_interface), before) is before
 
 
 def test_a_span_has_what_was_counted_in_it() -> None:
@@ -138,7 +140,7 @@ def test_a_new_filter_begins_to_count_anew() -> None:
     stream = Wakeful(host.NAMES[:1])
     history = fed(stream.whole(3))
     for frame in (*stream.refiltered(), stream.stats(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     assert counted.wakeups(here(history), TIDS, Span.START)[WORKER].count == 2 * 2 * 900
     assert counted.absences(here(history), TAP, "rx", Span.START)["vcpu_polling"] == 34
     assert sum(counted.drops(here(history), TAP, Span.START).values()) == 4

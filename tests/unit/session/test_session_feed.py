@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Optional
 
+from tests.support.frames import typed
 from tests.tui.streams import Stream
+from vmlat_tui.protocol.commands import Read
 from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.snapshot import Moments
+from vmlat_tui.transport.source import Order
 
 
 class Restless:
@@ -19,9 +23,9 @@ class Restless:
     def __init__(self) -> None:
         self._frames = self._all()
         self.ran_s = 0.0
-        self.sent: list[str] = []
+        self.sent: list[Order] = []
 
-    def _all(self) -> Iterator[Frame]:
+    def _all(self) -> Iterator[Raw]:
         stream = Stream(("web-1",), flows=1, drawn=4)
         yield from stream.looking()
         number = 0
@@ -29,12 +33,12 @@ class Restless:
             number += 1
             yield {"type": "error", "title": f"error {number}", "id": number}
 
-    def send(self, command: str, **fields: Any) -> None:
-        self.sent.append(command)
+    def send(self, order: Order) -> None:
+        self.sent.append(order)
 
     def next(self, timeout_s: float) -> Optional[Frame]:
         self.ran_s = time.thread_time()
-        return next(self._frames)
+        return typed(next(self._frames))
 
     def close(self) -> None: ...
 
@@ -46,7 +50,7 @@ def floods(at_once: bool) -> tuple[float, int]:
     feed = Feed(lambda: source, found.append, at_once=at_once)
     feed.start()
     time.sleep(2.0)
-    feed.send("watch")
+    feed.send(Read())
     begin = time.monotonic()
     while not source.sent and time.monotonic() < begin + 5:
         time.sleep(0.01)

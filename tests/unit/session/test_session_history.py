@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.frames import encoded, seen, typed
 from tests.tui import host
 from tests.tui.streams import Stream
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.flows import row_key
+from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import ThreadUse, Vitals
 from vmlat_tui.protocol import frames
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.migrations import Raw
+from vmlat_tui.protocol.stats import FlowCount
 from vmlat_tui.session import counted, rates, window
 from vmlat_tui.session.history import History, Slowest
 from vmlat_tui.session.sample import grown, median_ns, merged
@@ -28,7 +30,7 @@ def fed(stream: Stream, ticks: int = 4, depth: int = 300) -> History:
     """A history of a whole measurement."""
     history = History(depth)
     for frame in stream.whole(ticks):
-        history.take(frame)
+        history.take(typed(frame))
     return history
 
 
@@ -44,6 +46,11 @@ def values(*ns: int) -> Histogram:
     for one in ns:
         found.add(one)
     return found
+
+
+def key_of(row: Raw) -> tuple[str, str, Flow]:
+    """What identifies a row of ``flows``."""
+    return FlowCount(**{**row, "flow": Flow(**row["flow"])}).key
 
 
 def test_a_sample_is_what_was_counted_in_between() -> None:
@@ -63,10 +70,10 @@ def test_the_first_reading_is_where_counting_begins() -> None:
     history = History()
     stream = Stream(host.NAMES[:1])
     for frame in (stream.hello(), stream.topology(), stream.measuring(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     stats = here(history).now.stats
     assert stats is not None and not stats.samples and stats.totals
-    history.take(stream.stats())
+    history.take(typed(stream.stats()))
     stats = here(history).now.stats
     assert stats is not None and merged([stats.samples[TX_TOTAL]]).count == 900
     assert stats.trust.own_cpu == pytest.approx(0.008) and stats.trust.matched == 1.0
@@ -78,32 +85,32 @@ def test_a_flow_without_traffic_stays_idle_and_one_that_was_forgotten_begins_ane
     history = History()
     stream = Stream(host.NAMES[:1])
     for frame in (stream.hello(), stream.topology(), stream.measuring(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     frame = stream.stats()
     kept, idle = frame["flows"][0], frame["flows"][1]
     frame["flows"] = [{**kept, "packets": 7, "first_ns": kept["first_ns"] + 1}]
-    history.take(frame)
+    history.take(typed(frame))
     stats = here(history).now.stats
     assert stats is not None and stats.flows is not None
     rows = {row.key: row for row in stats.flows}
-    assert rows[row_key(kept)].packets_per_second == pytest.approx(7 / stats.seconds)
-    assert rows[row_key(idle)].packets_per_second == 0
-    assert rows[row_key(idle)].packets > 0
+    assert rows[key_of(kept)].packets_per_second == pytest.approx(7 / stats.seconds)
+    assert rows[key_of(idle)].packets_per_second == 0
+    assert rows[key_of(idle)].packets > 0
 
 
 def test_between_the_wish_and_the_probes_it_is_attaching_and_a_refusal_ends_that() -> None:
     history = History()
     stream = Stream(host.NAMES[:1])
-    history.take(stream.hello())
-    history.take({"type": "attaching", "t_ns": 5})
+    history.take(typed(stream.hello()))
+    history.take(typed({"type": "attaching", "t_ns": 5}))
     assert here(history).now.phase is Phase.ATTACHING
     error = {"type": "error", "title": "no", "cause": "", "remedy": "", "id": 1}
-    history.take(error)
+    history.take(typed(error))
     assert here(history).now.phase is Phase.WATCHING
-    history.take({"type": "attaching", "t_ns": 6})
-    history.take(stream.measuring())
+    history.take(typed({"type": "attaching", "t_ns": 6}))
+    history.take(typed(stream.measuring()))
     assert here(history).now.phase is Phase.MEASURING
-    history.take(error)
+    history.take(typed(error))
     assert here(history).now.phase is Phase.MEASURING
 
 
@@ -131,9 +138,9 @@ def test_a_span_that_nobody_read_in_says_so_and_how_long_it_is() -> None:
     stream = Stream(("web-1",), flows=1)
     history = fed(stream, 20)
 
-    def words(*more: Frame) -> dict[Span, str]:
+    def words(*more: Raw) -> dict[Span, str]:
         for frame in more:
-            history.take(frame)
+            history.take(typed(frame))
         return {span: window.words(here(history), span, stream.t_ns) for span in Span}
 
     assert set(words().values()) == {"last 10 s", "last 60 s", "since mark", "since start"}
@@ -154,7 +161,7 @@ def test_figures_over_many_moments_are_those_of_every_single_one() -> None:
     history = History()
     stream = Stream(host.NAMES[:1])
     for number, frame in enumerate(stream.whole(70)):
-        history.take(frame)
+        history.take(typed(frame))
         if number % 40:
             continue
         place = here(history)
@@ -177,7 +184,7 @@ def test_new_probes_begin_at_zero() -> None:
     history = fed(stream, 3)
     stream._totals.clear()
     for frame in (stream.measuring(), stream.stats(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     place = here(history)
     assert window.histogram(place, TX_TOTAL, Span.MINUTE).count == 900
     assert window.histogram(place, TX_TOTAL, Span.START).count == 2 * 900
@@ -186,14 +193,14 @@ def test_new_probes_begin_at_zero() -> None:
 def test_after_the_probes_are_gone_nothing_is_measured_and_the_past_stays() -> None:
     stream = Stream(host.NAMES[:1])
     history = fed(stream, 3)
-    history.take(stream.released())
+    history.take(typed(stream.released()))
     now = here(history).now
     assert (now.phase, now.measuring, now.stats, now.watched) == (Phase.WATCHING, None, None, ())
     assert window.vnics(here(history)) == ()
     assert window.legs(here(history, back=1), "vnet0", Direction.TX)[0].count == 2 * 900
     stream._totals.clear()
     for frame in (stream.measuring(), stream.links(), stream.stats(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     assert window.histogram(here(history), TX_TOTAL, Span.MINUTE).count == 900
 
 
@@ -201,13 +208,13 @@ def test_another_filter_begins_at_zero_too() -> None:
     stream = Stream(host.NAMES[:1])
     history = fed(stream, 3)
     for frame in stream.refiltered():
-        history.take(frame)
+        history.take(typed(frame))
     assert window.legs(here(history), "vnet0", Direction.TX) == ()
     before = here(history, back=1)
     assert window.legs(before, "vnet0", Direction.TX)[0].count == 2 * 900
     assert window.histogram(before, TX_TOTAL, Span.START).count == 2 * 900
     for _ in range(2):
-        history.take(stream.stats())
+        history.take(typed(stream.stats()))
     place = here(history)
     assert window.histogram(place, TX_TOTAL, Span.MINUTE).count == 2 * 900
     assert window.histogram(place, TX_TOTAL, Span.START).count == 2 * 900
@@ -226,7 +233,7 @@ def test_flows_of_old_moments_are_forgotten_before_memory_is() -> None:
     assert 1 <= len(kept) <= 6 and kept[-1] is history.moments()[-1]
 
 
-def many(stream: Stream, tick: int, rows: int = 4000) -> Frame:
+def many(stream: Stream, tick: int, rows: int = 4000) -> Raw:
     """A frame of a host that drops packets elsewhere each time."""
     row = {"direction": "tx", "vm_interface": "vnet0", "reason": "r", "function": "f", "packets": 2}
     drops = [{**row, "point": f"p{tick * rows + at}"} for at in range(rows)]
@@ -237,7 +244,7 @@ def test_of_drops_without_number_the_rest_is_one_row_and_none_is_lost() -> None:
     stream = Stream(("web-1",), flows=1)
     history = fed(stream, 1)
     for tick in range(12):
-        history.take(many(stream, tick))
+        history.take(typed(many(stream, tick)))
     *before, now = (m.stats for m in history.moments() if m.stats)
     assert now.since and len(now.drops) <= 2001 and sum(row.packets for row in now.drops) == 8000
     other = now.drops[-1]
@@ -256,7 +263,7 @@ def test_rows_beyond_all_bounds_are_summed_or_left_out_and_that_is_said(
     stream = Stream(("web-1",), flows=1)
     history = fed(stream, 2)
     for tick in range(3):
-        history.take(many(stream, tick))
+        history.take(typed(many(stream, tick)))
     now = history.moments()[-1]
     assert now.stats and len(now.stats.legs) == 5
     assert sum(row.packets for row in now.stats.drops) == 8000
@@ -276,7 +283,7 @@ def test_names_that_come_and_go_are_forgotten() -> None:
             {"vm_interface": "vnet0", "direction": "tx", "reason": f"r{tick * 500 + at}",
              "packets": 1} for at in range(500)
         ]  # fmt: skip
-        history.take(frame)
+        history.take(typed(frame))
     assert len(history._reader._keys) <= 2000
     assert len(history._reader._absence_keys) <= 2000
 
@@ -293,14 +300,14 @@ def test_the_history_is_bounded_by_what_it_weighs(
         if kind == "vitals":
             thread = vitals["threads"][0]
             vitals["threads"] = [{**thread, "tid": tid} for tid in range(1, 1000)]
-        history.take(vitals)
+        history.take(typed(vitals))
         if kind == "topology":
             notes = [f"{at} {'x' * 100}" for at in range(1000)]
-            history.take({**stream.topology(), "notes": notes})
+            history.take(typed({**stream.topology(), "notes": notes}))
         for at in range(40 if kind == "packet" else 0):
             packet = stream.packet(0, Direction.TX)
-            history.take({**packet, "total_ns": 10**9 * tick + at})
-        history.take(many(stream, tick, 200 if kind == "drops" else 0))
+            history.take(typed({**packet, "total_ns": 10**9 * tick + at}))
+        history.take(typed(many(stream, tick, 200 if kind == "drops" else 0)))
     moments = history.moments()
     assert 2 < len(moments) < 60
     assert history._weight == sum(history._weights) <= 2_000_000
@@ -320,10 +327,10 @@ def test_names_in_packets_are_no_longer_than_the_kernels() -> None:
     long = "x" * 8000
     stages = [{**stage, "comm": long} for stage in packet["stages"]]
     process = {**packet["process"], "comm": long}
-    history.take({**packet, "total_ns": 10**12, "process": process, "stages": stages})
+    history.take(typed({**packet, "total_ns": 10**12, "process": process, "stages": stages}))
     kept = history.moments()[-1].slowest[0]
-    assert kept["total_ns"] == 10**12
-    assert {len(kept["process"]["comm"]), *(len(s["comm"]) for s in kept["stages"])} == {64}
+    assert kept.total_ns == 10**12
+    assert {len(kept.process.comm), *(len(str(s.comm)) for s in kept.stages)} == {64}
 
 
 def test_the_more_vnics_the_fewer_slowest_packets_of_each() -> None:
@@ -331,9 +338,9 @@ def test_the_more_vnics_the_fewer_slowest_packets_of_each() -> None:
     packet = Stream(("web-1",)).packet(0, Direction.TX)
     for at in range(3000):
         for total in range(4):
-            slowest.add({**packet, "vm_interface": f"v{at}", "total_ns": at + total})
+            slowest.add(seen({**packet, "vm_interface": f"v{at}", "total_ns": at + total}))
     kept = slowest.ordered()
-    assert 1000 < len(kept) <= 2000 and kept[0]["total_ns"] >= kept[-1]["total_ns"]
+    assert 1000 < len(kept) <= 2000 and kept[0].total_ns >= kept[-1].total_ns
 
 
 def test_vitals_become_rates_by_difference() -> None:
@@ -372,10 +379,10 @@ def test_a_thread_is_stopped_in_a_share_of_the_readings() -> None:
 
 
 def test_the_slowest_packets_of_every_vnic_and_direction_are_kept() -> None:
-    heap = Slowest(room=2)
+    heap, packet = Slowest(room=2), Stream(("web-1",)).packet(0, Direction.TX)
     for vnic, total in (("a", 5), ("a", 9), ("a", 7), ("b", 1)):
-        heap.add({"vm_interface": vnic, "direction": "tx", "total_ns": total})
-    assert [(p["vm_interface"], p["total_ns"]) for p in heap.ordered()] == [
+        heap.add(seen({**packet, "vm_interface": vnic, "total_ns": total}))
+    assert [(p.vm_interface, p.total_ns) for p in heap.ordered()] == [
         ("a", 9), ("a", 7), ("b", 1)
     ]  # fmt: skip
 
@@ -383,7 +390,7 @@ def test_the_slowest_packets_of_every_vnic_and_direction_are_kept() -> None:
 def test_a_refusal_is_known_and_nothing_else_changes() -> None:
     history = History()
     for frame in Stream().refusing():
-        history.take(frame)
+        history.take(typed(frame))
     now = here(history).now
     assert now.phase is Phase.WATCHING and now.measuring is None
     assert now.refusal and "run as root" in str(now.refusal.error)
@@ -392,24 +399,24 @@ def test_a_refusal_is_known_and_nothing_else_changes() -> None:
 @pytest.mark.parametrize("kind", ["stats", "topology", "vitals", "links", "hello"])
 def test_a_frame_that_cannot_be_read_is_one_clear_error(kind: str) -> None:
     with pytest.raises(VmlatError):
-        History().take(frames.decode(frames.encode({"type": kind, "schema": 1, "t_ns": 1})))
+        History().take(frames.decode(encoded({"type": kind, "schema": 1, "t_ns": 1})))
 
 
 def test_frames_of_unknown_use_are_passed_over() -> None:
     history = History()
-    history.take({"type": "ack", "id": 1})
+    history.take(typed({"type": "ack", "id": 1}))
     assert here(history).now == here(History()).now
 
 
 # ---- a lost connection ------------------------------------------------------------------------
 
-LOST: Frame = {
+LOST: Raw = {
     "type": "lost", "title": "the connection to hv1 was lost", "cause": "reset", "attempt": 2,
     "wait_s": 5.0,
 }  # fmt: skip
 
 
-def again(stream: Stream, boot: str = "one", later_ns: int = 0) -> list[Frame]:
+def again(stream: Stream, boot: str = "one", later_ns: int = 0) -> list[Raw]:
     """What another agent says first; its host's clock may have begun anew."""
     stream._totals.clear()
     stream.tick += 20
@@ -421,11 +428,11 @@ def again(stream: Stream, boot: str = "one", later_ns: int = 0) -> list[Frame]:
 def test_a_lost_connection_keeps_what_was_known_and_says_when_it_is_tried_again() -> None:
     history = fed(Stream(host.NAMES[:1]), 4)
     before = here(history).now
-    history.take(LOST)
+    history.take(typed(LOST))
     now = here(history).now
     assert now.phase is Phase.LOST and now.stats is before.stats and now.rates is before.rates
     assert "hv1 was lost: reset; attempt 2 in 5 s" in str(now.problem)
-    history.take({**LOST, "wait_s": 0})
+    history.take(typed({**LOST, "wait_s": 0}))
     assert "attempt 2 is being made" in str(here(history).now.problem)
 
 
@@ -433,15 +440,15 @@ def test_nothing_is_counted_across_a_gap() -> None:
     stream = Stream(host.NAMES[:1])
     history = fed(stream, 4)
     moments = len(history.moments())
-    history.take(LOST)
+    history.take(typed(LOST))
     for frame in again(stream, boot=""):
-        history.take(frame)
+        history.take(typed(frame))
     now = here(history).now
     assert now.phase is Phase.WATCHING and now.problem is None
     assert now.stats is None and now.rates is None and now.measuring is None and not now.watched
     assert len(history.moments()) == moments + 1, "what was known is a moment of its own"
     for frame in (stream.measuring(), stream.stats(), stream.vitals(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     place = here(history)
     assert window.histogram(place, TX_TOTAL, Span.MINUTE).count == 900
     rates_seen = [m.rates for m in history.moments() if m.rates]
@@ -459,15 +466,15 @@ def test_after_another_boot_the_past_is_told_by_the_new_clock() -> None:
     stream = Stream(host.NAMES[:1])
     history = History()
     for frame in [{**stream.hello(), "boot": "one"}, *list(stream.whole(4))[1:]]:
-        history.take(frame)
+        history.take(typed(frame))
     past = history.moments()
-    history.take(LOST)
+    history.take(typed(LOST))
     hello, *rest = again(stream, "two", -past[-1].t_ns // 2)
     hello["clock"]["wall_ns"] = past[-1].wall_ns + 60_000_000_000
     for frame in (hello, *rest, stream.measuring(), stream.stats(), stream.stats()):
-        history.take(frame)
+        history.take(typed(frame))
     moments = history.moments()
     assert [m.wall_ns for m in moments[: len(past)]] == [m.wall_ns for m in past]
     assert all(a.t_ns <= b.t_ns for a, b in zip(moments, moments[1:]))
-    packet = moments[-1].slowest[0]["stages"][0]["t_ns"] + moments[-1].wall_offset_ns
-    assert packet in [p["stages"][0]["t_ns"] + past[-1].wall_offset_ns for p in past[-1].slowest]
+    packet = moments[-1].slowest[0].stages[0].t_ns + moments[-1].wall_offset_ns
+    assert packet in [p.stages[0].t_ns + past[-1].wall_offset_ns for p in past[-1].slowest]

@@ -12,6 +12,7 @@ from tests.tui import host
 from vmlat_tui.analysis.findings.finding import Severity
 from vmlat_tui.model.rates import Rates, ThreadRate
 from vmlat_tui.model.topology import Cpu, Domain, Irq, Thread, Topology, Vcpu, Way, Worker
+from vmlat_tui.protocol.session import Clock, HelloFrame
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.tables.columns import arrange, table_lines
 from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
@@ -114,9 +115,13 @@ def test_one_reading_that_stands_in_several_moments_is_one_sight() -> None:
     assert alone.seconds == 0 and row(alone, "vCPU 0").moves == ()
 
 
+def hello(boot: str) -> HelloFrame:
+    return HelloFrame(1, "6.1", "hv1", Clock(1, 2), boot=boot)
+
+
 def test_nothing_from_before_the_host_was_booted_anew_is_a_move() -> None:
-    before = replace(moment(100, {VCPU_0: 3}), hello={"type": "hello", "boot": "a"})
-    after = replace(moment(101, {VCPU_0: 14}), hello={"type": "hello", "boot": "b"})
+    before = replace(moment(100, {VCPU_0: 3}), hello=hello("a"))
+    after = replace(moment(101, {VCPU_0: 14}), hello=hello("b"))
     assert row(shown(at(before, after)), "vCPU 0").moves == ()
 
 

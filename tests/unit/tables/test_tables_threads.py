@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.frames import typed
 from tests.tui import host
 from tests.tui.wakeful import Wakeful
 from vmlat_tui.model.topology import Domain
@@ -20,7 +21,7 @@ from vmlat_tui.tables.waited import WAIT_COLUMNS, wait_rows
 def place(ticks: int = 30, ahead: str = "") -> Place:
     history = History(300)
     for frame in Wakeful(host.NAMES[:1], ahead=ahead).whole(ticks):
-        history.take(frame)
+        history.take(typed(frame))
     moments = history.moments()
     return Place(moments, len(moments) - 1)
 

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from tests.support.frames import decoded, encoded, error_object, next_object, typed
+from tests.tui.streams import Stream
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.protocol import frames
+from vmlat_tui.protocol import frames, migrations
 from vmlat_tui.transport import process
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
@@ -35,8 +37,8 @@ def test_frames_come_whole_however_they_are_cut() -> None:
         "sys.stdin.read()"
     )
     with agent(program) as source:
-        assert source.next(10) == {"type": "notice", "text": "a"}
-        assert source.next(10) == {"type": "ack"}
+        assert next_object(source, 10) == {"type": "notice", "text": "a"}
+        assert next_object(source, 10) == {"type": "ack", "id": None, "command": None}
         assert source.next(0.05) is None
 
 
@@ -52,9 +54,7 @@ def test_the_last_words_of_an_agent_are_passed_on() -> None:
 
 
 def test_an_error_frame_is_that_error() -> None:
-    line = (
-        frames.encode(frames.error_frame(UsageError("title", "cause", "remedy"))).decode().strip()
-    )
+    line = encoded(error_object(UsageError("title", "cause", "remedy"))).decode().strip()
     with agent(f"print('{line}', flush=True); sys.stdin.read()") as source:
         caught = failure(source)
         assert str(caught) == "title: cause; remedy"
@@ -76,16 +76,17 @@ def test_an_agent_that_floods_is_ended_all_the_same(monkeypatch: pytest.MonkeyPa
 
 
 def test_only_hello_of_the_same_schema_is_accepted() -> None:
-    frames.check_hello({"type": "hello", "schema": frames.SCHEMA})
-    for frame in ({"type": "stats"}, {"type": "hello", "schema": 99}):
+    hello = Stream().hello()
+    assert frames.as_hello(typed(hello)).schema == migrations.SCHEMA
+    for frame in (Stream().stats(), {**hello, "schema": 99}, {"type": "hello", "schema": 99}):
         with pytest.raises(frames.FrameError):
-            frames.check_hello(frame)
+            frames.as_hello(typed(frame))
 
 
 def test_a_frame_is_ascii_whatever_names_it_carries() -> None:
-    line = frames.encode({"type": "notice", "text": "\x1b[31m \u202e é"})
+    line = encoded({"type": "notice", "text": "\x1b[31m \u202e é"})
     assert line.isascii() and b"\x1b" not in line
-    assert frames.decode(line)["text"] == "\x1b[31m \u202e é"
+    assert decoded(line)["text"] == "\x1b[31m \u202e é"
 
 
 def test_a_line_without_end_is_refused_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,7 @@ def test_what_a_login_prints_before_the_first_frame_is_passed_over() -> None:
     program = "print('Welcome to\\nhv1'); print('{\"type\":\"ack\"}'); print('bye', flush=True)"
     argv = (sys.executable, "-c", f"{_IMPORTS}{program}; sys.stdin.read()")
     with AgentProcess(Host("far", argv, far=True)) as source:
-        assert source.next(10) == {"type": "ack"}
+        assert next_object(source, 10) == {"type": "ack", "id": None, "command": None}
         assert "bye" in str(failure(source)), "later it is no greeting"
 
 

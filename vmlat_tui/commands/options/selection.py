@@ -25,10 +25,6 @@ class PacketSelection:
     vms: tuple[str, ...] = ()
     uri: Optional[str] = None
 
-    def discovery(self) -> dict[str, Any]:
-        """As an agent that discovers wants it."""
-        return {"connect": self.uri} if self.uri else {}
-
     def requested(self, **others: Any) -> Requested:
         """As an agent wants them; ``others`` are the fields that are no part of a selection."""
         return Requested(self.vm_interfaces, self.uplinks, self.filters, self.directions, **others)

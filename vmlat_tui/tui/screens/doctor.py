@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from textual.app import ComposeResult
 
 from vmlat_tui.export.doctor_text import obstacle
 from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.model.points import POINTS
+from vmlat_tui.protocol.session import AgentCapability, PointHooks
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
 from vmlat_tui.tui.paint import Line
@@ -19,31 +19,28 @@ from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
-Point = Mapping[str, Any]
-_Capability = Mapping[str, Any]
+
+def _hook(point: PointHooks) -> str:
+    if not point.hooks:
+        return f"none: {clean(point.reason)}"
+    return ", ".join(f"{clean(h.function)} ({clean(h.kind)})" for h in point.hooks)
 
 
-def _hook(point: Point) -> str:
-    if not point["hooks"]:
-        return f"none: {clean(point['reason'])}"
-    return ", ".join(f"{clean(h['function'])} ({clean(h['kind'])})" for h in point["hooks"])
-
-
-def _title(point: Point) -> str:
-    known = POINTS.get(str(point["point"]))
+def _title(point: PointHooks) -> str:
+    known = POINTS.get(point.point)
     return known.title if known else ""
 
 
-def _missing(capability: _Capability) -> tuple[str, str]:
-    return ("▲", "") if capability["state"] == CapabilityState.MISSING.value else ("", "")
+def _missing(capability: AgentCapability) -> tuple[str, str]:
+    return ("▲", "") if capability.state is CapabilityState.MISSING else ("", "")
 
 
-_CAPABILITIES: list[Column[_Capability]] = [
-    Column("capability", "capability", 19, NAME, lambda c: clean(c["name"]), 0, 22),
-    Column("state", "agent", 8, TEXT, lambda c: c["state"], 0, 10,
-           lambda c: "warn" if c["state"] == CapabilityState.MISSING.value else ""),
-    Column("purpose", "for what", 30, TEXT, lambda c: clean(c["purpose"]), 1, 64),
-    Column("loss", "without it", 30, TEXT, lambda c: clean(c["loss"]), 2, 64),
+_CAPABILITIES: list[Column[AgentCapability]] = [
+    Column("capability", "capability", 19, NAME, lambda c: clean(c.name), 0, 22),
+    Column("state", "agent", 8, TEXT, lambda c: c.state.value, 0, 10,
+           lambda c: "warn" if c.state is CapabilityState.MISSING else ""),
+    Column("purpose", "for what", 30, TEXT, lambda c: clean(c.purpose), 1, 64),
+    Column("loss", "without it", 30, TEXT, lambda c: clean(c.loss), 2, 64),
 ]  # fmt: skip
 
 
@@ -61,8 +58,8 @@ class DoctorScreen(VmlatScreen):
     def body(self) -> ComposeResult:
         """The host, its points, what the agent may do, what could not be found out."""
         yield Lines("state")
-        yield Table(self._columns(), lambda p: p["point"], id="points", emphasis=self._emphasis)
-        yield Table(_CAPABILITIES, lambda c: c["name"], id="capabilities", emphasis=_missing)
+        yield Table(self._columns(), lambda p: p.point, id="points", emphasis=self._emphasis)
+        yield Table(_CAPABILITIES, lambda c: c.name, id="capabilities", emphasis=_missing)
         yield Lines("notes")
 
     def on_mount(self) -> None:
@@ -70,25 +67,25 @@ class DoctorScreen(VmlatScreen):
         super().on_mount()
         self.vmlat.control.describe()
 
-    def _columns(self) -> list[Column[Point]]:
+    def _columns(self) -> list[Column[PointHooks]]:
         return [
-            Column("point", "point", 12, NAME, lambda p: p["point"], 0, 16),
-            Column("directions", "for", 5, TEXT, lambda p: "/".join(p["directions"]), 1),
+            Column("point", "point", 12, NAME, lambda p: p.point, 0, 16),
+            Column("directions", "for", 5, TEXT, lambda p: "/".join(p.directions), 1),
             Column("hook", "hook", 30, TEXT, _hook, 0, 60,
-                   lambda p: "" if p["hooks"] else "warn"),
+                   lambda p: "" if p.hooks else "warn"),
             Column("hits", "hits", 8, COUNT, self._hits, 2, help="how often its hooks ran"),
             Column("title", "where", 24, TEXT, _title, 3, 30),
         ]  # fmt: skip
 
     @staticmethod
-    def _emphasis(point: Point) -> tuple[str, str]:
-        return ("", "") if point["hooks"] else ("▲", "")
+    def _emphasis(point: PointHooks) -> tuple[str, str]:
+        return ("", "") if point.hooks else ("▲", "")
 
-    def _hits(self, point: Point) -> int | None:
+    def _hits(self, point: PointHooks) -> int | None:
         stats = self.vmlat.place.now.stats
-        if stats is None or not point["hooks"]:
+        if stats is None or not point.hooks:
             return None
-        names = {str(h["function"]) for h in point["hooks"]}
+        names = {h.function for h in point.hooks}
         counts = [n for id_, n in stats.hits.items() if id_ in names or id_.split(":")[-1] in names]
         return sum(counts) if counts else None
 
@@ -103,7 +100,8 @@ class DoctorScreen(VmlatScreen):
             ((" points of the path", "title"),),
             "the host is being asked" if self.vmlat.live else "nothing was measured",
         )
-        rows = list((now.hello or now.host or {}).get("capabilities", ()))
+        told = now.hello or now.host
+        rows = list(told.capabilities if told else ())
         held = self.query_one("#capabilities", Table)
         held.display = bool(rows)
         held.show(self.kept(rows, held.columns), ((" capabilities of the agent", "title"),))
@@ -111,13 +109,13 @@ class DoctorScreen(VmlatScreen):
         pane.show(list(_notes(now, max(20, self.size.width - 4))))
 
 
-def _planned(now: Snapshot) -> list[Point]:
-    return list(now.host["points"]) if now.host else []
+def _planned(now: Snapshot) -> list[PointHooks]:
+    return list(now.host.points) if now.host else []
 
 
 def _state(now: Snapshot) -> Iterator[Line]:
-    hello = now.hello or {}
-    kernel = clean(now.topology.kernel if now.topology else hello.get("kernel"))
+    known = now.topology or now.hello
+    kernel = clean(known.kernel if known else None)
     yield (("kernel ", "dim"), (kernel, "strong"))
     if now.measuring is not None:
         full = now.measuring.rung == "full"
@@ -133,11 +131,11 @@ def _state(now: Snapshot) -> Iterator[Line]:
     elif now.host is None:
         yield (("○ no probe is in place", "dim"),)
     else:
-        good = bool(now.host["measurable"])
+        good = now.host.measurable
         verdict = ("the main path can be measured", "good")
         yield (
             verdict if good else (f"▲ {obstacle(now.host)}", "bad"),
-            (f"   rung {clean(now.host['rung'])}, no probe is in place now", "dim"),
+            (f"   rung {clean(now.host.rung)}, no probe is in place now", "dim"),
         )
     if now.topology is not None:
         ovs = now.topology.ovs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.model.packets import DropFrame, SeenPacket
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import packets, passage
 from vmlat_tui.tables.packets import PacketRow
@@ -78,7 +78,7 @@ class PacketScreen(VmlatScreen):
     PacketScreen #identity { padding: 0 1; }
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: SeenPacket) -> None:
         """``frame`` is of type packet or drop."""
         super().__init__()
         self.frame = frame
@@ -99,22 +99,22 @@ class PacketScreen(VmlatScreen):
 
     def _identity(self, place: Place) -> list[Line]:
         frame = self.frame
-        when = wall_clock(frame["stages"][0]["t_ns"] + place.now.wall_offset_ns)
-        vm, phy = clean(frame["vm_interface"]), clean(frame["phy_interface"])
-        way = f"{vm} → {phy}" if frame["direction"] == "tx" else f"{phy} → {vm}"
-        process = frame["process"]
+        when = wall_clock(frame.stages[0].t_ns + place.now.wall_offset_ns)
+        vm, phy = clean(frame.vm_interface), clean(frame.phy_interface)
+        way = f"{vm} → {phy}" if frame.direction == "tx" else f"{phy} → {vm}"
+        process = frame.process
         lines: list[Line] = [
-            ((f"{frame['direction'].upper()} ", "strong"), (packets.flow_text(frame), "strong")),
-            ((f"{when}   {way}   {frame['bytes']} bytes   "
-              f"begun by {clean(process['comm'])} (pid {process['pid']}, tid {process['tid']})",
+            ((f"{frame.direction.upper()} ", "strong"), (packets.flow_text(frame), "strong")),
+            ((f"{when}   {way}   {frame.bytes} bytes   "
+              f"begun by {clean(process.comm)} (pid {process.pid}, tid {process.tid})",
               "dim"),),
-            (("total ", "dim"), (f"{frame['total_ns'] / 1000:.3f} µs", "strong")),
+            (("total ", "dim"), (f"{frame.total_ns / 1000:.3f} µs", "strong")),
         ]  # fmt: skip
-        if frame["type"] == "drop":
+        if isinstance(frame, DropFrame):
             lines[2] = (*lines[2], ("   ▲ it did not arrive, it ended ", "bad"),
                         (clean(packets.drop_text(frame)), "bad"))  # fmt: skip
         for gap in passage.gaps(frame):
             lines.append((("absent ", "dim"), (gap.span, ""), (f": {gap.words}", "")))
         # Air, where the whole way still fits below crumb, this and the table's head.
-        fits = len(frame["stages"]) + len(lines) + _AROUND < self.size.height
+        fits = len(frame.stages) + len(lines) + _AROUND < self.size.height
         return [*lines, ()] if fits else lines

@@ -42,7 +42,8 @@ class Crumb(Lines):
     ) -> None:
         """Show it; ``pending`` is what is not measured yet, ``playing`` where a replay is."""
         now = place.now
-        host = now.topology.host if now.topology else (now.hello or {}).get("host")
+        known = now.topology or now.hello
+        host = known.host if known else None
         parts: list[StyledText] = [("vmlat", "title")]
         for name in ([str(host)] if host else []) + list(names):
             parts += [(" ▸ ", "faint"), (clean(name), "")]
