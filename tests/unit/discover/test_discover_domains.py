@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import Any, Callable
@@ -317,6 +318,10 @@ def test_what_was_late_once_is_waited_for_again_when_it_has_come() -> None:
     assert not call.answer(10).late
 
 
+def finished(call: BoundedCall[str], count: int) -> bool:
+    return call._done == count
+
+
 def test_a_late_answer_is_news_if_it_is_another_one() -> None:
     gate = threading.Semaphore(0)
     values, told = iter("aabb"), []
@@ -335,7 +340,7 @@ def test_a_late_answer_is_news_if_it_is_another_one() -> None:
         assert call.answer(0.1 if late else 10).late is late
         if late:
             gate.release()
-        wait_for(lambda count=count: call._done == count)
+        wait_for(functools.partial(finished, call, count))
         time.sleep(0.05)
         assert told == expected, count
 
