@@ -35,12 +35,13 @@ LEFT = 0.08
 
 #: The emulator of the sender's hypervisor keeps what that has sent.
 CABLE = f"cd {shlex.quote(str(machine.CHECKOUT))} && exec lab-python -m {cable.__name__} 500"
-#: The receiver's vswitchd is stopped now and then, without a flow in its datapath.
+#: The receiver's vswitchd is stopped now and then, and its datapath has no flow as long as it is:
+#: deleted before, they would come back with a packet between the two.
 UPCALL = """
 vswitchd=$(cat /run/openvswitch/ovs-vswitchd.pid)
 trap 'kill -CONT $vswitchd; exit' TERM
 while :; do
-    ovs-appctl dpctl/del-flows; kill -STOP $vswitchd; sleep 0.7; kill -CONT $vswitchd; sleep 0.7
+    kill -STOP $vswitchd; ovs-dpctl del-flows; sleep 0.7; kill -CONT $vswitchd; sleep 0.7
 done
 """
 #: A real-time loop takes the CPU of the receiver's vhost worker now and then.
