@@ -217,7 +217,7 @@ def _version(text: str) -> int:
 
 
 def buckets(value: Any) -> None:
-    """Pairs of a bucket and its count; thousands a second come by here."""
+    """Pairs of a bucket in use, each once, and its count; thousands a second come by here."""
     if type(value) is not list:
         raise ValueError("these are no buckets")
     flat = list(itertools.chain.from_iterable(value))
@@ -230,6 +230,7 @@ def buckets(value: Any) -> None:
         set(map(type, flat)) != {int}
         or set(map(len, value)) != {2}
         or not 0 <= min(numbers) <= max(numbers) < BUCKETS
-        or not 0 <= min(counts) <= max(counts) < 1 << 48
+        or len(set(numbers)) != len(numbers)
+        or not 1 <= min(counts) <= max(counts) < 1 << 48
     ):
         raise ValueError("these are no buckets")

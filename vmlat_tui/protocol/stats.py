@@ -54,8 +54,8 @@ class BinsRow(NamedTuple):
 
 
 def pairs(counts: Mapping[int, int]) -> list[list[int]]:
-    """Number and count, in order."""
-    return [[number, counts[number]] for number in sorted(counts)]
+    """Number and count of those in use, in order."""
+    return [[number, counts[number]] for number in sorted(counts) if counts[number]]
 
 
 @dataclass(frozen=True)

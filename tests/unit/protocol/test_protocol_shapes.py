@@ -31,6 +31,7 @@ from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.filters import of_flow
 from vmlat_tui.model.flows import Echo
 from vmlat_tui.model.guest import RoundTrip
+from vmlat_tui.model.histogram import BUCKETS
 from vmlat_tui.model.pings import Outcome, Ping
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.requested import Requested
@@ -471,9 +472,12 @@ def test_a_name_of_the_host_s_that_is_too_long_is_cut_and_hides_nothing() -> Non
     assert Topology.from_json(decoded(encoded(sent))).host == "h" * 8192
 
 
-def test_buckets_that_are_empty_are_none() -> None:
+@pytest.mark.parametrize(
+    "buckets", [[[]], [[76, 0]], [[76, 1], [76, 1]], [[-1, 1]], [[BUCKETS, 1]], [[76, 1.0]]]
+)
+def test_buckets_are_those_in_use_each_once(buckets: Any) -> None:
     frame = next(frame for frame in good() if frame["type"] == "stats")
-    frame["legs"][0]["buckets"] = [[]]
+    frame["legs"][0]["buckets"] = buckets
     with pytest.raises(FrameError, match="no buckets"):
         decoded(encoded(frame))
 
