@@ -6,6 +6,7 @@ served by one thread, each in its turn.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from vmlat_tui.session.headless import watching
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean, say
+
+_log = logging.getLogger(__name__)
 
 #: How long one that has nothing to say is listened to in its turn.
 _TURN_S = 0.01
@@ -162,6 +165,7 @@ class PingObserver:
         if self.error is not None:
             return
         self.error = error
+        _log.error("%s: %s", self.title, error)
         how = f"is gone after {self.reported} pings" if self.ready else "does not measure"
         say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
         self.close()

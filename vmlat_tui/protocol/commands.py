@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Optional, Union
 
 from vmlat_tui.errors import UsageError, quoted
-from vmlat_tui.model.checks import amount, number, whole
+from vmlat_tui.model.checks import amount, number, whole, word
 from vmlat_tui.model.jsonable import INLINE, Jsonable
 from vmlat_tui.model.requested import Requested
 
@@ -88,13 +88,24 @@ class Describe(Jsonable):
 
 
 @dataclass(frozen=True)
+class Log(Jsonable):
+    """Has log lines of this level or above written to standard error from now on.
+
+    It may come before the first command, and is not acknowledged.
+    """
+
+    level: Annotated[str, word("debug|info|warning|error")] = "info"
+    id: Optional[Number] = None
+
+
+@dataclass(frozen=True)
 class Stop(Jsonable):
     """Ends the session."""
 
     id: Optional[Number] = None
 
 
-Command = Union[Configure, Measure, Release, Read, Describe, Stop]
+Command = Union[Configure, Measure, Release, Read, Describe, Log, Stop]
 
 #: Name -> what it is.
 COMMANDS: Mapping[str, type[Command]] = {
@@ -103,6 +114,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "release": Release,
     "read": Read,
     "describe": Describe,
+    "log": Log,
     "stop": Stop,
 }
 _NAMES = {kind: name for name, kind in COMMANDS.items()}

@@ -8,6 +8,7 @@ recording there; a recording of an older schema is migrated while it is read.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from vmlat_tui.protocol import frames
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.migrations import Migration, Raw, migration
 from vmlat_tui.protocol.session import HelloFrame, NoticeFrame
+
+_log = logging.getLogger(__name__)
 
 #: These come once a second.
 READINGS = frozenset({"vitals", "stats"})
@@ -105,6 +108,7 @@ def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
     if first:
         raise NoRecording(f"{path.name} is no recording of vmlat", "it is empty")
     if cut:
+        _log.warning("%s is cut off", path)
         yield NoticeFrame(CUT_OFF)
 
 

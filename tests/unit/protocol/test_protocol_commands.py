@@ -52,6 +52,8 @@ def test_what_the_screens_say_is_understood() -> None:
         ("configure", {"connect": ["qemu:///system"]}, "connect"),
         ("configure", {"timeout_ns": 0}, "timeout_ns"),
         ("configure", {"guest": 1}, "guest"),
+        ("log", {"level": "loud"}, "level"),
+        ("log", {"level": None}, "level"),
         ("dance", {}, "there is no such command: 'dance'"),
         ("x" * 99_999, {}, "there is no such command: 'xxx"),
     ],
