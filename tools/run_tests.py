@@ -280,7 +280,7 @@ def run(step: Step, limit_s: float, log: BinaryIO, started: float) -> tuple[int,
         pipe = child.stdout.fileno()
         selector.register(pipe, selectors.EVENT_READ)
         try:
-            # A process that outlives the step may keep the pipe open: its end is no criterion.
+            # A process that outlives the step may keep the pipe open: its end is not a criterion.
             while True:
                 ended = child.poll() is not None
                 if selector.select(0.0 if ended else 0.5):

@@ -77,7 +77,7 @@ def until(source: Persistent, kind: str, seconds: float = 30.0) -> Raw:
     ],
 )
 def test_what_is_no_host_is_refused_before_ssh_is_asked(name: str) -> None:
-    with pytest.raises(UsageError, match="is no host"):
+    with pytest.raises(UsageError, match="is not a host"):
         reached_by_ssh(name)
 
 

@@ -3,7 +3,7 @@
 Before it reads any, it gives up the privileges that it does not need (:mod:`.privileges`).
 
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
-ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
+ends on ``stop``, when its standard input ends (its parent died or the ssh connection broke), or
 on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.orphan`); all probes live in its
 descriptors, so however it ends, none is left in the kernel.
 """
@@ -88,7 +88,7 @@ class Agent:
         self._requests: list[Measure] = []
 
     def run(self) -> int:
-        """Until told to end; returns the exit status."""
+        """Until asked to end; returns the exit status."""
         try:
             first = self._next_command(wait=True)
             if first is None:
@@ -170,7 +170,7 @@ class Agent:
             os.geteuid(),
         )
         _log.debug("%s at %s", sys.version, sys.executable)
-        for one in self._privileges.told():
+        for one in self._privileges.report():
             _log.info("capability %s: %s", one.name, one.state.value)
 
     def _obey(self, command: Command, prepared: bool = False) -> None:
@@ -234,7 +234,7 @@ class Agent:
                 version=__version__,
                 boot=_boot(),
                 agent=os.getpid(),
-                capabilities=self._privileges.told(),
+                capabilities=self._privileges.report(),
                 rung=what.rung if what else None,
                 offsets=what.offsets if what else None,
                 points=what.points if what else (),

@@ -64,7 +64,7 @@ class Measurement:
         self._vcpus_due = 0.0
         self._left_out: list[str] = []
         self._emulators = Emulators()
-        self._told: tuple[str, ...] = ()
+        self._reported: tuple[str, ...] = ()
         self._engine: Optional[PathEngine] = None
         self._requested = requested
         self._vnets, self._uplinks = requested.interfaces
@@ -256,9 +256,9 @@ class Measurement:
         _log.debug("vCPU threads by slot: %s", threads)
         self.engine.set_vcpus(threads)
         for text in found.notes:
-            if text not in self._told:
+            if text not in self._reported:
                 self._send(NoticeFrame(text))
-        self._told = found.notes
+        self._reported = found.notes
 
     # ---- what was measured --------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Measurement:
         reading = self.engine.read(exact=final)
         reading.counters["vnics_left_out"] = len(self._left_out)
         if not final:
-            for text in self.engine.replace_deaf(reading):
+            for text in self.engine.replace_silent(reading):
                 self._send(NoticeFrame(text))
         wakeups = self.engine.wakeups()
         now_ns = time.monotonic_ns()

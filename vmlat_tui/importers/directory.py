@@ -132,11 +132,11 @@ def _look(path: Path, below: Optional[Path]) -> tuple[SourceFile, str]:
 
 
 def _decide(sources: Sequence[SourceFile], ends: Ends) -> None:
-    """Which end each was written at: told, by its content, by its name, by comparing two hosts."""
+    """Which end each was written at: by an option, its content, its name, or by comparing hosts."""
     for source in sources:
-        told = ends.side(source.text.path)
-        if told:
-            source.side, source.side_reason = told, "told"
+        given = ends.side(source.text.path)
+        if given:
+            source.side, source.side_reason = given, "an option"
         elif source.banner_side:
             source.side, source.side_reason = source.banner_side, "its interfaces"
         else:

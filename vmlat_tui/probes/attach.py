@@ -227,19 +227,19 @@ def attach_again(attached: Attached, hooks: Sequence[Hook]) -> None:
                 state.reason = problem
 
 
-def replace_hook(attached: Attached, deaf: Hook) -> str:
-    """Take a deaf hook out of its points and attach the next alternative; returns its name."""
+def replace_hook(attached: Attached, silent: Hook) -> str:
+    """Take a silent hook out of its points and attach the next alternative; returns its name."""
     name = ""
     for state in attached.points:
-        if deaf not in state.hooks:
+        if silent not in state.hooks:
             continue
-        state.hooks.remove(deaf)
+        state.hooks.remove(silent)
         candidates = POINTS[state.point].hooks
-        for hook in candidates[candidates.index(deaf) + 1 :]:
+        for hook in candidates[candidates.index(silent) + 1 :]:
             if hook not in state.hooks and not attached.attach(hook):
                 _give(attached, state, hook)
                 name = hook.symbol
                 break
         if not state.hooks:
-            state.reason = f"{deaf.symbol}: never fires, this kernel inlined it"
+            state.reason = f"{silent.symbol}: never fires, this kernel inlined it"
     return name

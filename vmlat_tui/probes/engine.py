@@ -31,7 +31,7 @@ from vmlat_tui.probes.program import Program, available_bytes, possible_processo
 from vmlat_tui.probes.reading import KernelCounts, Reader
 from vmlat_tui.probes.ring import Ring
 from vmlat_tui.probes.roles import BESIDE_ROOM, Roles
-from vmlat_tui.probes.selfcheck import deaf_hooks
+from vmlat_tui.probes.selfcheck import silent_hooks
 from vmlat_tui.probes.threads import Threads
 
 _log = logging.getLogger(__name__)
@@ -307,7 +307,7 @@ class PathEngine:
         """How many vNICs this program has slots for."""
         return self._limits.vnics
 
-    def replace_deaf(self, reading: KernelCounts) -> list[str]:
+    def replace_silent(self, reading: KernelCounts) -> list[str]:
         """Report hooks that never fire where they must, and put the next alternative in place.
 
         Each is reported once.
@@ -316,7 +316,7 @@ class PathEngine:
             return []  # where packets are dropped, a hook may rightly see none of them
         hits = {id_: reading.hits[number] for id_, number in NUMBER.items()}
         found = []
-        for hook_id, neighbour, count in deaf_hooks({h.id for h in self.attached.hooks()}, hits):
+        for hook_id, neighbour, count in silent_hooks({h.id for h in self.attached.hooks()}, hits):
             after = f"{hook_id} never fires although {neighbour} did {count} times"
             replacement = replace_hook(self.attached, BY_ID[hook_id])
             if replacement:

@@ -1,4 +1,4 @@
-"""What an agent is told: one JSON object a line, and what each command must look like.
+"""The commands of an agent: one JSON object a line, and what each command must look like.
 
 Commands come from the session that started the agent; they are looked at here, once, so that what
 carries them out relies on every field.  Fields that a command does not have are not looked at, and
@@ -146,9 +146,9 @@ def decode(line: bytes) -> Command:
     try:
         found: Any = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise Refused("a command is no JSON", str(error)) from None
+        raise Refused("a command is not JSON", str(error)) from None
     if not isinstance(found, dict):
-        raise Refused("a command is no JSON object", quoted(found))
+        raise Refused("a command is not a JSON object", quoted(found))
     name = found.get("command")
     kind = COMMANDS.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -160,4 +160,4 @@ def decode(line: bytes) -> Command:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")

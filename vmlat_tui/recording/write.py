@@ -38,7 +38,7 @@ class RecordingFailed(VmlatError):
 
 
 class Tee:
-    """A source that also writes what passes through it, while told to.  For one thread."""
+    """A source that also writes what passes through it, while asked to.  For one thread."""
 
     def __init__(self, source: Source) -> None:
         """Owns ``source``."""

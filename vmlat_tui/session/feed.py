@@ -2,7 +2,7 @@
 
 The thread owns the source; everything else reaches it through a queue.  It posts at most
 every :data:`TICK_S`, what is urgent after :data:`_URGENT_S`, however many frames come, and ends
-when told to or when the source does.  Of a processor, which it shares with whoever draws, it takes
+when asked to or when the source does.  Of a processor, which it shares with whoever draws, it takes
 no more than :data:`_SHARE`: a host that sends more waits.
 """
 

@@ -39,11 +39,11 @@ _GREETING = 200
 
 
 class AgentDied(VmlatError):
-    """The stream of frames ended without having been told to; another try may succeed."""
+    """The stream of frames ended although nobody asked for that; another try may succeed."""
 
 
 class AgentSilent(AgentDied):
-    """It is there, and does not do what it was told to."""
+    """It is there, and does not do what it was asked to."""
 
 
 class AgentProcess:
@@ -138,7 +138,7 @@ class AgentProcess:
                 return self._checked(frame)
             self._searched = len(self._buffer)
             if self._searched > frames.MAX_LINE:
-                raise frames.FrameError("the agent sent no frame", "a line without end")
+                raise frames.FrameError("the agent sent an invalid frame", "a line without end")
             self._beat()
             now = time.monotonic()
             if now > deadline:

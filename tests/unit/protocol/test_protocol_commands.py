@@ -37,7 +37,7 @@ def test_what_the_screens_say_is_understood() -> None:
         ("measure", {"filters": {"src_ip": 1}}, "filters"),
         ("measure", {"filters": [[]]}, "filters"),
         ("measure", {"filters": ["x"]}, "filters"),
-        ("measure", {"filters": [{"src_ip": "1:2:3"}]}, "no address"),
+        ("measure", {"filters": [{"src_ip": "1:2:3"}]}, "not an address"),
         ("measure", {"filters": [{"src_ip": "10.0.0.1", "dst_ip": "::1"}]}, "one IP version"),
         ("measure", {"filters": [{"src_port": True}]}, "src_port"),
         ("measure", {"filters": [{"either": "no"}]}, "either"),
