@@ -5,9 +5,12 @@ step has a time limit and a progress line; a failing step does not keep the othe
 At the end stands a table of the steps, and as the very last line ``N passed, N failed`` over all
 tests of all steps.  The exit status is 0 only if nothing failed.
 
+How many tests passed, failed and were skipped is read from the JUnit XML that pytest writes beside
+the step's log, in a lab as well: the checkout is at the same place inside, and can be written to.
+
 A step that fails without a failed test (lint, a crash, a time limit, a budget used up) counts
-as one failure, and so does a pytest run in which nothing passed (no tests, or all skipped):
-the last line never says more than was proven.
+as one failure, and so does a pytest run in which nothing passed (no tests, or all skipped) or that
+left no report: the last line never says more than was proven.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -45,16 +49,12 @@ QUIET_S = 30.0
 #: How long a stopped step may clean up (a lab has a machine to power off), then to be killed.
 GRACE_S = 45.0
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_CLOSING = re.compile(
-    r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran) in \d+(?:\.\d+)?s(?:\s*\([\d:]+\))?\s*=*\s*$"
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One command of the run; ``tests`` names the directory if it is a pytest run.
 
+    The command of a pytest run ends with arguments of pytest: others are appended.
     Only an ``optional`` step may have no tests there.  If the output matches ``crash``, it did not
     fail by its tests: the emulated machine they ran in broke down.  It is run again, without the
     tests that ``-v`` says have passed.
@@ -70,7 +70,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What the closing line of a pytest run says."""
+    """How many tests ended how."""
 
     passed: int = 0
     failed: int = 0
@@ -106,30 +106,36 @@ class Result:
     seconds: float
 
 
-def closing_counts(output: str) -> Counts | None:
-    """Read the last closing line of pytest in ``output``; None if there is none."""
-    for line in reversed(output.splitlines()):
-        found = _CLOSING.match(_ESCAPES.sub("", line).strip())
-        if found:
-            number = {
-                word.rstrip("s"): int(count)
-                for count, word in re.findall(r"(\d+) ([a-z]+)", found.group(1))
-            }
-            return Counts(
-                passed=number.get("passed", 0) + number.get("xpassed", 0),
-                failed=number.get("failed", 0) + number.get("error", 0),
-                skipped=number.get("skipped", 0) + number.get("xfailed", 0),
-            )
-    return None
+def report_of(step: Step) -> Path:
+    """Return the file into which pytest is told to write what became of this step's tests."""
+    return LOGS / f"{step.name}.xml"
 
 
-def judge(step: Step, exit_status: int, output: str, timed_out: bool = False) -> Result:
-    """Turn what a finished command left behind into a result (without its time)."""
-    counts = closing_counts(output) if step.tests else None
+def reported(report: Path) -> Counts | None:
+    """Count the tests of a JUnit XML file; None if there is none, or only the beginning of one."""
+    try:
+        cases = xml.etree.ElementTree.parse(report).iter("testcase")
+    except (OSError, xml.etree.ElementTree.ParseError):
+        return None
+    passed = failed = skipped = 0
+    for case in cases:
+        # An error is a failure outside of the test: while it is collected, set up or torn down.
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif case.find("skipped") is not None:
+            skipped += 1
+        else:
+            passed += 1
+    return Counts(passed, failed, skipped)
+
+
+def judge(step: Step, exit_status: int, counts: Counts | None, timed_out: bool = False) -> Result:
+    """Turn what a finished command left behind into a result (without its time).
+
+    ``counts`` are those of its report, if it left one.
+    """
     good = exit_status == 0 and not timed_out
-    if step.tests and counts is None:
-        good = False
-    if counts is not None and (counts.failed or not counts.passed):
+    if step.tests and (counts is None or counts.failed or not counts.passed):
         good = False
     counts = counts or Counts()
     if not good and not counts.failed:
@@ -274,7 +280,7 @@ def run(step: Step, limit_s: float, log: BinaryIO, started: float) -> tuple[int,
         pipe = child.stdout.fileno()
         selector.register(pipe, selectors.EVENT_READ)
         try:
-            # A process that outlives the step may keep the pipe open: its end is no criterion.
+            # A process that outlives the step may keep the pipe open: its end is not a criterion.
             while True:
                 ended = child.poll() is not None
                 if selector.select(0.0 if ended else 0.5):
@@ -310,14 +316,17 @@ def attempt(step: Step, remaining_s: float, log: BinaryIO, started: float) -> Re
     """Run a step within its limits, and where its machine breaks down, the rest of it again."""
     end = time.monotonic() + remaining_s
     passed: list[str] = []
+    report = report_of(step)
+    reporting = (f"--junitxml={report}",) if step.tests else ()
     for number in range(1, TRIES + 1):
         without = tuple(word for test in passed for word in ("--deselect", test))
         limit_s = min(step.limit_s, end - time.monotonic())
-        again = dataclasses.replace(step, command=step.command + without)
+        again = dataclasses.replace(step, command=step.command + reporting + without)
+        report.unlink(missing_ok=True)
         status, output, timed_out = run(again, limit_s, log, started)
         if output and not output.endswith("\n"):
             print()
-        result = judge(step, status, output, timed_out)
+        result = judge(step, status, reported(report) if step.tests else None, timed_out)
         broke = status != 0 and step.crash is not None and bool(re.search(step.crash, output))
         if not broke or number == TRIES or end - time.monotonic() < _TRY_S:
             break
@@ -360,7 +369,7 @@ def run_all(chosen: Sequence[Step], budget_s: float) -> list[Result]:
             with open(LOGS / f"{step.name}.log", "wb") as log:
                 result = attempt(step, remaining, log, started)
         except OSError as error:
-            result = judge(step, 127, str(error))
+            result = judge(step, 127, None)
             say(started, f"{heading}: cannot run: {error}")
         result = dataclasses.replace(result, seconds=time.monotonic() - begin)
         say(started, f"{heading}: {result.outcome.value} in {result.seconds:.1f} s")

@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
+import os
+import platform
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -16,6 +19,8 @@ from typing import Any, NoReturn, Optional
 
 from vmlat_tui import __version__
 from vmlat_tui.errors import VmlatError
+
+_log = logging.getLogger(__name__)
 
 #: command -> one line of help.  The module of that name in vmlat_tui.commands offers
 #: ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, the exit status.
@@ -67,6 +72,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = _Parser(
         prog="vmlat", description="Where a VM's packets spend their time on this hypervisor."
     )
+    from vmlat_tui.commands.options.diagnostics import log_options
+
     parser.add_argument("--version", action="version", version=f"vmlat {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     # A command comes first: `vmlat --replay trace` shows a file of that name.
@@ -75,11 +82,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if chosen is None:
         module = _module(SCREENS)
         module.configure(parser)
+        log_options(parser)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, allow_abbrev=False)
         if name == chosen:
             module = _module(name)
             module.configure(command)
+            log_options(command)
     args = parser.parse_args(arguments)
     if args.command != chosen:
         parser.error(f"{args.command} goes before its options")
@@ -91,6 +100,25 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return _run(module, args)
 
 
+def _logged(module: Any, args: argparse.Namespace) -> int:
+    from vmlat_tui.commands.options.diagnostics import logged
+
+    with logged(args):
+        _log.info(
+            "vmlat %s, Python %s, Linux %s, process %d of user %d",
+            *(__version__, platform.python_version(), platform.release()),
+            *(os.getpid(), os.geteuid()),
+        )
+        _log.info("%s", args)
+        try:
+            status = int(module.run(args))
+        except BaseException as error:
+            _log.error("ended by %r", error)
+            raise
+        _log.info("exit status %d", status)
+        return status
+
+
 def _run(module: Any, args: argparse.Namespace) -> int:
     from vmlat_tui.ending import ENDING
 
@@ -99,7 +127,7 @@ def _run(module: Any, args: argparse.Namespace) -> int:
 
         user = None if _needs_root(args) else starter.invoker()
         status = starter.give_up_root(user) if user else None
-        return int(module.run(args)) if status is None else status
+        return _logged(module, args) if status is None else status
     except VmlatError as error:
         from vmlat_tui.words import clean
 

@@ -1,7 +1,7 @@
-"""How a command ends when it is told to, whatever the agents do that it waits for.
+"""How a command ends when it is asked to, whatever the agents do that it waits for.
 
 The first SIGINT, SIGTERM or SIGHUP ends a command at once, as an exception that lets go of all
-that is open.  Where there is something to finish (:meth:`Ending.orderly`) it is a wish: whoever
+that is open.  Where there is something to finish (:meth:`Ending.orderly`) it is a request: whoever
 waits for an agent is woken, the agents are listened to for another :data:`ANSWER_S`, and after
 :data:`GONE_S` the last of them is killed (:data:`FINISH_S` later, both).  A second signal ends
 that too.
@@ -41,8 +41,8 @@ class Ending:
         self._number = 0
         self._hurried = self._due = self._finishes = False
         self._orderly = self._held = 0
-        self._told, self._tell = os.pipe()
-        for descriptor in (self._told, self._tell):
+        self._wake_reader, self._wake_writer = os.pipe()
+        for descriptor in (self._wake_reader, self._wake_writer):
             os.set_blocking(descriptor, False)
 
     # ---- who asks -----------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class Ending:
             self._since_s = time.monotonic()
         self._number = self._number or number
         with contextlib.suppress(BlockingIOError):
-            os.write(self._tell, b"\0")
+            os.write(self._wake_writer, b"\0")
 
     def forget(self) -> None:
         """Nobody has asked: another command runs in this process."""
@@ -94,7 +94,7 @@ class Ending:
 
     @contextlib.contextmanager
     def orderly(self) -> Iterator[None]:
-        """Inside, the first signal is a wish, which :attr:`asked` tells of."""
+        """Inside, the first signal is a request: :attr:`asked` becomes true."""
         self._orderly += 1
         try:
             yield
@@ -144,12 +144,12 @@ class Ending:
 
     def fileno(self) -> int:
         """Becomes readable when it begins, or is asked for again; then :meth:`woken`."""
-        return self._told
+        return self._wake_reader
 
     def woken(self) -> None:
         """Not again for the same reason."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self._told, 64)
+            os.read(self._wake_reader, 64)
 
 
 #: Of this process.

@@ -25,7 +25,7 @@ from vmlat_tui.sources import PACKAGE
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 #: What measures.
 AGENT = "vmlat_tui.agent.agent"
-#: What an agent and its compilers are told of the user's environment.
+#: What an agent and its compilers get of the user's environment.
 _KEPT = ("VMLAT_CACHE",)
 #: What only they need who are not root: libvirt's session is found by it.
 _OWN = ("HOME", "XDG_RUNTIME_DIR")

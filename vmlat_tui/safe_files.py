@@ -123,7 +123,7 @@ class NewFile:
             if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
                 raise UsageError(
                     f"{self._path} cannot be replaced",
-                    "it is no regular file",
+                    "it is not a regular file",
                     "choose another name",
                 )
         here = self._directory.descriptor
@@ -201,7 +201,7 @@ def make_own_directory(path: Path) -> None:
         raise UsageError(f"{path} cannot be used", _words(error)) from None
     _require_ours(path, info)
     if info.st_mode & stat.S_IWOTH:
-        raise Untrusted(f"{path} is not trusted", "others can write it")
+        raise Untrusted(f"{path} is not trusted", "others can write to it")
 
 
 # ---- what nobody else can have written -----------------------------------------------------------
@@ -266,7 +266,7 @@ class TrustedDirectory(Directory):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(where))
         _require_ours(where, info)
         if info.st_mode & _OF_OTHERS and (last or not info.st_mode & stat.S_ISVTX):
-            raise Untrusted(f"{where} is not trusted", "others can write it")
+            raise Untrusted(f"{where} is not trusted", "others can write to it")
 
     def content(self, name: str, most: int) -> bytes:
         """Of a file that nobody else can have written.
@@ -281,7 +281,7 @@ class TrustedDirectory(Directory):
             if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1 or info.st_size > most:
                 raise ValueError("no regular file of its own")
             if not _ours(info) or info.st_mode & _OF_OTHERS:
-                raise ValueError("others can write it")
+                raise ValueError("others can write to it")
             # Not by one read(2): that of a network's file system may be short.
             with open(descriptor, "rb", closefd=False) as file:
                 return file.read(info.st_size)
@@ -296,14 +296,14 @@ def open_regular(path: Path, below: Optional[Path] = None) -> BufferedIOBase:
     """Open a regular file for reading, decompressed if its name ends in ``.gz``.
 
     With ``below``, a directory above it, no link is followed on the way from there.  Raises
-    :class:`UsageError` for what is no regular file or cannot be opened; never waits.
+    :class:`UsageError` for what is not a regular file or cannot be opened; never waits.
     """
     try:
         reached = _reached(path, below)
         try:
             info = os.fstat(reached)
             if not stat.S_ISREG(info.st_mode):
-                raise UsageError(f"{path} is no regular file")
+                raise UsageError(f"{path} is not a regular file")
             if not info.st_size:
                 # The files of /proc say so too; to read those may wait, or take something away.
                 return BytesIO()

@@ -1,7 +1,7 @@
 """``python -m tests.fuzz [--minutes N] [TARGET ...]``: new inputs, for so long.
 
-Each target has its turn in a process of its own, again and again until the time is over.  What is
-said of each at the end: inputs, refused ones, the slowest in s, the most memory in MB.  The exit
+Each target has a process of its own in each round, round after round until the time is over.
+At the end each has a line: inputs, refused ones, the slowest in s, the most memory in MB.  The exit
 status is 1 if an input ended in an exception that is not ours, took more than 2 s, or if a process
 took more than 200 MB.  An input that fails is made as small as can be and kept in .vmlat/fuzz;
 ``--again TARGET FILE`` tries it once more, and in tests/fuzz/corpus it is tried at each check.
@@ -31,8 +31,8 @@ _ROOT = Path(__file__).parents[2]
 _KEPT = _ROOT / ".vmlat" / "fuzz"
 #: How long a process takes to begin.
 _START_S = 2.0
-#: How long a target's turn is, and how many inputs Hypothesis may keep in mind meanwhile.
-_TURN_S = 20.0
+#: How long a round of a target is, and how many inputs Hypothesis may keep in mind meanwhile.
+_ROUND_S = 20.0
 _INPUTS = 2000
 _MOST_MB = 200
 #: More than this is refused to a process: the machine has others.
@@ -41,9 +41,9 @@ _ADDRESSES = 4 << 30
 
 @dataclasses.dataclass
 class Row:
-    """All turns of one target."""
+    """All rounds of one target."""
 
-    turns: int = 0
+    rounds: int = 0
     inputs: int = 0
     refused: int = 0
     slowest_s: float = 0.0
@@ -52,10 +52,10 @@ class Row:
 
 
 class _Over(BaseException):
-    """The turn is over: Hypothesis makes no more inputs, which also takes time and memory."""
+    """The round is over: Hypothesis makes no more inputs, which also takes time and memory."""
 
 
-def turn(target: Target, number: int, seconds: float) -> dict[str, object]:
+def fuzz(target: Target, number: int, seconds: float) -> dict[str, object]:
     """One target in this process; what became of it."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
     end = time.monotonic() + max(seconds, 1)
@@ -109,9 +109,9 @@ def run(names: list[str], minutes: float) -> int:
     while (left := end - time.monotonic()) > 1:
         for place, name in enumerate(names):
             left = end - time.monotonic()
-            if left < 1 and rows[name].turns:
+            if left < 1 and rows[name].rounds:
                 break
-            _turn_of(name, rows[name], min(_TURN_S, left / (len(names) - place)) - _START_S)
+            _run_round(name, rows[name], min(_ROUND_S, left / (len(names) - place)) - _START_S)
         print(f"{(time.monotonic() - begin) / 60:.1f} of {minutes:g} minutes", flush=True)
     print(f"\n{'target':<16}{'inputs':>10}{'refused':>10}{'slowest s':>11}{'peak MB':>9}  failures")
     for name, row in rows.items():
@@ -125,11 +125,11 @@ def run(names: list[str], minutes: float) -> int:
     return 1 if failures or idle else 0
 
 
-def _turn_of(name: str, row: Row, seconds: float) -> None:
+def _run_round(name: str, row: Row, seconds: float) -> None:
     number = secrets.randbits(32)
-    line = (sys.executable, "-m", "tests.fuzz", "--turn", name, str(number), str(seconds))
+    line = (sys.executable, "-m", "tests.fuzz", "--round", name, str(number), str(seconds))
     done = subprocess.run(line, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    row.turns += 1
+    row.rounds += 1
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -151,18 +151,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__.partition("\n\n")[2])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--again", nargs=2, metavar=("TARGET", "FILE"))
-    parser.add_argument("--turn", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--round", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     wanted = parser.parse_args()
     unknown = set(wanted.targets) - TARGETS.keys()
     if unknown:
         parser.error(f"there is no target {min(unknown)}")
-    if wanted.turn:
-        # Whatever a target prints is none of ours.
+    if wanted.round:
+        # What a target prints is not for the reader of this output.
         output = os.dup(1)
         os.dup2(2, 1)
-        name, number, seconds = wanted.turn
-        found = turn(TARGETS[name], int(number), float(seconds))
+        name, number, seconds = wanted.round
+        found = fuzz(TARGETS[name], int(number), float(seconds))
         os.write(output, json.dumps(found).encode() + b"\n")
         return 0
     if wanted.again:

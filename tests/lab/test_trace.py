@@ -208,8 +208,8 @@ def test_doctor_finds_the_full_rung(lab: Lab, commands: Commands) -> None:
     ("words", "text"),
     [
         (["--vm-interface", "nosuch"], "no such interface"),
-        (["--vm-interface", "lo"], "is no tap interface"),
-        (["--src-ip", "10.0.0.256"], "is no address"),
+        (["--vm-interface", "lo"], "is not a tap interface"),
+        (["--src-ip", "10.0.0.256"], "is not an address"),
         (["--src-ip", "10.0.0.1", "--dst-ip", "fd00::1"], "not of one IP version"),
         (["--protocol", "icmp", "--dst-port", "7"], "no ports"),
         (["--stats", "--latency-threshold", "5"], "leave one out"),

@@ -131,8 +131,8 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], Optional[str]]] = {
     "nothing but NULs": (packed(lambda: (Z for _ in range(300))), "a line is too large"),
     "answers to nobody": (packed(lambda: (recorded()[0], *(ACK * 1000 for _ in range(50)))), None),
     "schema -2^40": (plain(lambda: hello(schema=-(1 << 40))), "cannot be read"),
-    "schema true": (plain(lambda: hello(schema=True)), "is no number"),
-    "schema 1.0": (plain(lambda: hello(schema=1.0)), "is no number"),
+    "schema true": (plain(lambda: hello(schema=True)), "is not a number"),
+    "schema 1.0": (plain(lambda: hello(schema=1.0)), "is not a number"),
     "schema 10^4000": (plain(lambda: hello(schema=10**4000)), "newer version"),
     "brackets": (
         plain(
@@ -159,12 +159,12 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], Optional[str]]] = {
     "no gzip": (plain(lambda: b"".join(recorded()[:99]), "x.vmlat.gz"), "Not a gzipped file"),
     "empty": (plain(bytes), "empty"),
     "empty gzip": (plain(bytes, "x.vmlat.gz"), "empty"),
-    "a pipe": (fifo, "is no regular file"),
-    "a directory": (lambda directory: directory, "is no regular file"),
-    "/dev/zero": (lambda _: Path("/dev/zero"), "is no regular file"),
+    "a pipe": (fifo, "is not a regular file"),
+    "a directory": (lambda directory: directory, "is not a regular file"),
+    "/dev/zero": (lambda _: Path("/dev/zero"), "is not a regular file"),
     "a link to /dev/zero": (
         lambda directory: linked(directory / "x", "/dev/zero"),
-        "is no regular file",
+        "is not a regular file",
     ),
     "/proc/kmsg": (lambda _: Path("/proc/kmsg"), "empty"),
 }
@@ -233,7 +233,7 @@ def test_the_largest_frame_that_is_taken_is_no_bomb(
     )  # fmt: skip
     said, used = done.stderr.splitlines()
     peak_mb, took_s = used.split()
-    assert "too large" not in said and "text: " in said, "it was decoded, and is no text"
+    assert "too large" not in said and "text: " in said, "it was decoded, and is not a text"
     assert int(peak_mb) < MOST_MB and float(took_s) < 4, used
 
 

@@ -70,7 +70,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "another size of a map": changed(lambda value: value["maps"][0].__setitem__(3, 4)),
     "maps of text": changed(lambda value: value.update(maps=[["x"] * 6])),
     "deep": lambda path: path.write_text("[" * 200_000),
-    "others can write it": lambda path: path.chmod(0o666),
+    "others can write to it": lambda path: path.chmod(0o666),
     "another owner": lambda path: os.chown(path, 65533, 65533),
     "another name": lambda path: os.link(path, path.with_name("other")),
     "a link": replaced(lambda path: path.symlink_to("before")),
@@ -127,5 +127,5 @@ def test_an_agent_says_once_that_it_does_without_a_cache(entry: Path) -> None:
             assert frame is not None
             said.append(frame)
     (notice,) = [frame["text"] for frame in said if "cache" in str(frame.get("text")).lower()]
-    assert f"{entry.parent} is not trusted: others can write it; set VMLAT_CACHE to" in notice
+    assert f"{entry.parent} is not trusted: others can write to it; set VMLAT_CACHE to" in notice
     assert said[0]["type"] == "hello" and entry.read_bytes() == before

@@ -201,7 +201,7 @@ def test_names_of_fields_do_nothing_either(far: Far, command: str) -> None:
         value = next(iter(stats(0)["bins"].values())) if name == "bins" else 1
         spoiled_stats = {**final, name: {**final[name], "\x1b[2J": value}}
         status, _, said, _ = far.run(command, wire([*every, spoiled_stats]))
-        assert status == 1 and "the agent sent no stats" in said
+        assert status == 1 and "the agent sent an invalid stats frame" in said
 
 
 # ---- an observer among several -------------------------------------------------------------------

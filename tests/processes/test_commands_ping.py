@@ -267,13 +267,13 @@ def test_nobody_is_left(far: Hosts) -> None:
     far.faults.update(dict.fromkeys(("hv1", "hv2", "vm-a", "vm-b"), "refused"))
     done = far.run(*MADE, "--sender-ip", ENDS[0], "--receiver-ip", ENDS[1])
     assert done.status == 2 and not done.out
-    assert done.err.splitlines()[-1].startswith("vmlat: nobody is left who could observe: ")
+    assert done.err.splitlines()[-1].startswith("vmlat: no observer is left: ")
 
 
 DEATHS = {
     "dies": "the connection to {} was lost",
-    "garbage": "the agent sent no frame",
-    "shapeless": "the agent sent no packet",
+    "garbage": "the agent sent an invalid frame",
+    "shapeless": "the agent sent an invalid packet frame",
     "endless": "a line without end",
     "leaves": "its agent ended by itself",
 }
@@ -300,7 +300,7 @@ def test_one_that_says_much_does_not_drown_the_others(far: Hosts) -> None:
     far.faults["hv2"] = "floods:12"
     done = far.run(*MADE, "--count", "40")
     assert done.status == 1 and len(done.lines) == 40
-    assert done.err.count("more\n") == 20 and "it says more, which is not shown" in done.err
+    assert done.err.count("more\n") == 20 and "further messages of it are not shown" in done.err
     assert "hv2 is gone after 12 pings: the agent does not answer" in done.err
 
 
@@ -456,15 +456,18 @@ def parsed(*words: str) -> PingRequest:
         (["--sender", "hv1/"], "names no VM"),
         (["--sender", "/vm"], "names no VM"),
         (["--sender", "ssh://hv1"], "names no VM"),
-        (["--receiver=-oProxyCommand=x/vm"], "--receiver '-oProxyCommand=x' is no host"),
-        (["--receiver", "a b/vm"], "--receiver 'a b' is no host"),
+        (["--receiver=-oProxyCommand=x/vm"], "--receiver '-oProxyCommand=x' is not a host"),
+        (["--receiver", "a b/vm"], "--receiver 'a b' is not a host"),
         (["--sender", "hv2/vm-b"], "--sender and --receiver are the same VM"),
-        (["--sender-guest", "$(x)"], "--sender-guest '$(x)' is no host"),
-        (["--receiver-guest=-x"], "--receiver-guest '-x' is no host"),
-        (["--sender-ip", "x"], "--sender-ip 'x' is no address"),
-        (["--sender-ip", "224.0.0.1"], "--sender-ip 224.0.0.1 is no address of one VM; give that"),
-        (["--receiver-ip", "::"], "--receiver-ip :: is no address of one VM"),
-        (["--receiver-ip", "127.0.0.1"], "--receiver-ip 127.0.0.1 is no address of one VM"),
+        (["--sender-guest", "$(x)"], "--sender-guest '$(x)' is not a host"),
+        (["--receiver-guest=-x"], "--receiver-guest '-x' is not a host"),
+        (["--sender-ip", "x"], "--sender-ip 'x' is not an address"),
+        (
+            ["--sender-ip", "224.0.0.1"],
+            "--sender-ip 224.0.0.1 is not an address of one VM; give that",
+        ),
+        (["--receiver-ip", "::"], "--receiver-ip :: is not an address of one VM"),
+        (["--receiver-ip", "127.0.0.1"], "--receiver-ip 127.0.0.1 is not an address of one VM"),
         (["--output", "/tmp"], "/tmp cannot be replaced: it is no regular file; choose another"),
         (["--sender-guest", "a", "--interval", "0"], "a number from 0.001 to 3600"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "fd00::1"], "not of one IP version"),

@@ -254,7 +254,7 @@ def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
         os.mkfifo(path)
     else:
         path.mkdir()
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         sheets.write(path, "title", {}, [])
     assert list(tmp_path.iterdir()) == [path]
 
@@ -386,7 +386,7 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
 
     threading.Thread(target=write, daemon=True).start()
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero"), Path("/dev/tty")):
-        with pytest.raises(UsageError, match="is no regular file"):
+        with pytest.raises(UsageError, match="is not a regular file"):
             open_regular(path)
     assert not opened.wait(0.2), "not even opened, and so nobody learns of it"
     with pytest.raises(UsageError, match="cannot be opened: No such file"):

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.far import FarHost
 from tests.support.frames import next_object
-from vmlat_tui import programs
+from vmlat_tui import log, programs
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.model.flows import Filter, Protocol
 from vmlat_tui.model.requested import Requested
@@ -77,7 +77,7 @@ def until(source: Persistent, kind: str, seconds: float = 30.0) -> Raw:
     ],
 )
 def test_what_is_no_host_is_refused_before_ssh_is_asked(name: str) -> None:
-    with pytest.raises(UsageError, match="is no host"):
+    with pytest.raises(UsageError, match="is not a host"):
         reached_by_ssh(name)
 
 
@@ -226,6 +226,31 @@ def test_without_ssh_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(programs, "SYSTEM_PATH", "/nowhere")
     with pytest.raises(UsageError, match="install openssh-client"):
         AgentProcess(reached_by_ssh("hv1"))
+
+
+def test_an_agent_there_logs_into_our_log(far: FarHost, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with log.written("info", path):
+        source = Persistent(reached_by_ssh("hv1"), LOOK)
+        try:
+            source.open()
+            agent = until(source, "hello")["agent"]
+            far.cut()
+            until(source, "lost")
+            again = until(source, "hello")["agent"]
+        finally:
+            source.close()
+    text = path.read_text()
+    for said in (
+        f"agent {agent} of vmlat ",
+        f"agent {again} of vmlat ",
+        "vmlat_tui.agent.agent: command configure",
+        "says: Connection to hv1 closed by remote host.",
+        "vmlat_tui.transport.persistent: [hv1] the connection to hv1 was lost",
+        "ended: exit status",
+    ):
+        assert said in text
+    assert far.empties()
 
 
 # ---- a connection that breaks -------------------------------------------------------------------

@@ -241,11 +241,11 @@ def test_the_demos_are_listed() -> None:
     ("arguments", "words"),
     [
         (["demo", "nothing"], "choose one of two-vms"),
-        (["demo", "--at", "x"], "is no time of a recording"),
+        (["demo", "--at", "x"], "is not a time of a recording"),
         (["demo", "--at", "99:00"], "is not in the recording"),
         (["demo", "--speed", "-1"], "--speed '-1' is wrong"),
         (["replay", "/nowhere/x"], "cannot be opened"),
-        (["replay", "README.md"], "is no recording of vmlat"),
+        (["replay", "README.md"], "is not a recording of vmlat"),
     ],
 )
 def test_what_cannot_be_replayed_is_one_line_and_status_2(arguments: list[str], words: str) -> None:

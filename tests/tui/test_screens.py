@@ -619,7 +619,7 @@ def test_a_pipe_in_the_place_of_a_recording_is_an_error_and_no_wait(tmp_path: Pa
 
     source = live(recorded())
     text = drive((), act, source=source, live=True, directory=tmp_path)
-    assert "a.vmlat is no regular file" in text
+    assert "a.vmlat is not a regular file" in text
 
 
 # ---- screens that come and go -----------------------------------------------------------------

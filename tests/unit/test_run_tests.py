@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools import run_tests
-from tools.run_tests import Counts, Outcome, Result, Step, closing_counts, judge, table, total
+from tools.run_tests import Counts, Outcome, Result, Step, judge, reported, table, total
 
 PYTEST = Step("unit", ("pytest",), 10, "tests/unit")
 LINT = Step("lint", ("ruff",), 10)
@@ -19,6 +19,22 @@ LINT = Step("lint", ("ruff",), 10)
 
 def python(name: str, code: str, limit_s: float = 20, tests: str | None = None) -> Step:
     return Step(name, (sys.executable, "-c", code), limit_s, tests)
+
+
+def leaving(report: str, status: int = 0) -> str:
+    """Code that leaves this report, as pytest does, where its last argument says."""
+    return (
+        "import pathlib, sys; print('5 passed in 0.01s');"
+        f"pathlib.Path(sys.argv[-1].partition('=')[2]).write_text({report!r});"
+        f"sys.exit({status})"
+    )
+
+
+def pytest_step(directory: Path, code: str, *options: str) -> Step:
+    """A real pytest with one file of this code."""
+    (directory / "test_it.py").write_text(code)
+    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(directory))
+    return Step("real", command, 60, tests=str(directory))
 
 
 @pytest.fixture(autouse=True)
@@ -30,51 +46,91 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "logs"
 
 
-@pytest.mark.parametrize(
-    ("line", "counts"),
-    [
-        ("===== 3 passed in 0.12s =====", Counts(passed=3)),
-        ("3 passed in 0.12s", Counts(passed=3)),
-        ("= 1 failed, 2 passed, 1 skipped in 75.10s (0:01:15) =", Counts(2, 1, 1)),
-        ("== 2 passed, 3 warnings, 2 errors in 1.00s ==", Counts(2, 2, 0)),
-        ("== 1 error in 0.10s ==", Counts(0, 1, 0)),
-        ("== 4 passed, 2 deselected, 1 xfailed, 1 xpassed in 1.00s ==", Counts(5, 0, 1)),
-        ("== no tests ran in 0.01s ==", Counts()),
-        ("\x1b[32m== \x1b[1m7 passed\x1b[0m\x1b[32m in 0.01s ==\x1b[0m", Counts(passed=7)),
-    ],
-)
-def test_closing_line_is_understood(line: str, counts: Counts) -> None:
-    assert closing_counts(f"collected\n{line}\nlab: powering off\n") == counts
+REPORT = """<?xml version="1.0" encoding="utf-8"?>
+<testsuites><testsuite name="pytest" errors="0" failures="1" skipped="1" tests="4" time="0.1">
+<testcase classname="a" name="one" time="0.1" /><testcase classname="a" name="two" time="0.1" />
+<testcase name="three"><failure message="no">why &lt;not&gt;</failure></testcase>
+<testcase name="four"><skipped type="pytest.skip" message="no">here</skipped></testcase>
+</testsuite></testsuites>
+"""
 
 
-def test_last_closing_line_counts_and_other_text_does_not() -> None:
-    assert closing_counts("1 passed in 1.00s\n9 passed in 2.00s\n") == Counts(passed=9)
-    assert closing_counts("we say 3 passed in 0.1s here\n4 passed\n") is None
+def test_tests_of_a_report_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text(REPORT)
+    assert reported(path) == Counts(2, 1, 1)
+
+
+@pytest.mark.parametrize("content", ["", REPORT[: len(REPORT) // 2], "4 passed in 0.1s"])
+def test_no_report_and_a_part_of_one_count_nothing(tmp_path: Path, content: str) -> None:
+    assert reported(tmp_path / "missing.xml") is None
+    path = tmp_path / "report.xml"
+    path.write_text(content)
+    assert reported(path) is None
+
+
+def test_reports_of_pytest_itself_are_understood(logs: Path, tmp_path: Path) -> None:
+    step = pytest_step(
+        tmp_path,
+        "import pytest\n"
+        "@pytest.fixture\ndef broken(): raise OSError\n"
+        "@pytest.fixture\ndef leaves():\n    yield\n    raise OSError\n"
+        "def test_passes(): print('\\x1b[1m<testcase>')\n"
+        "def test_fails(): assert False\n"
+        "def test_cannot_be_set_up(broken): pass\n"
+        "def test_cannot_be_torn_down(leaves): pass\n"
+        "@pytest.mark.skip\ndef test_skipped(): pass\n"
+        "@pytest.mark.xfail\ndef test_expected(): assert False\n"
+        "@pytest.mark.xfail\ndef test_unexpected(): pass\n",
+    )
+    (result,) = run_tests.run_all([step], 60)
+    assert (result.outcome, result.counts) == (Outcome.FAILED, Counts(2, 3, 2))
+
+
+def test_a_file_that_cannot_be_imported_is_a_failure(logs: Path, tmp_path: Path) -> None:
+    (result,) = run_tests.run_all([pytest_step(tmp_path, "import nothing_of_that_name")], 60)
+    assert (result.outcome, result.counts) == (Outcome.FAILED, Counts(failed=1))
+
+
+@pytest.mark.parametrize("how", ["os._exit(0)", "os.kill(os.getpid(), 9)"])
+def test_a_run_that_dies_proves_nothing(logs: Path, tmp_path: Path, how: str) -> None:
+    """Not by the tests that passed before, nor by what an earlier run left."""
+    code = f"import os\ndef test_passes(): pass\ndef test_dies(): {how}\n"
+    logs.mkdir()
+    run_tests.report_of(dataclasses.replace(PYTEST, name="real")).write_text(REPORT)
+    (result,) = run_tests.run_all([pytest_step(tmp_path, code)], 60)
+    assert (result.outcome, result.counts) == (Outcome.FAILED, Counts(failed=1))
+
+
+def test_a_worker_that_dies_is_a_failure(logs: Path, tmp_path: Path) -> None:
+    code = "import os\ndef test_passes(): pass\ndef test_dies(): os._exit(0)\n"
+    (result,) = run_tests.run_all([pytest_step(tmp_path, code, "-n", "1")], 60)
+    assert (result.outcome, result.counts) == (Outcome.FAILED, Counts(1, 1))
 
 
 def test_a_passing_run_is_passed() -> None:
-    assert judge(PYTEST, 0, "3 passed in 0.1s").outcome is Outcome.PASSED
-    assert judge(LINT, 0, "fine").outcome is Outcome.PASSED
+    assert judge(PYTEST, 0, Counts(3)).outcome is Outcome.PASSED
+    assert judge(LINT, 0, None).outcome is Outcome.PASSED
 
 
 def test_a_failing_run_has_at_least_one_failure() -> None:
-    assert judge(PYTEST, 1, "1 failed, 4 passed in 0.1s").counts == Counts(4, 1)
-    assert judge(PYTEST, 1, "4 passed in 0.1s").counts == Counts(4, 1)
-    assert judge(LINT, 1, "").counts == Counts(failed=1)
+    assert judge(PYTEST, 1, Counts(4, 1)).counts == Counts(4, 1)
+    assert judge(PYTEST, 1, Counts(4)).counts == Counts(4, 1)
+    assert judge(LINT, 1, None).counts == Counts(failed=1)
 
 
-def test_a_run_without_a_closing_line_failed_whatever_its_status() -> None:
+def test_a_run_without_a_report_failed_whatever_its_status() -> None:
     for status in (0, 1, -9):
-        result = judge(PYTEST, status, "Segmentation fault")
+        result = judge(PYTEST, status, None)
         assert (result.outcome, result.counts) == (Outcome.FAILED, Counts(failed=1))
 
 
 def test_a_failure_in_the_report_outweighs_a_good_exit_status() -> None:
-    assert judge(PYTEST, 0, "1 failed, 4 passed in 0.1s").outcome is Outcome.FAILED
+    assert judge(PYTEST, 0, Counts(4, 1)).outcome is Outcome.FAILED
 
 
 def test_a_run_over_its_time_failed_even_if_it_reported() -> None:
-    result = judge(PYTEST, 0, "4 passed in 0.1s", timed_out=True)
+    result = judge(PYTEST, 0, Counts(4), timed_out=True)
     assert (result.outcome, result.counts) == (Outcome.TIMED_OUT, Counts(4, 1))
 
 
@@ -94,7 +150,7 @@ def test_every_step_runs_although_one_fails(logs: Path) -> None:
     results = run_tests.run_all(
         [
             python("bad", "raise SystemExit(3)"),
-            python("good", "print('2 passed in 0.01s')", tests="tests"),
+            python("good", leaving(REPORT.replace("failure", "skipped")), tests="tests"),
             Step("gone", ("/nonexistent/program",), 5),
         ],
         60,
@@ -104,8 +160,8 @@ def test_every_step_runs_although_one_fails(logs: Path) -> None:
         Outcome.PASSED,
         Outcome.FAILED,
     ]
-    assert total(results) == Counts(passed=2, failed=2)
-    assert "2 passed" in (logs / "good.log").read_text()
+    assert total(results) == Counts(passed=2, failed=2, skipped=2)
+    assert "5 passed" in (logs / "good.log").read_text()
 
 
 def test_a_step_whose_machine_crashed_runs_once_more_and_a_failing_one_does_not(
@@ -164,9 +220,9 @@ def test_only_an_optional_step_may_have_no_test_files(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("closing", ["5 skipped in 0.1s", "no tests ran in 0.1s"])
-def test_a_run_in_which_nothing_passed_proves_nothing(closing: str) -> None:
-    result = judge(PYTEST, 0, closing)
+@pytest.mark.parametrize("counts", [Counts(skipped=5), Counts()])
+def test_a_run_in_which_nothing_passed_proves_nothing(counts: Counts) -> None:
+    result = judge(PYTEST, 0, counts)
     assert (result.outcome, result.counts.failed) == (Outcome.FAILED, 1)
 
 
@@ -220,7 +276,7 @@ def test_a_quiet_step_shows_that_it_is_alive(
 
 def test_last_line_is_the_sum(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     lint = python("lint", "print('fine')")
-    unit = python("unit", "print('1 failed, 2 passed in 0.10s'); raise SystemExit(1)", 9, "tests")
+    unit = python("unit", leaving(REPORT, 1), 9, "tests")
 
     def steps() -> tuple[list[Step], list[Step]]:
         return [lint, unit], []

@@ -3,7 +3,7 @@
 Before it reads any, it gives up the privileges that it does not need (:mod:`.privileges`).
 
 One thread, one loop; discovery has threads of its own and hands its frames to that loop.  The agent
-ends when told to, when its standard input ends (its parent died or the ssh connection broke), or
+ends on ``stop``, when its standard input ends (its parent died or the ssh connection broke), or
 on SIGTERM or SIGHUP, at once if it is only preparing (:mod:`.orphan`); all probes live in its
 descriptors, so however it ends, none is left in the kernel.
 """
@@ -11,16 +11,18 @@ descriptors, so however it ends, none is left in the kernel.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import platform
 import select
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from vmlat_tui import __version__
+from vmlat_tui import __version__, log
 from vmlat_tui.agent.background import BackgroundJob
 from vmlat_tui.agent.describe import host_frame
 from vmlat_tui.agent.guest import GuestMeasurement
@@ -38,6 +40,7 @@ from vmlat_tui.protocol.commands import (
     Command,
     Configure,
     Describe,
+    Log,
     Measure,
     Read,
     Refused,
@@ -54,6 +57,8 @@ from vmlat_tui.protocol.session import (
     NoticeFrame,
     ReleasedFrame,
 )
+
+_log = logging.getLogger(__name__)
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -83,10 +88,11 @@ class Agent:
         self._requests: list[Measure] = []
 
     def run(self) -> int:
-        """Until told to end; returns the exit status."""
+        """Until asked to end; returns the exit status."""
         try:
             first = self._next_command(wait=True)
             if first is None:
+                _log.info("the input ended before the first command")
                 return 0
             if isinstance(first, Describe):
                 with self._guard.busy():
@@ -100,11 +106,13 @@ class Agent:
             self._send(ErrorFrame.of(error))
             return error.exit_status
         except BrokenPipeError:
+            _log.info("ending: nobody reads the frames any more")
             return 1
         finally:
             for part in (self._measurement, self._watch, self._monitor):
                 if part:
                     part.close()
+            _log.info("everything is detached and closed")
         return 0
 
     def end(self) -> None:
@@ -114,12 +122,30 @@ class Agent:
     # ---- frames and commands ----------------------------------------------------------------
 
     def _send(self, frame: Frame) -> None:
+        if isinstance(frame, (NoticeFrame, ErrorFrame)):
+            _log.warning("sent: %s", frame)
         data = line_of(frame)
         while data:
             data = data[os.write(self._output, data) :]
 
     def _next_command(self, wait: bool) -> Optional[Command]:
-        """The next one that is there; raises :class:`.commands.Refused` for a wrong one."""
+        """The next one that is there; raises :class:`.commands.Refused` for a wrong one.
+
+        ``log`` is carried out here: it has no answer, and may come before ``configure``.
+        """
+        while True:
+            line = self._next_line(wait)
+            if line is None:
+                return None
+            command = commands.decode(line)
+            if not isinstance(command, Log):
+                _log.info("command %s, id %s", commands.name_of(command), command.id)
+                _log.debug("%s", line)
+                return command
+            log.to_standard_error(command.level)
+            self._log_start()
+
+    def _next_line(self, wait: bool) -> Optional[bytes]:
         line = b""
         while not line.strip():  # an empty line only says that somebody is there
             while b"\n" not in self._buffer:
@@ -127,13 +153,25 @@ class Agent:
                     return None
                 chunk = os.read(self._orders, 65536)
                 if not chunk:
+                    _log.info("the input ended")
                     self._ended = True
                     return None
                 self._buffer += chunk
                 if len(self._buffer) > frames.MAX_LINE:
                     raise UsageError("a command is too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-        return commands.decode(line)
+        return line
+
+    def _log_start(self) -> None:
+        """What this process is, for somebody who only has its log."""
+        _log.info(
+            "agent %d of vmlat %s, Python %s, Linux %s, user %d",
+            *(os.getpid(), __version__, platform.python_version(), platform.release()),
+            os.geteuid(),
+        )
+        _log.debug("%s at %s", sys.version, sys.executable)
+        for one in self._privileges.report():
+            _log.info("capability %s: %s", one.name, one.state.value)
 
     def _obey(self, command: Command, prepared: bool = False) -> None:
         begin = time.monotonic_ns()
@@ -146,6 +184,7 @@ class Agent:
             self._refuse(command.id, error)
         else:
             took, name = time.monotonic_ns() - begin, commands.name_of(command)
+            _log.info("%s took %.1f ms", name, took / 1e6)
             measured = self._measuring().requested if isinstance(command, Measure) else None
             self._send(AckFrame(command.id, name, took, measured))
 
@@ -195,7 +234,7 @@ class Agent:
                 version=__version__,
                 boot=_boot(),
                 agent=os.getpid(),
-                capabilities=self._privileges.told(),
+                capabilities=self._privileges.report(),
                 rung=what.rung if what else None,
                 offsets=what.offsets if what else None,
                 points=what.points if what else (),
@@ -230,7 +269,7 @@ class Agent:
         """Look at what can be measured here, in another thread: who may attaches every probe."""
         if "describe" not in self._jobs:
             look = functools.partial(host_frame, self._privileges)
-            self._jobs["describe"] = BackgroundJob(look, self._send)
+            self._jobs["describe"] = BackgroundJob("describe", look, self._send)
 
     def _prepare(self, command: Measure) -> None:
         """Compile in another thread; the loop goes on with discovery, and then measures.
@@ -241,7 +280,8 @@ class Agent:
         if "measure" not in self._jobs:
             self._send(AttachingFrame(time.monotonic_ns()))
             compile_it = functools.partial(prepare, command.requested)
-            self._jobs["measure"] = BackgroundJob(compile_it, lambda _: self._obey_requests())
+            then = self._obey_requests
+            self._jobs["measure"] = BackgroundJob("compiling", compile_it, lambda _: then())
 
     def _obey_requests(self) -> None:
         requests, self._requests = self._requests, []

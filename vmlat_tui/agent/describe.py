@@ -73,5 +73,5 @@ def host_frame(privileges: Privileges) -> HostFrame:
         vm_interfaces=tuple(vnets),
         uplinks=tuple(default_uplinks(links, vnets)),
         user=os.geteuid(),
-        capabilities=privileges.told(),
+        capabilities=privileges.report(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import resource
 import time
 from typing import Callable, Optional
@@ -30,6 +31,8 @@ from vmlat_tui.probes.engine import Limits, PathEngine, Settings, precompile
 from vmlat_tui.probes.symbols import DropReasons, Symbols
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.session import LinksFrame, MeasuringFrame, NoticeFrame, WatchedInterface
+
+_log = logging.getLogger(__name__)
 
 #: vCPUs are plugged while nothing happens to interfaces.
 _VCPUS_S = 10.0
@@ -61,10 +64,11 @@ class Measurement:
         self._vcpus_due = 0.0
         self._left_out: list[str] = []
         self._emulators = Emulators()
-        self._told: tuple[str, ...] = ()
+        self._reported: tuple[str, ...] = ()
         self._engine: Optional[PathEngine] = None
         self._requested = requested
         self._vnets, self._uplinks = requested.interfaces
+        _log.info("measuring %s", requested)
         # Wrong names are found before the second that compiling takes.
         self._select(read_links(), strict=True)
         kernel = ladder.inspect()
@@ -125,6 +129,7 @@ class Measurement:
         Raises :class:`UsageError`, and changes nothing, for other probes than those that there
         are, and for more vNICs or filters than there is room for.
         """
+        _log.info("measuring %s from now on", requested)
         before = self._requested
         if not requested.same_probes(before):
             raise UsageError(
@@ -229,6 +234,10 @@ class Measurement:
             if self._shown:
                 self._find_vcpus()
             self._shown = shown
+            _log.info(
+                "interfaces by index: %s; uplinks %s, by %s",
+                *(present, self._uplinks, selection.leaves),
+            )
             self._send(
                 LinksFrame(
                     time.monotonic_ns(),
@@ -243,13 +252,13 @@ class Measurement:
         self._vcpus_due = time.monotonic() + _VCPUS_S
         vnets = self._encoder.vnets
         found = read_vcpus(vnets, self._emulators)
-        self.engine.set_vcpus(
-            {slot: found.threads[n] for slot, n in enumerate(vnets) if n in found.threads}
-        )
+        threads = {slot: found.threads[n] for slot, n in enumerate(vnets) if n in found.threads}
+        _log.debug("vCPU threads by slot: %s", threads)
+        self.engine.set_vcpus(threads)
         for text in found.notes:
-            if text not in self._told:
+            if text not in self._reported:
                 self._send(NoticeFrame(text))
-        self._told = found.notes
+        self._reported = found.notes
 
     # ---- what was measured --------------------------------------------------------------------
 
@@ -283,7 +292,7 @@ class Measurement:
         reading = self.engine.read(exact=final)
         reading.counters["vnics_left_out"] = len(self._left_out)
         if not final:
-            for text in self.engine.replace_deaf(reading):
+            for text in self.engine.replace_silent(reading):
                 self._send(NoticeFrame(text))
         wakeups = self.engine.wakeups()
         now_ns = time.monotonic_ns()
@@ -295,6 +304,7 @@ class Measurement:
 
         Detaching takes seconds where there are many probes, and nobody waits for that.
         """
+        _log.info("settling")
         self.engine.settle()
         while self.send_packets():
             pass

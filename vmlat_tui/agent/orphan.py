@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 #: After the end of its input nobody reads what it says: so long it may take to end in order.
 _GRACE_S = 1.0
-#: It was told to end before it had anything to say.
+#: It was asked to end before it had anything to report.
 _STATUS = 1
 
 
@@ -28,11 +28,11 @@ class OrphanGuard:
         """``commands`` is the descriptor of the input.  For the main thread, once a process."""
         self._lock = threading.Lock()
         self._busy = self._unwanted = False
-        told, tell = os.pipe()
-        os.set_blocking(tell, False)
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
         # Written to when a signal comes, though the main thread may be in the kernel for long.
-        signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(commands, told), daemon=True).start()
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(commands, woken), daemon=True).start()
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
@@ -50,10 +50,10 @@ class OrphanGuard:
         if self._busy and self._unwanted:
             os._exit(_STATUS)
 
-    def _watch(self, commands: int, told: int) -> None:
+    def _watch(self, commands: int, woken: int) -> None:
         poll = select.poll()
         poll.register(commands, select.POLLRDHUP)
-        poll.register(told, select.POLLIN)
+        poll.register(woken, select.POLLIN)
         while True:
             ready = [descriptor for descriptor, _ in poll.poll()]
             with self._lock:
@@ -62,4 +62,4 @@ class OrphanGuard:
             if commands in ready:
                 time.sleep(_GRACE_S)
                 os._exit(_STATUS)
-            os.read(told, 64)
+            os.read(woken, 64)

@@ -44,7 +44,7 @@ class Privileges:
         """What it never had."""
         return tuple(one for one in self.useful if one not in self.begun)
 
-    def told(self) -> tuple[AgentCapability, ...]:
+    def report(self) -> tuple[AgentCapability, ...]:
         """For the frames ``hello`` and ``host``."""
         mine = held()
 

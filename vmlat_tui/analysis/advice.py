@@ -9,7 +9,7 @@ from typing import Optional
 from vmlat_tui.analysis.comparison import Comparison, Line
 from vmlat_tui.analysis.plan import REST
 
-#: A layer that has grown by less than this share of the whole growth is no cause.
+#: A layer that has grown by less than this share of the whole growth is not a cause.
 _MATTERS = 0.1
 #: And one by less than this can be ruled out.
 _RULED_OUT = 0.02

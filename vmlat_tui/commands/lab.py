@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
+from vmlat_tui.commands.options.diagnostics import log_options
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.lab import builder, instances, machine, process, scenarios, store
 from vmlat_tui.lab.instances import Instances, State
@@ -30,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, summary: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=summary, description=summary)
+        action = actions.add_parser(name, help=summary, description=summary)
+        log_options(action)
+        return action
 
     action = add("run", "boot a hypervisor, run a command in it, and leave nothing")
     _add_machine(action)

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union
 
-from vmlat_tui import safe_files
+from vmlat_tui import log, safe_files
 from vmlat_tui.ending import ENDING
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.recording.replay import Recording
 from vmlat_tui.transport.source import Source
 
@@ -38,6 +38,8 @@ def show(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(_plain(shown), end="")
         return 0
+    if log.on_terminal():
+        raise UsageError("the screens have the terminal", "--log-level", "add --log-file FILE")
     colourless = args.no_color or bool(os.environ.get("NO_COLOR"))
     if colourless:
         # Textual reads it, and strips every colour of a terminal's own palette.

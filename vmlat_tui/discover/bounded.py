@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
 from typing import Callable, Generic, Optional, TypeVar
+
+_log = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
 
@@ -35,6 +38,7 @@ class BoundedCall(Generic[_Value]):
         """``news`` is called, from the thread, when an answer nobody waits for any more is another
         one than the last."""
         self._reading = reading
+        self._name = name
         self._news = news
         self._changed = threading.Condition()
         self._asked = self._done = 0
@@ -56,7 +60,10 @@ class BoundedCall(Generic[_Value]):
         with self._changed:
             while self._done < self._asked and time.monotonic() < deadline:
                 self._changed.wait(deadline - time.monotonic())
-            self._overdue = late = self._done < self._asked
+            late = self._done < self._asked
+            if late and not self._overdue:
+                _log.warning("%s does not answer within %.1f s", self._name, limit_s)
+            self._overdue = late
             return Answer(self._answer.value, late, self._answer.problem)
 
     def _run(self) -> None:
@@ -68,6 +75,7 @@ class BoundedCall(Generic[_Value]):
             try:
                 answer: Answer[_Value] = Answer(self._reading(), False)
             except Exception as error:  # of a library, or of what it talked to
+                _log.debug("%s: %r", self._name, error)
                 answer = Answer(None, False, f"{error}" or type(error).__name__)
             with self._changed:
                 another = (answer.value, answer.problem) != (

@@ -82,7 +82,7 @@ def read_owner(pid: int, proc: Path = PROC) -> Optional[int]:
     """The real user of a process; None if it is gone.
 
     Not that of a program which runs with the rights of its file's owner: its arguments are still
-    the user's.  Nor the owner of the directory in /proc, who is root for whoever wishes so.
+    the user's.  Nor the owner of the directory in /proc, who is root for whoever wants that.
     """
     return decimal((_status(proc / str(pid)).get("Uid", "").split() or [""])[0])
 

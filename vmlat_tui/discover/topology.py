@@ -115,7 +115,7 @@ class Discovery:
     def _ask_agents(
         self, described: Sequence[Described]
     ) -> Mapping[str, Mapping[str, tuple[Address, ...]]]:
-        """Addresses that the guests told; they are asked when one came up, else now and then."""
+        """Addresses that the guests report; they are asked when one came up, else now and then."""
         guests = frozenset(d.name for d in described if d.agent)
         if not guests:
             return {}
@@ -205,8 +205,8 @@ def _process_notes(parts: _Parts) -> list[str]:
     if missing or not all(machine.seen for machine in parts.machines):
         lack = f"without {names(missing)}" if missing else "where processes cannot be looked into"
         notes.append(
-            f"{lack} which processes are VMs is told by their command lines only, whose tap is "
-            "whose by addresses, and the nodes of guest memory are not visible; run as root"
+            f"{lack} VMs are recognised by their command lines only and their taps by addresses, "
+            "and the NUMA nodes of guest memory are not visible; run as root"
         )
     elif NET_ADMIN not in mine:
         notes.append(f"without {NET_ADMIN.name} {NET_ADMIN.loss}; run as root")

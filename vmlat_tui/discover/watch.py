@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -11,8 +12,11 @@ from vmlat_tui.discover.threads import Neighbourhood
 from vmlat_tui.discover.topology import Discovery
 from vmlat_tui.discover.vitals import VitalsReader
 from vmlat_tui.discover.vms.qemu import POOL
+from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.session import NoticeFrame
+
+_log = logging.getLogger(__name__)
 
 #: Without any event a look and a search every so often, each with this part of one CPU at most.
 _POLL_S = 5.0
@@ -61,6 +65,7 @@ class Watch:
         self._discovery = discovery(uri, self.poke)
         self._sent: Any = None
         self._problems: set[str] = set()
+        self._notes: tuple[str, ...] = ()
         for work in (self._look_on, self._search_on, self._read_on):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
 
@@ -88,6 +93,7 @@ class Watch:
             problem = f"{error!r:.200}"
             if problem not in self._problems and len(self._problems) < _MOST_PROBLEMS:
                 self._problems.add(problem)
+                _log.exception("discovery failed")
                 self._frames.put(NoticeFrame(f"discovery failed: {problem}"))
 
     def _look_on(self) -> None:
@@ -105,12 +111,28 @@ class Watch:
                 self._ended.wait(_SETTLE_S)
 
     def _look(self) -> None:
+        begin = time.monotonic()
         topology = self._discovery.look()
+        _log.debug(
+            "a look took %.1f ms: %d domains, %d interfaces",
+            *((time.monotonic() - begin) * 1e3, len(topology.domains), len(topology.interfaces)),
+        )
         self._reader = VitalsReader(topology, self._neighbourhood)
         same = steady(topology.to_json())
         if same != self._sent:
             self._sent = same
+            self._log_news(topology)
             self._frames.put(topology)
+
+    def _log_news(self, topology: Topology) -> None:
+        _log.info(
+            "the host is another one now: domains %s",
+            [(domain.name, domain.state.value, domain.pid) for domain in topology.domains],
+        )
+        for note in topology.notes:
+            if note not in self._notes:
+                _log.warning("discovery: %s", note)
+        self._notes = topology.notes
 
     def _search_on(self) -> None:
         while not self._ended.is_set():

@@ -49,15 +49,15 @@ def read(result: ImportResult) -> dict[str, float]:
         with result.source.text.open() as file:
             raw = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path.name} is no file of averages", str(error)) from None
+        raise UsageError(f"{path.name} is not a file of averages", str(error)) from None
     if len(raw) > _LARGEST:
-        raise UsageError(f"{path.name} is no file of averages", "it has more than 1 MiB")
+        raise UsageError(f"{path.name} is not a file of averages", "it has more than 1 MiB")
     result.source.text.size, result.source.text.lines = len(raw), raw.count(b"\n")
     try:
         found = json.loads(raw.decode("utf-8-sig"))
         return _take(result, found)
     except (ValueError, RecursionError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is no file of averages", str(error)) from None
+        raise UsageError(f"{path.name} is not a file of averages", str(error)) from None
 
 
 def _take(result: ImportResult, found: Any) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,8 @@ from vmlat_tui.importers.lines import Text
 from vmlat_tui.importers.result import Ignored, ImportResult, Side, SourceFile
 from vmlat_tui.importers.tun_irq import TunIrq
 from vmlat_tui.model.readings import Sink
+
+_log = logging.getLogger(__name__)
 
 #: Of entries that are left out, so many are named.
 _MOST_COMPLAINTS = 20
@@ -103,7 +106,13 @@ def read(paths: Iterable[Path], sink: Sink, ends: Ends) -> Imported:
             capture.read_recording(result)
         else:
             logs.read(result)
+        _log.info(
+            "%s: %s of the %s by %s, %d lines; troubles: %s",
+            *(text.path, kind, source.side, source.side_reason, text.lines, source.troubles),
+        )
         found.sources.append(source)
+    for complaint in found.unreadable:
+        _log.warning("%s", complaint)
     return found
 
 
@@ -123,11 +132,11 @@ def _look(path: Path, below: Optional[Path]) -> tuple[SourceFile, str]:
 
 
 def _decide(sources: Sequence[SourceFile], ends: Ends) -> None:
-    """Which end each was written at: told, by its content, by its name, by comparing two hosts."""
+    """Which end each was written at: by an option, its content, its name, or by comparing hosts."""
     for source in sources:
-        told = ends.side(source.text.path)
-        if told:
-            source.side, source.side_reason = told, "told"
+        given = ends.side(source.text.path)
+        if given:
+            source.side, source.side_reason = given, "an option"
         elif source.banner_side:
             source.side, source.side_reason = source.banner_side, "its interfaces"
         else:

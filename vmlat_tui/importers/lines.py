@@ -41,7 +41,7 @@ class Text:
     below: Optional[Path] = None
 
     def open(self) -> BufferedIOBase:
-        """Open it for reading bytes; raises :class:`.UsageError` for what is no regular file."""
+        """Open it for reading bytes; raises :class:`.UsageError` for what is not a regular file."""
         return open_regular(self.path, self.below)
 
 

@@ -39,7 +39,7 @@ class Trouble(enum.Enum):
     CONTRADICTORY = "records whose parts do not add up to their total"
     DUPLICATE = "packets that were recorded before"
     SIDELESS = "records of which the end, sender or receiver, is not known"
-    OTHER = "records of traffic that is no ping"
+    OTHER = "records of traffic that is not a ping"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def below(top: Path, complain: Callable[[str], None]) -> list[Path]:
     """The regular files below ``top`` that are not hidden, in order of name.
 
     No link is followed.  ``complain`` gets a line for each entry that is left out.  Raises
-    :class:`UsageError` if ``top`` is no directory, or there is too much below it.
+    :class:`UsageError` if ``top`` is not a directory, or there is too much below it.
     """
     found: list[Path] = []
     left: list[tuple[str, ...]] = [()]
@@ -47,7 +47,7 @@ def below(top: Path, complain: Callable[[str], None]) -> list[Path]:
             elif stat.S_ISLNK(kind):
                 complain(f"{path} is a link, which is not followed")
             elif not stat.S_ISDIR(kind):
-                complain(f"{path} is no regular file")
+                complain(f"{path} is not a regular file")
             elif len(place) < _DEEPEST:
                 directories.append((*place, name))
             else:

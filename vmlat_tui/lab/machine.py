@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from vmlat_tui.lab.cpio import CpioWriter
 from vmlat_tui.lab.scenarios import Scenario
 from vmlat_tui.lab.store import Image
 from vmlat_tui.safe_files import make_own_directory
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_MEMORY_MB = 2560
 DEFAULT_CPUS = 2
@@ -151,6 +154,7 @@ class Machine:
         for line in lines:
             self._seen += len(line) + 1
             word, _, rest = line.partition(_MARK)[2].strip().partition(" ")
+            _log.debug("%s: console: %s", self.name or "lab", line)
             if word == step:
                 return True
             if word == "failed":

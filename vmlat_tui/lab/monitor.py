@@ -2,7 +2,7 @@
 
 A serial port of the machine is joined with QEMU's monitor, inside QEMU; there is nothing of it on
 the host.  Whoever is root in such a lab can thereby do what QEMU may.  Like the writable checkout,
-it is no wall against what one runs there.
+it is not a wall against what one runs there.
 """
 
 from __future__ import annotations

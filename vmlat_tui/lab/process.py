@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ from typing import Any, Optional
 from vmlat_tui.errors import UsageError
 from vmlat_tui.programs import end_with, inherited
 from vmlat_tui.programs import path as safe_path
+
+_log = logging.getLogger(__name__)
 
 #: program -> Debian package, for the one-line remedy.
 PACKAGES = {
@@ -52,7 +55,9 @@ def start(command: Sequence[str], lasting: bool = False, **options: Any) -> subp
     """Start a program in a session of its own; unless ``lasting``, it ends with this process."""
     if not lasting:
         options["preexec_fn"] = functools.partial(end_with, os.getpid())
-    return subprocess.Popen(list(command), start_new_session=True, env=inherited(), **options)
+    started = subprocess.Popen(list(command), start_new_session=True, env=inherited(), **options)
+    _log.debug("process %d: %s", started.pid, command)
+    return started
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -27,7 +27,7 @@ from vmlat_tui.safe_files import make_own_directory
 #: Free space that a build needs at its start, and must never fall below while it runs.
 NEEDED_BYTES = 3 << 30
 RESERVE_BYTES = 256 << 20
-#: A build takes minutes; whoever waits longer for another one is told so.
+#: A build takes minutes; whoever waits longer for another one is told.
 LOCK_SECONDS = 1200.0
 
 _MANIFEST = "manifest.json"
@@ -115,15 +115,15 @@ class Store:
         path = self.directory / f"{release.suite}.lock"
         deadline = time.monotonic() + seconds
         with open(path, "a+") as file:
-            told = False
+            announced = False
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except OSError:
-                    if not told:
+                    if not announced:
                         self._say(f"waiting for process {_holder(path)}, which is building it")
-                        told = True
+                        announced = True
                     if time.monotonic() >= deadline:
                         raise VmlatError(
                             "the lab is being built by another process",

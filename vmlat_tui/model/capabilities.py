@@ -83,7 +83,7 @@ DAC_READ_SEARCH = Capability(
 NET_ADMIN = Capability(
     "CAP_NET_ADMIN", 12, Use.KEPT,
     "asks a tap's descriptor for its network namespace",
-    "taps of one name in several namespaces are not told apart",
+    "taps of the same name in several namespaces cannot be told apart",
 )  # fmt: skip
 SYSLOG = Capability(
     "CAP_SYSLOG", 34, Use.KEPT,
@@ -113,7 +113,7 @@ SETPCAP = Capability(
     "what root's agent starts has what the agent keeps",
 )  # fmt: skip
 
-#: In the order in which people are told.
+#: In the order in which people read them.
 CAPABILITIES = (
     BPF,
     PERFMON,

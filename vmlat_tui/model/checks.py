@@ -1,7 +1,8 @@
 """What data from outside is checked with: each check takes a value and raises if it is another.
 
-The pieces of :mod:`.shapes` (frames), :mod:`.commands` (what an agent is told) and of files that
-people write.  A check raises ``ValueError`` with a few words that show what was met, cut short.
+The pieces of :mod:`.shapes` (frames), :mod:`.commands` (what an agent is asked to do) and of files
+that people write.  A check raises ``ValueError`` with a few words that show what was met, cut
+short.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vmlat_tui.model.histogram import BUCKETS
 #: Raises ``ValueError`` for a value of another shape (``TypeError`` if it cannot even be asked).
 Check = Callable[[Any], object]
 
-#: Characters of a text; what is longer is no name and no message.
+#: Characters of a text; what is longer is neither a name nor a message.
 LONGEST = 8192
 
 
@@ -45,11 +46,11 @@ def many(check: Check) -> Check:
 
 
 def exactly(*kinds: type) -> Check:
-    """A value of just these types: a truth value is no number."""
+    """A value of just these types: a truth value is not a number."""
 
     def check(value: Any) -> None:
         if type(value) not in kinds:
-            raise ValueError(f"{quoted(value)} is no {' or '.join(k.__name__ for k in kinds)}")
+            raise ValueError(f"{quoted(value)} is not a {' or '.join(k.__name__ for k in kinds)}")
 
     return check
 
@@ -59,7 +60,7 @@ def number(low: int, high: int) -> Check:
 
     def check(value: Any) -> None:
         if type(value) is not int or not low <= value < high:
-            raise ValueError(f"{quoted(value)} is no number from {low} up to {high}")
+            raise ValueError(f"{quoted(value)} is not a number from {low} up to {high}")
 
     def column(values: Sequence[Any]) -> None:
         if set(map(type, values)) != {int} or min(values) < low or max(values) >= high:
@@ -75,7 +76,7 @@ def amount(low: float, high: float) -> Check:
 
     def check(value: Any) -> None:
         if type(value) not in (int, float) or not low <= value <= high:
-            raise ValueError(f"{quoted(value)} is no number from {low:g} to {high:g}")
+            raise ValueError(f"{quoted(value)} is not a number from {low:g} to {high:g}")
 
     return check
 
@@ -96,7 +97,7 @@ def word(pattern: str) -> Check:
 def text(value: Any) -> None:
     """Any text that is not endless."""
     if type(value) is not str or len(value) > LONGEST:
-        raise ValueError(f"{quoted(value)} is no text of at most {LONGEST} characters")
+        raise ValueError(f"{quoted(value)} is not a text of at most {LONGEST} characters")
 
 
 def or_none(inner: Check) -> Check:
@@ -116,7 +117,7 @@ def each(inner: Check, least: int = 0, most: int = 1 << 17) -> Check:
 
     def check(value: Any) -> None:
         if type(value) is not list or not least <= len(value) <= most:
-            raise ValueError(f"{quoted(value)} is no list of {least} to {most}")
+            raise ValueError(f"{quoted(value)} is not a list of {least} to {most}")
         for item in value:
             inner(item)
 
@@ -128,7 +129,7 @@ def named(inner: Check, name: Check, most: int = 1 << 12) -> Check:
 
     def check(value: Any) -> None:
         if type(value) is not dict or len(value) > most:
-            raise ValueError(f"{quoted(value)} is no object of at most {most}")
+            raise ValueError(f"{quoted(value)} is not an object of at most {most}")
         for key, item in value.items():
             name(key)
             inner(item)
@@ -144,7 +145,7 @@ def fields(required: Mapping[str, Check], possible: Optional[Mapping[str, Check]
 
     def check(value: Any) -> None:
         if type(value) is not dict:
-            raise ValueError(f"{quoted(value)} is no object")
+            raise ValueError(f"{quoted(value)} is not an object")
         name = ""
         try:
             for name, inner, needed in both:
@@ -163,7 +164,7 @@ def pair(first: Check, second: Check) -> Check:
 
     def check(value: Any) -> None:
         if type(value) is not list or len(value) != 2:
-            raise ValueError(f"{quoted(value)} is no pair")
+            raise ValueError(f"{quoted(value)} is not a pair")
         first(value[0])
         second(value[1])
 
@@ -188,7 +189,7 @@ direction = word("tx|rx")
 def address(value: Any) -> None:
     """An IPv4 or IPv6 address, without a zone."""
     if type(value) is not str:
-        raise ValueError(f"{quoted(value)} is no address")
+        raise ValueError(f"{quoted(value)} is not an address")
     _version(value)
 
 
@@ -209,21 +210,21 @@ def one_version(first: str, second: str) -> None:
 def _version(text: str) -> int:
     """Few addresses come by, in each packet and each row."""
     if len(text) > 45 or "%" in text:
-        raise ValueError(f"{quoted(text)} is no address")
+        raise ValueError(f"{quoted(text)} is not an address")
     try:
         return ipaddress.ip_address(text).version
     except ValueError:
-        raise ValueError(f"{quoted(text)} is no address") from None
+        raise ValueError(f"{quoted(text)} is not an address") from None
 
 
 def buckets(value: Any) -> None:
     """Pairs of a bucket in use, each once, and its count; thousands a second come by here."""
     if type(value) is not list:
-        raise ValueError("these are no buckets")
+        raise ValueError("these are not buckets")
     flat = list(itertools.chain.from_iterable(value))
     if not flat:
         if value:
-            raise ValueError("these are no buckets")
+            raise ValueError("these are not buckets")
         return
     numbers, counts = flat[::2], flat[1::2]
     if (
@@ -233,4 +234,4 @@ def buckets(value: Any) -> None:
         or len(set(numbers)) != len(numbers)
         or not 1 <= min(counts) <= max(counts) < 1 << 48
     ):
-        raise ValueError("these are no buckets")
+        raise ValueError("these are not buckets")

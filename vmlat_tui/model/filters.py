@@ -99,13 +99,13 @@ def _term(words: Sequence[str]) -> _Term:
         else:
             word, value = ("protocol", word) if _is_protocol(word) else ("host", word)
             if word == "host" and not side and not _looks_like_address(value):
-                raise UsageError(f"{quoted(value)} is no word of a filter", "", _EXAMPLE)
+                raise UsageError(f"{quoted(value)} is not a word of a filter", "", _EXAMPLE)
         term = _with(term, side, word, value)
         side = ""
     if side:
         raise UsageError(f"{side} is followed by nothing", "", _EXAMPLE)
     if term.empty:
-        raise UsageError("the filter says nothing", "", _EXAMPLE)
+        raise UsageError("the filter is empty", "", _EXAMPLE)
     return term
 
 
@@ -117,7 +117,9 @@ def _with(term: _Term, side: str, word: str, value: str) -> _Term:
             )
         protocol = Protocol(value)
         if term.protocol not in (None, protocol):
-            raise UsageError(f"no packet is {value} and another protocol too", "", "use `or`")
+            raise UsageError(
+                f"a packet cannot be {value} and another protocol at once", "", "use `or`"
+            )
         return replace(term, protocol=protocol)
     if word == "port":
         port = _port(value)
@@ -158,7 +160,9 @@ def address(text: str, option: str = "") -> Address:
     except ValueError:
         named = f"{option} {quoted(text)}" if option else quoted(text)
         raise UsageError(
-            f"{named} is no address", "", "give IPv4 (10.0.0.9) or IPv6 (fd00::9), without a zone"
+            f"{named} is not an address",
+            "",
+            "give IPv4 (10.0.0.9) or IPv6 (fd00::9), without a zone",
         ) from None
     return ipaddress.ip_address(text)
 

@@ -116,7 +116,7 @@ class Filter:
             raise ValueError(f"{self.src_ip} and {self.dst_ip} are not of one IP version")
         for port in (self.src_port, self.dst_port):
             if port is not None and not 0 <= port <= 65535:
-                raise ValueError(f"{port} is no port (0 to 65535)")
+                raise ValueError(f"{port} is not a port (0 to 65535)")
 
     @property
     def version(self) -> Optional[int]:
@@ -156,7 +156,7 @@ class Filter:
 
     @classmethod
     def from_json(cls, value: Any) -> Filter:
-        """Inverse of :meth:`to_json`; raises ``ValueError`` for anything that is no filter."""
+        """Inverse of :meth:`to_json`; raises ``ValueError`` for anything that is not a filter."""
         _FILTER(value)
         unknown = value.keys() - {f.name for f in dataclasses.fields(cls)}
         if unknown:

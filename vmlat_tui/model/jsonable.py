@@ -128,7 +128,7 @@ class Part(NamedTuple):
         item = value if self.inline else value[self.name]
         try:
             if item is None and not self.null:
-                raise ValueError("null is no value")
+                raise ValueError("null is not a value")
             if self.codec.check is not None:
                 self.codec.check(item)
             return self.codec.read(item) if self.codec.read is not None else item
@@ -218,7 +218,7 @@ def _of_tuple(kinds: tuple[Any, ...], size: Size) -> _Codec:
 
     def read(value: Any) -> Any:
         if type(value) is not list or not size.least <= len(value) <= size.most:
-            raise ValueError(f"{quoted(value)} is no list of {size.least} to {size.most}")
+            raise ValueError(f"{quoted(value)} is not a list of {size.least} to {size.most}")
         if rows is not None and len(value) >= _MANY:
             return tuple(rows(value))
         if check is not None:
@@ -250,7 +250,7 @@ def _of_mapping(kinds: tuple[Any, ...], size: Size) -> _Codec:
 
     def read(value: Any) -> Any:
         if type(value) is not dict or not size.least <= len(value) <= size.most:
-            raise ValueError(f"{quoted(value)} is no object of {size.least} to {size.most}")
+            raise ValueError(f"{quoted(value)} is not an object of {size.least} to {size.most}")
         for key, item in value.items():
             check_key(key)
             if check is not None:
@@ -272,7 +272,7 @@ def _of_enum(kind: type[enum.Enum]) -> _Codec:
 
     def read(value: Any) -> Any:
         if type(value) is not str or value not in members:
-            raise ValueError(f"{quoted(value)} is no {kind.__name__}")
+            raise ValueError(f"{quoted(value)} is not a {kind.__name__}")
         return members[value]
 
     return _Codec(None, read, operator.attrgetter("value"))
@@ -312,7 +312,7 @@ def _object(kind: Any) -> _ObjectCodec:
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
-            raise ValueError(f"{quoted(value)} is no object")
+            raise ValueError(f"{quoted(value)} is not an object")
         result = make(read_values(value))
         if validate is not None:
             validate(result)
@@ -355,7 +355,7 @@ def _column(part: Part, rows: list[Any]) -> Sequence[Any]:
         return [part.default] * len(rows)
     values = [row[part.name] for row in rows]
     if not part.null and None in values:
-        raise ValueError("null is no value")
+        raise ValueError("null is not a value")
     if part.codec.check is not None:
         checks.many(part.codec.check)(values)
     if part.codec.rows is not None:

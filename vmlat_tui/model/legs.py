@@ -13,7 +13,7 @@ from typing import Optional
 
 from vmlat_tui.model.points import STEPS, Direction, Step, path
 
-#: In :meth:`LegTable.square`: these two steps are no leg.
+#: In :meth:`LegTable.square`: these two steps are not a leg.
 NO_LEG = 0xFFFF
 
 #: So many steps in a row may be missing from a packet that should have passed them.

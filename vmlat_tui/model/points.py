@@ -67,7 +67,7 @@ class Hook:
     ``full``: only on the full rung, as what it sees is joined to the packet by functions.
 
     Packets that pass any of ``neighbours`` (ids) must pass this hook, or one of ``substitutes``: it
-    is deaf if they never do.
+    is silent if they never do.
     """
 
     id: str

@@ -71,11 +71,11 @@ def from_json(value: Mapping[str, object]) -> Reading:
         if name not in QUANTITIES:
             raise ValueError(f"there is no quantity {name!r}")
         if not _whole(interval) or not 0 <= interval < 1 << 62:
-            raise ValueError(f"{name} is no number of nanoseconds")
+            raise ValueError(f"{name} is not a number of nanoseconds")
     if number is None and sequence is None:
         return Reading(None, intervals)
     if not (_whole(number) and _whole(sequence)):
-        raise ValueError("id and seq are no numbers")
+        raise ValueError("id and seq are not numbers")
     assert isinstance(number, int) and isinstance(sequence, int)
     if not (0 <= number <= 0xFFFF and 0 <= sequence <= 0xFFFF):
         raise ValueError("id and seq have 16 bits")

@@ -54,7 +54,7 @@ class Requested(Jsonable):
         Raises ``ValueError`` for what is out of bounds.
         """
         if type(value) is not dict:
-            raise ValueError(f"{quoted(value)} is no object")
+            raise ValueError(f"{quoted(value)} is not an object")
         given = {n: v for n, v in value.items() if v is not None or n not in NULLABLE}
         found = super().from_json(given)
         return replace(found, directions=tuple(d.id for d in BOTH if d.id in found.directions))

@@ -1,4 +1,4 @@
-"""Which observers have told of a ping, so that it can be shown as soon as all of them have.
+"""Which observers have reported a ping, so that it can be shown as soon as all of them have.
 
 The figures do not depend on it: whoever comes late is still joined by
 :class:`.collection.Collection`.
@@ -36,13 +36,13 @@ class Correlator:
     """
 
     def __init__(self, patience_s: float) -> None:
-        """A ping that not all have told of is given up after so long."""
+        """A ping that not all have reported is given up after so long."""
         self._patience_s = patience_s
         self._open: dict[Packet, CorrelatedPing] = {}
         #: Packet -> until when it is remembered, and whether it counts.
         self._past: dict[Packet, tuple[float, bool]] = {}
-        #: Whether pings that nobody has told of count.  Those that are told of while it is false
-        #: never do: they began before all could see them, or after some had ended.
+        #: Whether pings that nobody has reported yet count.  Those reported while it is false never
+        #: do: they began before all could see them, or after some had ended.
         self.accepts = False
         #: How many are over.
         self.over = 0
@@ -51,7 +51,7 @@ class Correlator:
 
     @property
     def waiting(self) -> int:
-        """Pings that not all have told of."""
+        """Pings that not all have reported."""
         return len(self._open)
 
     def take(
@@ -62,7 +62,7 @@ class Correlator:
         lost: str,
         now_s: float,
     ) -> bool:
-        """Take what an observer tells; whether it counts."""
+        """Take what an observer reports; whether it counts."""
         ping = self._open.get(packet)
         if ping is None:
             until_s, counts = self._past.get(packet, (0.0, False))

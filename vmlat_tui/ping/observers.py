@@ -1,11 +1,12 @@
 """One observer of ``vmlat ping``: an agent on a host or in a guest, and what it tells of pings.
 
 An observer never raises for what its agent does: it fails, says so once, and is over.  Several are
-served by one thread, each in its turn.
+served by one thread, one after the other.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,13 +41,15 @@ from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean, say
 
-#: How long one that has nothing to say is listened to in its turn.
-_TURN_S = 0.01
-#: So many frames are its turn: one that never rests does not keep the others from theirs.
+_log = logging.getLogger(__name__)
+
+#: How long each is waited for that has no frame.
+_POLL_S = 0.01
+#: At most this many frames of one before the next: one that never rests does not starve the others.
 _MOST_FRAMES = 1000
 #: So many messages of an agent are shown.
 _MOST_NOTICES = 20
-#: So many ways of losing a ping are told apart: an agent's names are in some.
+#: This many ways of losing a ping are distinguished: an agent's names are in some.
 _MOST_WORDS, _OTHERWISE = 20, "in other ways"
 
 
@@ -80,12 +83,12 @@ class PingObserver:
         self._hello: Optional[HelloFrame] = None
         self._offset_ns = self._notices = 0
         self._stopped = False
-        #: Pings of these addresses are told of; None: of none yet.
+        #: Pings of these addresses are reported; None: of none yet.
         self.wanted: Optional[Filter] = None
         self.error: Optional[VmlatError] = None
-        #: Its agent measures; all that it measured was told.
+        #: Its agent measures; all that it measured was reported.
         self.ready = self.over = False
-        #: How many pings it told of since :meth:`begin`, and the lost ones by the words for it.
+        #: How many pings it reported since :meth:`begin`, and the lost ones by the words for it.
         self.reported = 0
         self.lost: Counter[str] = Counter()
         #: Packets that nobody looked at singly, by its own account.
@@ -143,7 +146,7 @@ class PingObserver:
     def poll(self) -> list[Observation]:
         """What has come by now."""
         found: list[Observation] = []
-        wait_s = _TURN_S
+        wait_s = _POLL_S
         for _ in range(_MOST_FRAMES):
             if self._agent is None or self.over:
                 break
@@ -162,6 +165,7 @@ class PingObserver:
         if self.error is not None:
             return
         self.error = error
+        _log.error("%s: %s", self.title, error)
         how = f"is gone after {self.reported} pings" if self.ready else "does not measure"
         say(f"the {self.title} {how}: {clean(str(error))}; going on without it")
         self.close()
@@ -216,7 +220,7 @@ class PingObserver:
         if self._notices <= _MOST_NOTICES:
             say(f"{self.title}: {clean(text)}")
         elif self._notices == _MOST_NOTICES + 1:
-            say(f"{self.title}: it says more, which is not shown")
+            say(f"{self.title}: further messages of it are not shown")
 
     def _is_ready(self, words: str) -> None:
         if not self.ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from typing import Optional
 from vmlat_tui import programs
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 #: Of what it says, so much of the end is kept.
 _WORDS = 4096
@@ -41,6 +44,7 @@ class Pinging:
             )
         except OSError as error:
             raise UsageError(f"{argv[0]} cannot be run", error.strerror or str(error)) from None
+        _log.info("process %d: %s", self._process.pid, argv)
         assert self._process.stdout
         self._output = self._process.stdout.fileno()
         os.set_blocking(self._output, False)
@@ -78,6 +82,7 @@ class Pinging:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        _log.info("process %d: exit status %s", self._process.pid, self._process.poll())
         self._listen()
         self._closed = True
         assert self._process.stdout

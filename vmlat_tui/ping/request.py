@@ -74,7 +74,7 @@ def check_ends(sender: End, receiver: End) -> None:
     for end in (sender, receiver):
         if end.ip and (end.ip.is_multicast or end.ip.is_unspecified or end.ip.is_loopback):
             raise UsageError(
-                f"--{end.word}-ip {end.ip} is no address of one VM", "", "give that of its vNIC"
+                f"--{end.word}-ip {end.ip} is not an address of one VM", "", "give that of its vNIC"
             )
     if sender.ip and receiver.ip:
         _check_pair(sender.ip, receiver.ip)

@@ -25,7 +25,7 @@ from vmlat_tui.words import clean, say
 _READY_S = 600.0
 #: How long a host may take to learn its VMs' addresses after it has found the VMs.
 _ADDRESS_S = 10.0
-#: What is told of a ping is here so much later at most than the ping is over.
+#: A report of a ping arrives at most this long after the ping is over.
 _LATE_S = 2.0
 #: The frames of the last ping are on their way for so long at least.
 _TRAVEL_S = 0.5
@@ -38,7 +38,7 @@ _UNANSWERED = 1
 
 
 class Audience:
-    """Who is told as it happens; override."""
+    """Gets everything as it happens; override."""
 
     def write(self, line: Raw) -> None:
         """Take a line of the capture."""
@@ -108,7 +108,7 @@ class PingRun:
 
     # ---- frames -------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def _poll_all(self) -> None:
         """Take what has come from every observer."""
         if not self._somebody_serves():
             time.sleep(_IDLE_S)
@@ -126,7 +126,7 @@ class PingRun:
             self._audience.write(seen.line)
 
     def _settle(self, expected: frozenset[Observer]) -> None:
-        """Show the pings that all of these have told of, and those that they had the time to."""
+        """Show the pings that all of these have reported, and those that they had the time to."""
         for ping in self.correlator.settle(expected, time.monotonic()):
             self._audience.show(ping)
 
@@ -137,12 +137,12 @@ class PingRun:
             if time.monotonic() > deadline:
                 for observer in left:
                     observer.fail(VmlatError("the agent does not answer", f"for {limit_s:.0f} s"))
-            self._turn()
+            self._poll_all()
 
     def _require_somebody(self) -> None:
         if not self._somebody_serves():
             causes = (f"{observer.title}: {observer.error}" for observer in self.observers)
-            raise UsageError("nobody is left who could observe", "; ".join(causes))
+            raise UsageError("no observer is left", "; ".join(causes))
 
     # ---- before -------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class PingRun:
 
         def step() -> str:
             before = host.topology
-            self._turn()
+            self._poll_all()
             if host.error is not None:
                 raise host.error
             return "" if host.topology is before else "topology"
@@ -201,7 +201,7 @@ class PingRun:
                 asking = sender.host.serving or receiver.host.serving
                 if time.monotonic() > deadline or not asking:
                     raise
-            self._turn()
+            self._poll_all()
 
     def _measure(self, wanted: Filter) -> None:
         """Have all measure, receivers first, and wait until they do."""
@@ -241,7 +241,7 @@ class PingRun:
             self._step()
 
     def _step(self) -> None:
-        self._turn()
+        self._poll_all()
         self._settle(frozenset(observer.role for observer in self.observers if observer.serving))
 
     def _ping(self, argv: tuple[str, ...]) -> None:

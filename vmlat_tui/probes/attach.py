@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import time
 from collections.abc import Sequence
 from typing import Optional
 
@@ -15,6 +17,8 @@ from vmlat_tui.probes import ladder, opener, syscalls, tracefs
 from vmlat_tui.probes.fentry import Fentry
 from vmlat_tui.probes.ladder import Kernel, PointState
 from vmlat_tui.probes.program import Program
+
+_log = logging.getLogger(__name__)
 
 _FENTRY, _KPROBE = "fentry", "kprobe"
 
@@ -46,11 +50,15 @@ class Attached:
 
     def close(self) -> None:
         """Detach; the maps stay readable."""
+        begin, count = time.monotonic(), len(self.links)
         self._missed = self.misses()
         for descriptor in (*self.links.values(), *self.programs.values()):
             os.close(descriptor)
         self.links.clear()
         self.programs.clear()
+        if count:
+            took_ms = (time.monotonic() - begin) * 1e3
+            _log.info("%d probes detached in %.1f ms", count, took_ms)
 
     def unarmed(self) -> list[Hook]:
         """Hooks whose fentry program the kernel took and does not call.
@@ -79,10 +87,20 @@ class Attached:
         """Attach one hook; returns why it cannot be, empty when it is."""
         if hook.program in self.programs:
             return ""
+        problem = self._attach(hook)
+        if problem:
+            _log.info("%s: not attached: %s", hook.id, problem)
+        else:
+            _log.debug("%s: attached, %s", hook.id, self._kinds[hook.program])
+        return problem
+
+    def _attach(self, hook: Hook) -> str:
         try:
             self._load(hook)
         except syscalls.VerifierError as error:
             lines = [line for line in error.log.splitlines() if line.strip()]
+            for line in lines:
+                _log.debug("%s: verifier: %s", hook.id, line)
             return f"{hook.symbol}: the kernel refused the program: {' / '.join(lines[-2:])}"
         except OSError as error:
             if error.errno == 2 and hook.full:
@@ -142,6 +160,7 @@ def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool
     Raises :class:`VmlatError` when a packet's end could not be seen, because then nothing would add
     up; a point without a hook is only noted with its reason.
     """
+    begin = time.monotonic()
     attached = Attached(program, kernel, fentry)
     try:
         for ending in ENDINGS:
@@ -159,6 +178,11 @@ def attach_all(program: Program, kernel: Kernel, fentry: Fentry, functions: bool
     except BaseException:
         attached.close()
         raise
+    took_ms = (time.monotonic() - begin) * 1e3
+    _log.info("%d probes attached in %.1f ms", len(attached.links), took_ms)
+    for state in attached.points:
+        if not state.hooks:
+            _log.warning("point %s cannot be observed: %s", state.point, state.reason)
     return attached
 
 
@@ -203,19 +227,19 @@ def attach_again(attached: Attached, hooks: Sequence[Hook]) -> None:
                 state.reason = problem
 
 
-def replace_hook(attached: Attached, deaf: Hook) -> str:
-    """Take a deaf hook out of its points and attach the next alternative; returns its name."""
+def replace_hook(attached: Attached, silent: Hook) -> str:
+    """Take a silent hook out of its points and attach the next alternative; returns its name."""
     name = ""
     for state in attached.points:
-        if deaf not in state.hooks:
+        if silent not in state.hooks:
             continue
-        state.hooks.remove(deaf)
+        state.hooks.remove(silent)
         candidates = POINTS[state.point].hooks
-        for hook in candidates[candidates.index(deaf) + 1 :]:
+        for hook in candidates[candidates.index(silent) + 1 :]:
             if hook not in state.hooks and not attached.attach(hook):
                 _give(attached, state, hook)
                 name = hook.symbol
                 break
         if not state.hooks:
-            state.reason = f"{deaf.symbol}: never fires, this kernel inlined it"
+            state.reason = f"{silent.symbol}: never fires, this kernel inlined it"
     return name

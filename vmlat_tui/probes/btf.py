@@ -149,7 +149,7 @@ class Btf:
             if self._kind(type_id) not in _MODIFIERS:
                 return type_id
             type_id = self._words[self._offsets[type_id] + 2]
-        raise BtfError("the BTF has a type of itself")
+        raise BtfError("a type of the BTF refers to itself")
 
     def _members(self, type_id: int) -> list[tuple[str, int, Member]]:
         at = self._offsets[type_id]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from typing import Optional
 
 from vmlat_tui.errors import UsageError
 from vmlat_tui.safe_files import NewFile, TrustedDirectory, Untrusted
+
+_log = logging.getLogger(__name__)
 
 #: Entries that are kept.
 _KEEP = 8
@@ -57,7 +60,8 @@ def load(key: str) -> Optional[bytes]:
     try:
         with _opened() as directory:
             digest, _, content = directory.content(_name(key), _LARGEST).partition(b"\n")
-    except (OSError, ValueError, Untrusted):
+    except (OSError, ValueError, Untrusted) as error:
+        _log.debug("nothing is kept under %s: %s", key[:8], error)
         return None
     return content if digest == _digest(key, content) else None
 
@@ -65,12 +69,15 @@ def load(key: str) -> Optional[bytes]:
 def store(key: str, content: bytes) -> None:
     """Keep it; a disk that is full or cannot be written costs the next start a compilation."""
     name = _name(key)
-    with contextlib.suppress(OSError, UsageError), _opened() as directory:
-        with NewFile(directory, name) as made:
-            made.file.write(_digest(key, content) + b"\n" + content)
-            _clear(directory, name)
-            made.take_place(replace=True)
-        _forget(directory)
+    try:
+        with _opened() as directory:
+            with NewFile(directory, name) as made:
+                made.file.write(_digest(key, content) + b"\n" + content)
+                _clear(directory, name)
+                made.take_place(replace=True)
+            _forget(directory)
+    except (OSError, UsageError) as error:
+        _log.warning("what was compiled is not kept: %s", error)
 
 
 def _clear(directory: TrustedDirectory, name: str) -> None:

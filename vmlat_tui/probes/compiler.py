@@ -16,8 +16,10 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.probes import cache
 from vmlat_tui.probes.compilers import compile_all
 from vmlat_tui.sources import bpf_directory
+
+_log = logging.getLogger(__name__)
 
 #: Raised when the format of a kept object changes.
 _FORMAT = 1
@@ -142,8 +146,13 @@ def _through_cache(
     kept = cache.load(digest)
     if kept is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            return read(json.loads(kept))
+            found = read(json.loads(kept))
+            _log.info("%s: taken from the cache, %s", what, digest[:8])
+            return found
+    begin = time.monotonic()
     answers = compile_all(requests, what)
+    took_s = time.monotonic() - begin
+    _log.info("%s: compiled in %.2f s by %d processes, %s", what, took_s, len(requests), digest[:8])
     try:
         answer = join(answers)
         made = read(answer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import time
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO
 
 from vmlat_tui import programs
 from vmlat_tui.errors import VmlatError
+
+_log = logging.getLogger(__name__)
 
 _LIMIT_S = 170
 
@@ -47,6 +50,8 @@ class _Compiler:
             pass
         lines = _content(self._messages).decode(errors="replace").splitlines()
         messages = [line for line in lines if line.strip()]
+        for line in messages:
+            _log.error("%s: the compiler says: %s", what, line)
         errors = [line for line in messages if "error" in line] or messages[-1:] or ["no message"]
         raise VmlatError(f"{what} could not be compiled", errors[0][:300], "run `vmlat doctor`")
 

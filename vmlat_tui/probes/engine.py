@@ -5,6 +5,7 @@ Everything here runs in the agent's one thread.  Times are ``bpf_ktime_get_ns`` 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,10 @@ from vmlat_tui.probes.program import Program, available_bytes, possible_processo
 from vmlat_tui.probes.reading import KernelCounts, Reader
 from vmlat_tui.probes.ring import Ring
 from vmlat_tui.probes.roles import BESIDE_ROOM, Roles
-from vmlat_tui.probes.selfcheck import deaf_hooks
+from vmlat_tui.probes.selfcheck import silent_hooks
 from vmlat_tui.probes.threads import Threads
+
+_log = logging.getLogger(__name__)
 
 _ZERO = bytes(4)
 _SOURCE = "path.bpf.c"
@@ -181,6 +184,11 @@ class PathEngine:
         hooks = [hook for hook in HOOKS if self.functions or not hook.full]
         table = LegTable(step.number for hook in hooks for step in steps_of(hook))
         sizes = limits.map_sizes(table.room, possible_processors(), self.functions)
+        _log.info(
+            "kernel %s: rung %s, functions %s, offsets from %s",
+            *(kernel.release, kernel.rung, self.functions, self.offsets.source),
+        )
+        _log.debug("entries of maps: %s", sizes)
         limits.require(sizes, available_bytes())
         self._fentry = Fentry(self._kernel.btf if self.functions else None)
         macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
@@ -198,6 +206,7 @@ class PathEngine:
         self.attached = attach_all(program, self._kernel, self._fentry, self.functions)
         unarmed = self.attached.unarmed()
         if unarmed:
+            _log.info("fentry takes these and is not called: %s", [hook.id for hook in unarmed])
             self._fentry.exclude(hook.symbol for hook in unarmed)
             macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
             program.compile_again(macros)
@@ -285,6 +294,7 @@ class PathEngine:
         give(selection.vnets, layout.ROLE_VNET)
         self._roles.set(wanted)
         self._switched = selection.switched
+        _log.debug("roles of interfaces: %s", selection)
         self._apply()
 
     def set_vcpus(self, vcpus: Mapping[int, VcpuThreads]) -> None:
@@ -297,7 +307,7 @@ class PathEngine:
         """How many vNICs this program has slots for."""
         return self._limits.vnics
 
-    def replace_deaf(self, reading: KernelCounts) -> list[str]:
+    def replace_silent(self, reading: KernelCounts) -> list[str]:
         """Report hooks that never fire where they must, and put the next alternative in place.
 
         Each is reported once.
@@ -306,7 +316,7 @@ class PathEngine:
             return []  # where packets are dropped, a hook may rightly see none of them
         hits = {id_: reading.hits[number] for id_, number in NUMBER.items()}
         found = []
-        for hook_id, neighbour, count in deaf_hooks({h.id for h in self.attached.hooks()}, hits):
+        for hook_id, neighbour, count in silent_hooks({h.id for h in self.attached.hooks()}, hits):
             after = f"{hook_id} never fires although {neighbour} did {count} times"
             replacement = replace_hook(self.attached, BY_ID[hook_id])
             if replacement:

@@ -6,6 +6,7 @@ For the agent's one thread.  Times are ``bpf_ktime_get_ns`` (CLOCK_MONOTONIC).
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import struct
 
@@ -15,6 +16,8 @@ from vmlat_tui.probes import ladder, layout, offsets, opener, syscalls
 from vmlat_tui.probes.ladder import Kernel
 from vmlat_tui.probes.program import Program
 from vmlat_tui.probes.ring import Ring
+
+_log = logging.getLogger(__name__)
 
 _SOURCE = "guest.bpf.c"
 _RING_BYTES, _THREADS = 1 << 20, 4096
@@ -73,6 +76,7 @@ class GuestEngine:
             self._lost = self._program.map("guest_lost")
             self._ring = Ring(self._program.map("sightings").descriptor, _RING_BYTES)
             self._attach(kernel)
+            _log.info("probes attached in this guest; undivided: %s", self.undivided or "no")
         except BaseException:
             self.close()
             raise

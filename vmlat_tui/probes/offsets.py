@@ -6,6 +6,7 @@ headers, which is the only use of headers and takes most of a minute on a slow m
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Optional
 from vmlat_tui.errors import UsageError
 from vmlat_tui.probes.btf import Btf, BtfError
 from vmlat_tui.probes.compiler import header_layout
+
+_log = logging.getLogger(__name__)
 
 #: The kernel function whose type marks a program that walks over a map.
 ITERATOR = "bpf_iter_bpf_map_elem"
@@ -123,6 +126,6 @@ def find(btf: Optional[Btf]) -> Offsets:
     if btf is not None:
         try:
             return from_btf(btf)
-        except BtfError:
-            pass
+        except BtfError as error:
+            _log.warning("no offsets from BTF: %s; trying the kernel headers", error)
     return from_headers()

@@ -66,7 +66,7 @@ class KernelCounts:
 
 
 class Reader:
-    """Adds up the processors, widens 32-bit buckets, and books what expired."""
+    """Adds up the processors, widens 32-bit buckets, and accounts for what expired."""
 
     def __init__(self, program: Program, table: LegTable, slots: int, flows: int) -> None:
         """``slots`` and ``flows`` are the sizes of the program's tables."""
@@ -217,9 +217,9 @@ class Reader:
     ) -> tuple[list[PacketRecord], bool]:
         """Expire what was lost from sight, and make room; one look at the tables for both.
 
-        Returns the packets without a step since ``expired_before_ns``, which are taken out and
-        booked, and whether the table of ``capacity`` states was more than half full: then finished
-        states unused since ``unused_since_ns`` are forgotten.
+        Returns the packets without a step since ``expired_before_ns``, which are removed and
+        accounted for, and whether the table of ``capacity`` states was more than half full: then
+        finished states unused since ``unused_since_ns`` are forgotten.
         """
         packets = self._packets.items()
         crowded = len(packets) > capacity // 2

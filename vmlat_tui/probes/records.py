@@ -23,7 +23,7 @@ _LENGTH = re.compile(r"\[(\w+)\]")
 
 @dataclass(frozen=True)
 class Member:
-    """One member: ``code`` as of :mod:`struct`, ``count`` None if it is no array."""
+    """One member: ``code`` as of :mod:`struct`, ``count`` None if it is not an array."""
 
     name: str
     code: str

@@ -42,8 +42,8 @@ class Roles:
         others = set(wanted) - set(places.values())
         if len(others) > BESIDE_ROOM:
             raise UsageError(
-                f"{len(others)} interfaces have a number whose place another one has",
-                f"the probes tell {BESIDE_ROOM} of them apart",
+                f"{len(others)} interfaces share their place in the probes' table with another one",
+                f"there is room for {BESIDE_ROOM} of them",
                 "measure fewer interfaces",
             )
         # Who moves is in both tables for a moment, never in none.

@@ -225,7 +225,7 @@ def create_map(kind: int, key_size: int, value_size: int, max_entries: int, flag
 
 
 def unlock_memory() -> None:
-    """Lift the limit that kernels before 5.11 charge BPF maps to; a refusal is no error later."""
+    """Lift the limit that kernels before 5.11 charge BPF maps to; a refusal does no harm."""
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
 

@@ -30,7 +30,7 @@ class Widener:
             for bucket in now.buckets.keys() | before.buckets.keys()
         }
         count, sum_ns = now.count - before.count, (now.sum_ns - before.sum_ns) % _U64
-        # The kernel counts on while it is read: only whole turns are missing.
+        # The kernel counts on while it is read: only whole wraps are missing.
         self.unplaced += max(0, round((count - sum(buckets.values())) / _U32)) * _U32
         return Histogram(count, sum_ns, now.max_ns, buckets)
 

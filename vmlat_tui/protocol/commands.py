@@ -1,4 +1,4 @@
-"""What an agent is told: one JSON object a line, and what each command must look like.
+"""The commands of an agent: one JSON object a line, and what each command must look like.
 
 Commands come from the session that started the agent; they are looked at here, once, so that what
 carries them out relies on every field.  Fields that a command does not have are not looked at, and
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Optional, Union
 
 from vmlat_tui.errors import UsageError, quoted
-from vmlat_tui.model.checks import amount, number, whole
+from vmlat_tui.model.checks import amount, number, whole, word
 from vmlat_tui.model.jsonable import INLINE, Jsonable
 from vmlat_tui.model.requested import Requested
 
@@ -88,13 +88,24 @@ class Describe(Jsonable):
 
 
 @dataclass(frozen=True)
+class Log(Jsonable):
+    """Has log lines of this level or above written to standard error from now on.
+
+    It may come before the first command, and is not acknowledged.
+    """
+
+    level: Annotated[str, word("debug|info|warning|error")] = "info"
+    id: Optional[Number] = None
+
+
+@dataclass(frozen=True)
 class Stop(Jsonable):
     """Ends the session."""
 
     id: Optional[Number] = None
 
 
-Command = Union[Configure, Measure, Release, Read, Describe, Stop]
+Command = Union[Configure, Measure, Release, Read, Describe, Log, Stop]
 
 #: Name -> what it is.
 COMMANDS: Mapping[str, type[Command]] = {
@@ -103,6 +114,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "release": Release,
     "read": Read,
     "describe": Describe,
+    "log": Log,
     "stop": Stop,
 }
 _NAMES = {kind: name for name, kind in COMMANDS.items()}
@@ -134,9 +146,9 @@ def decode(line: bytes) -> Command:
     try:
         found: Any = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise Refused("a command is no JSON", str(error)) from None
+        raise Refused("a command is not JSON", str(error)) from None
     if not isinstance(found, dict):
-        raise Refused("a command is no JSON object", quoted(found))
+        raise Refused("a command is not a JSON object", quoted(found))
     name = found.get("command")
     kind = COMMANDS.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -148,4 +160,4 @@ def decode(line: bytes) -> Command:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")

@@ -16,7 +16,7 @@ from vmlat_tui.model.segments import Observer
 def _times(value: object) -> None:
     """Of a round trip: at least one."""
     if type(value) is not dict or not value or not value.keys() <= TIMES:
-        raise ValueError("these are no times")
+        raise ValueError("these are not times")
     for instant in value.values():
         time(instant)
 

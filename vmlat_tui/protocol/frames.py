@@ -78,7 +78,7 @@ CLASSES: Mapping[str, type[Frame]] = {
 _NAMES: Mapping[type[Any], str] = {kind: name for name, kind in CLASSES.items()}
 TYPES = frozenset(CLASSES)
 
-#: A longer line is no frame of ours.
+#: A longer line is not a frame of ours.
 MAX_LINE = 16 << 20
 
 #: Old interpreters take hours for such a number; the others refuse it themselves.
@@ -109,7 +109,9 @@ def from_json(value: Raw) -> Frame:
     try:
         return kind.from_json(value)
     except ValueError as error:
-        raise FrameError(f"the agent sent no {name}", str(error), _SAME_VERSION) from None
+        raise FrameError(
+            f"the agent sent an invalid {name} frame", str(error), _SAME_VERSION
+        ) from None
 
 
 def encode(frame: Frame) -> bytes:
@@ -124,7 +126,7 @@ def parse(line: bytes) -> Raw:
             raise ValueError("a number without end")
         value: Any = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise FrameError("the agent sent no frame", f"{error} in {line[:60]!r}") from None
+        raise FrameError("the agent sent an invalid frame", f"{error} in {line[:60]!r}") from None
     if not isinstance(value, dict):
         raise FrameError("the agent sent an unknown frame", repr(line[:60]))
     return value
@@ -159,7 +161,7 @@ def _decoded(line: bytes, migrate: Optional[Migration]) -> Frame:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _check_schema(hello: Raw) -> None:

@@ -22,7 +22,7 @@ MIGRATIONS: dict[int, Migration] = {}
 
 
 class FrameError(VmlatError):
-    """The stream holds something that is no frame."""
+    """The stream holds something that is not a frame."""
 
 
 def migration(hello: Raw) -> Optional[Migration]:
@@ -32,7 +32,9 @@ def migration(hello: Raw) -> Optional[Migration]:
     """
     schema = hello.get("schema")
     if type(schema) is not int:
-        raise FrameError(f"schema {schema!r:.20} is no number", f"this program reads {_readable()}")
+        raise FrameError(
+            f"schema {schema!r:.20} is not a number", f"this program reads {_readable()}"
+        )
     if schema > SCHEMA:
         raise FrameError(
             "a newer version of vmlat wrote this",

@@ -44,7 +44,7 @@ class Outline:
             t_ns = self._moment(text.strip())
         except ValueError:
             raise UsageError(
-                f"{text!r} is no time of a recording",
+                f"{text!r} is not a time of a recording",
                 "",
                 "give seconds, m:ss, -seconds from the end, or the time of day as h:mm:ss",
             ) from None

@@ -8,6 +8,7 @@ recording there; a recording of an older schema is migrated while it is read.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.migrations import Migration, Raw, migration
 from vmlat_tui.protocol.session import HelloFrame, NoticeFrame
 
+_log = logging.getLogger(__name__)
+
 #: These come once a second.
 READINGS = frozenset({"vitals", "stats"})
 #: So much memory the values of one frame may take, about; all flows of a large host take it.
@@ -29,7 +32,7 @@ CUT_OFF = "the recording is cut off here: what followed is lost"
 
 
 class NoRecording(frames.FrameError):
-    """The file that was given is none that can be replayed."""
+    """The given file cannot be replayed."""
 
     exit_status = 2
 
@@ -66,7 +69,7 @@ def _lines(path: Path, below: Optional[Path]) -> Iterator[bytes]:
                     return
                 if len(line) > frames.MAX_LINE or _weight(line) > _HEAVIEST:
                     raise NoRecording(
-                        f"{path.name} is no recording of vmlat",
+                        f"{path.name} is not a recording of vmlat",
                         f"a line is too large: {line[:60]!r}",
                     )
                 if not line.endswith(b"\n"):
@@ -84,7 +87,7 @@ def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
     No link is followed on the way from ``below``, a directory above it, if that is given.
 
     Raises :class:`UsageError` if it cannot be opened and :class:`NoRecording` if it does not
-    begin with a ``hello`` of a schema that can be read, or goes on with what is no frame.
+    begin with a ``hello`` of a schema that can be read, or goes on with what is not a frame.
     """
     migrate: Optional[Migration] = None
     first = True
@@ -98,20 +101,21 @@ def read(path: Path, below: Optional[Path] = None) -> Iterator[Frame]:
             except NoRecording:
                 raise
             except frames.FrameError as error:
-                raise NoRecording(f"{path.name} is no recording of vmlat", error.cause) from None
+                raise NoRecording(f"{path.name} is not a recording of vmlat", error.cause) from None
         cut = False
     except _Cut:
         cut = True
     if first:
-        raise NoRecording(f"{path.name} is no recording of vmlat", "it is empty")
+        raise NoRecording(f"{path.name} is not a recording of vmlat", "it is empty")
     if cut:
+        _log.warning("%s is cut off", path)
         yield NoticeFrame(CUT_OFF)
 
 
 def _migration(path: Path, hello: Raw) -> Optional[Migration]:
     if hello.get("type") != "hello":
         what = quoted(hello.get("type"))
-        raise NoRecording(f"{path.name} is no recording of vmlat", f"it begins with {what}")
+        raise NoRecording(f"{path.name} is not a recording of vmlat", f"it begins with {what}")
     try:
         return migration(hello)
     except frames.FrameError as error:

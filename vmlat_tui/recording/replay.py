@@ -29,7 +29,7 @@ class Recording:
     about: str = ""
 
     def check(self) -> None:
-        """Raise :class:`VmlatError` if this is no recording that can be read."""
+        """Raise :class:`VmlatError` if this is not a recording that can be read."""
         replay = self.source()
         try:
             replay.peek()

@@ -5,6 +5,7 @@ What such a file holds is said in :mod:`vmlat_tui.recording.read`.
 
 from __future__ import annotations
 
+import logging
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Optional
@@ -16,6 +17,8 @@ from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.session import AckFrame
 from vmlat_tui.recording.read import READINGS
 from vmlat_tui.transport.source import Order, Source
+
+_log = logging.getLogger(__name__)
 
 #: The latest frame of each of these types is written first; an ``ack`` only if it says what is
 #: measured.
@@ -35,7 +38,7 @@ class RecordingFailed(VmlatError):
 
 
 class Tee:
-    """A source that also writes what passes through it, while told to.  For one thread."""
+    """A source that also writes what passes through it, while asked to.  For one thread."""
 
     def __init__(self, source: Source) -> None:
         """Owns ``source``."""
@@ -59,6 +62,7 @@ class Tee:
             file = safe_files.create(path)
         self._file = safe_files.packed(file, path, "wb")
         self.path = path
+        _log.info("recording to %s", path)
         for kind in _STATE:
             if kind in self._state:
                 self._write(kind, self._state[kind])
@@ -68,9 +72,11 @@ class Tee:
         file, path = self._file, self.path
         self._file = self.path = None
         if file is not None and path is not None:
+            _log.info("recording to %s ends", path)
             try:
                 file.close()
             except OSError as error:
+                _log.error("recording to %s: %s", path, error)
                 raise RecordingFailed(path, error) from None
 
     def _write(self, kind: str, line: bytes) -> None:
@@ -81,6 +87,7 @@ class Tee:
             if kind in READINGS:  # what a crash may lose is never more than a second
                 self._file.flush()
         except OSError as error:
+            _log.error("recording to %s: %s", self.path, error)
             self._failure = RecordingFailed(self.path, error)
             try:
                 self.stop()

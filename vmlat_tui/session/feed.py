@@ -2,12 +2,13 @@
 
 The thread owns the source; everything else reaches it through a queue.  It posts at most
 every :data:`TICK_S`, what is urgent after :data:`_URGENT_S`, however many frames come, and ends
-when told to or when the source does.  Of a processor, which it shares with whoever draws, it takes
+when asked to or when the source does.  Of a processor, which it shares with whoever draws, it takes
 no more than :data:`_SHARE`: a host that sends more waits.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ from vmlat_tui.recording.write import RecordingFailed, Tee
 from vmlat_tui.session.history import History
 from vmlat_tui.session.snapshot import Moments, Phase
 from vmlat_tui.transport.source import Order, Source, StreamEnded
+
+_log = logging.getLogger(__name__)
 
 #: Two paints a second.
 TICK_S = 0.5
@@ -97,14 +100,17 @@ class Feed:
         try:
             tee = Tee(self._connect())
         except VmlatError as error:
+            _log.error("no source of frames: %s", error)
             history.note(Phase.FAILED, error)
             self._post(history.moments())
             return
         try:
             self._read(tee)
         except StreamEnded:
+            _log.info("the stream of frames is over")
             history.note(Phase.ENDED)
         except VmlatError as error:
+            _log.error("the stream of frames ended: %s", error)
             history.note(Phase.FAILED, error)
         finally:
             self._close(tee)
@@ -156,6 +162,7 @@ class Feed:
             try:
                 order(tee)
             except VmlatError as error:
+                _log.warning("an order could not be given: %s", error)
                 self._history.complain(error)
 
 

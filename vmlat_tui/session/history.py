@@ -204,7 +204,7 @@ class History:
 
     def _begin_anew(self, hello: HelloFrame) -> None:
         """Another agent after a lost connection: nothing is counted across the gap."""
-        self._turn()
+        self._begin_moment()
         self._reader, self._vitals = StatsReader(), None
         self._now = replace(
             self._now,
@@ -217,7 +217,7 @@ class History:
             rates=None,
         )
         if hello.boot != self._now.boot:
-            # The host's clock began anew as well: what is kept is told by the new one.
+            # The host's clock began anew as well: what is kept is converted to the new one.
             later_ns = self._now.wall_offset_ns - hello.wall_offset_ns
             self._past = deque(shifted(m, later_ns) for m in self._past)
             self._now = shifted(self._now, later_ns)
@@ -236,14 +236,14 @@ class History:
 
     def _take_measuring(self, frame: MeasuringFrame) -> None:
         # The counters of new probes begin at zero.
-        self._turn()
+        self._begin_moment()
         self._reader = StatsReader(frame.t_ns or self._now.t_ns)
         self._now = replace(
             self._now, measuring=frame, acknowledged=None, stats=None, phase=Phase.MEASURING
         )
 
     def _take_released(self, frame: ReleasedFrame) -> None:
-        self._turn()
+        self._begin_moment()
         self._reader = StatsReader()
         self._now = replace(
             self._now,
@@ -261,7 +261,7 @@ class History:
         self._answer(frame.id)
         if before is not None and not requested.same_packets(before):
             # Other packets are counted from here on: nothing reaches back beyond this.
-            self._turn()
+            self._begin_moment()
             self._reader.rebase()
             self._now = replace(self._now, measuring=replace(self._now.measuring), stats=None)
         self._now = replace(self._now, acknowledged=requested)
@@ -279,7 +279,7 @@ class History:
         if found is None:
             return
         if self._now.phase is not Phase.MEASURING:
-            self._turn()
+            self._begin_moment()
         self._now = replace(self._now, rates=found)
 
     def _take_links(self, frame: LinksFrame) -> None:
@@ -313,14 +313,14 @@ class History:
 
     def _take_stats(self, frame: StatsFrame) -> None:
         stats = self._reader.read(frame)
-        self._turn()
+        self._begin_moment()
         self._now = replace(self._now, stats=stats)
         if self._reader.left_out:
-            self._say_once(f"the host tells more than {ROWS} rows at once: the rest is left out")
+            self._say_once(f"the host reports more than {ROWS} rows at once: the rest is left out")
 
     # ---- moments ------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def _begin_moment(self) -> None:
         """What was now is past; a new moment begins."""
         last = self._now
         if last.stats is None and last.rates is None:
@@ -339,7 +339,7 @@ class History:
         """The oldest moments, when there are too many or they are too large."""
         while len(self._past) > self._depth or self._weight > _BYTES:
             if len(self._past) <= self._depth:
-                self._say_once("the host tells so much that less of the past than usual is kept")
+                self._say_once("the host reports so much that less of the past than usual is kept")
             self._past.popleft()
             self._weight -= self._weights.popleft()
 

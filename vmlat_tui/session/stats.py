@@ -40,7 +40,7 @@ _Row = TypeVar("_Row")
 _FLOWS = 40_000
 #: Rows of any other kind that are read in one frame.
 ROWS = 20_000
-#: Rows of drops that are told apart at a moment, and at one that is past.
+#: Rows of drops that are distinguished at a moment, and at one that is past.
 _DROPS, _PAST_DROPS = 2000, 200
 #: The point of all others.
 OTHER = "other"

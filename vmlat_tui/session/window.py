@@ -217,7 +217,7 @@ def legs(
     inside, latest = _parts(stretch(place, span, mark_ns)), _latest(place, TREND)
     histograms = [_counted(place, (vnic, leg.id), span, inside) for leg in found]
     parts = [at for at, leg in enumerate(found) if leg.start and histograms[at].count]
-    # One leg alone is no finding.
+    # One leg alone is not a finding.
     slowest = max(parts, key=lambda at: histograms[at].sum_ns) if len(parts) > 1 else None
     whole_ns = 0 if found[0].start else histograms[0].sum_ns
     rows = []

@@ -71,8 +71,8 @@ def grid(shown: Placement, room: int) -> PlacementGrid:
     used = _needed(groups, cells) + sum(
         c.width + 1 for c in _columns(title, 0, 0, ()) if c.priority <= _FIGURES
     )
-    told = max((cells_of(next(_wordings(row))) for row in shown.rows), default=0)
-    looks = max(_LOOKS, min(told, room - used + 1))
+    longest = max((cells_of(next(_wordings(row))) for row in shown.rows), default=0)
+    looks = max(_LOOKS, min(longest, room - used + 1))
     columns = _columns(title, len(shown.cpus), looks, cpus)
     spans, at = [], title + 1
     for place, group in enumerate(groups):
@@ -276,12 +276,12 @@ class _Findings(Column[PlacementRow]):
 
 def _wordings(row: PlacementRow) -> Iterator[str]:
     """All findings, fewer and fewer of them, the first in a word; empty if there are none."""
-    told = [f"{finding.word}: {finding.sentence}" for finding in row.findings]
-    for count in range(len(told), 0, -1):
-        left = len(told) - count
-        yield "; ".join(told[:count]) + (f" +{left}" if left else "")
+    sentences = [f"{finding.word}: {finding.sentence}" for finding in row.findings]
+    for count in range(len(sentences), 0, -1):
+        left = len(sentences) - count
+        yield "; ".join(sentences[:count]) + (f" +{left}" if left else "")
     yield headline([remark.word for remark in row.findings])
-    yield row.findings[0].word if told else ""
+    yield row.findings[0].word if sentences else ""
 
 
 def _node(row: PlacementRow) -> Optional[str]:

@@ -22,7 +22,7 @@ SILENCE_S = 60.0
 #: How long the agent may take to remove its probes.
 PATIENCE_S = 10.0
 
-#: What the agent is told of the login's environment; libraries and compilers read much more.
+#: What the agent gets of the login's environment; libraries and compilers read much more.
 KEPT = ("PATH", "HOME", "VMLAT_CACHE", "XDG_RUNTIME_DIR")
 
 #: The distribution's packages come before those that travelled along.

@@ -92,7 +92,7 @@ def reached_by_ssh(destination: str, sudo: bool = False, option: str = "--host")
 
 def _over_ssh(destination: str, command: Sequence[str], option: str) -> tuple[str, ...]:
     if not _DESTINATION.fullmatch(destination):
-        raise UsageError(f"{option} {destination!r} is no host", "", "give [user@]host")
+        raise UsageError(f"{option} {destination!r} is not a host", "", "give [user@]host")
     options = (word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}"))
     return ("ssh", "-T", *options, "--", destination, f"exec {shlex.join(command)}")
 

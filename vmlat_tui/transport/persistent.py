@@ -8,6 +8,7 @@ known: a new agent begins at zero, with a new ``hello``.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from typing import Optional
@@ -20,6 +21,8 @@ from vmlat_tui.protocol.session import AckFrame, ErrorFrame, HelloFrame, LostFra
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
 from vmlat_tui.transport.source import Order, Pace, Seek, Step
+
+_log = logging.getLogger(__name__)
 
 #: Before each next try; the last one again and again.
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
@@ -132,6 +135,7 @@ class Persistent:
         before, self._acknowledged = self._acknowledged, None
         if self._requested is None:
             return
+        _log.info("[%s] requested again: %s", self._host.name, self._requested)
         if before is not None and before != self._requested.requested:
             self._give(agent, Measure(before))
         self._give(agent, self._requested)
@@ -150,4 +154,7 @@ class Persistent:
         self._attempt += 1
         self._due_s, self._since_s = now + pause_s, None
         self._lost = LostFrame(death.title, death.cause, self._attempt, pause_s)
+        _log.warning(
+            "[%s] %s; attempt %d in %.0f s", self._host.name, death, self._attempt, pause_s
+        )
         return self._lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -10,14 +11,19 @@ import subprocess
 import time
 from typing import Optional
 
+from vmlat_tui import log
 from vmlat_tui.ending import ANSWER_S, ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.protocol import commands, frames
+from vmlat_tui.protocol.commands import Log
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.protocol.session import ErrorFrame, LostFrame
+from vmlat_tui.protocol.session import ErrorFrame, HelloFrame, LostFrame
 from vmlat_tui.transport import hosts, starter
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.source import Order, Pace, Seek, Step
+from vmlat_tui.transport.standard_error import StandardError
+
+_log = logging.getLogger(__name__)
 
 #: How long an agent may take to end after its input has: one that is well takes a second
 #: (:mod:`vmlat_tui.agent.orphan`), also far away, where it ends with the connection.
@@ -30,16 +36,14 @@ _KILLED_S = 0.3
 _BEAT_S = 10.0
 #: So many lines the login there may print before the first frame: not every profile is silent.
 _GREETING = 200
-#: Of what is said on standard error, so much of the end is kept.
-_WORDS = 4096
 
 
 class AgentDied(VmlatError):
-    """The stream of frames ended without having been told to; another try may succeed."""
+    """The stream of frames ended although nobody asked for that; another try may succeed."""
 
 
 class AgentSilent(AgentDied):
-    """It is there, and does not do what it was told to."""
+    """It is there, and does not do what it was asked to."""
 
 
 class AgentProcess:
@@ -53,6 +57,10 @@ class AgentProcess:
         """``host`` is this one unless it says otherwise."""
         self._host = host or hosts.here()
         self._outgoing = bytearray(self._host.preamble())
+        level = log.level()
+        if level is not None:
+            self._outgoing += commands.encode(Log(level))
+        _log.debug("[%s] %s", self._host.name, self._host.argv)
         try:
             with ENDING.held():
                 self._process = starter.start(
@@ -74,11 +82,12 @@ class AgentProcess:
             os.set_blocking(descriptor, False)
         self._buffer = bytearray()
         self._searched = 0
-        self._words = bytearray()
+        self._words = StandardError(f"{self._host.name}, process {self.pid}")
         self._heard, self._speaks = False, True
         self._greeting = _GREETING if self._host.far else 0
         self._next_beat = time.monotonic() + _BEAT_S
         self._closed = self._woken = False
+        _log.info("[%s] process %d started for an agent", self._host.name, self.pid)
         #: Since its input has ended: until when it is waited for.
         self._patient_until: Optional[float] = None
 
@@ -99,7 +108,9 @@ class AgentProcess:
             return
         if self._closed:
             raise self._death()
-        self._outgoing += commands.encode(order)
+        line = commands.encode(order)
+        _log.debug("[%s] command %s", self._host.name, line)
+        self._outgoing += line
         if not self._push():
             raise self._death()
 
@@ -122,12 +133,12 @@ class AgentProcess:
                 if self._greeting and not line.startswith(b"{"):
                     self._greeting -= 1
                     continue
-                frame = frames.decode(line)
+                frame = self._decoded(line)
                 self._heard, self._greeting = True, 0
                 return self._checked(frame)
             self._searched = len(self._buffer)
             if self._searched > frames.MAX_LINE:
-                raise frames.FrameError("the agent sent no frame", "a line without end")
+                raise frames.FrameError("the agent sent an invalid frame", "a line without end")
             self._beat()
             now = time.monotonic()
             if now > deadline:
@@ -140,6 +151,20 @@ class AgentProcess:
             if not chunk:
                 raise self._death()
             self._buffer += chunk
+
+    def _decoded(self, line: bytes) -> Frame:
+        try:
+            frame = frames.decode(line)
+        except frames.FrameError as error:
+            _log.error("[%s] %s: %s", self._host.name, error, line[:200])
+            raise
+        if isinstance(frame, HelloFrame):
+            _log.info(
+                "[%s] agent %s of vmlat %s, schema %s, on %s, Linux %s",
+                *(self._host.name, frame.agent, frame.version, frame.schema, frame.host),
+                frame.kernel,
+            )
+        return frame
 
     @staticmethod
     def _checked(frame: Frame) -> Frame:
@@ -187,12 +212,17 @@ class AgentProcess:
             self._outgoing += b"\n"
 
     def _listen(self) -> None:
-        """Keep the end of what is said on standard error."""
+        """Take what is said on standard error."""
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(self._errors, 1 << 16)
             self._speaks = bool(chunk)
-            self._words += chunk
-            del self._words[:-_WORDS]
+            self._words.take(chunk)
+
+    def _hear_out(self) -> None:
+        """Take what is in the pipe of standard error."""
+        for _ in range(16):  # a pipe full
+            if self._speaks:
+                self._listen()
 
     # ---- the end ------------------------------------------------------------------------------
 
@@ -202,10 +232,10 @@ class AgentProcess:
             status: Optional[int] = self._process.wait(ENDING.left_s(_PATIENCE_S))
         except subprocess.TimeoutExpired:
             status = None
-        for _ in range(16):  # a pipe full
-            if not self._closed and self._speaks:
-                self._listen()
-        words = self._words.decode(errors="replace")
+        if not self._closed:
+            self._hear_out()
+        words = self._words.words
+        _log.warning("[%s] no more frames: %s", self._host.name, _cause(status))
         # Who was let in, and heard the agent, was not refused.
         refused = None if self._heard else hosts.refusal(self._host, status, words)
         if refused is not None:
@@ -249,13 +279,21 @@ class AgentProcess:
             output = [self._output, self._errors]
             while self._process.poll() is None and self._patience_s > 0:
                 for descriptor in select.select(output, [], [], _GLANCE_S)[0]:
-                    if not os.read(descriptor, 1 << 16):
+                    if descriptor == self._errors:
+                        self._listen()
+                        going_on = self._speaks
+                    else:
+                        going_on = bool(os.read(descriptor, 1 << 16))
+                    if not going_on:
                         output.remove(descriptor)
             if self._process.poll() is None:
                 # The sudo of a user is root's: it ends with its input, or later.
                 with contextlib.suppress(subprocess.TimeoutExpired, PermissionError):
                     self._process.kill()
                     self._process.wait(_KILLED_S)
+            self._hear_out()
+            status = self._process.poll()
+            _log.info("[%s] process %d ended: %s", self._host.name, self.pid, _cause(status))
             for pipe in (self._process.stdout, self._process.stderr):
                 assert pipe
                 pipe.close()

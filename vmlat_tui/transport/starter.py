@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import pwd
 import select
@@ -24,6 +25,8 @@ from typing import IO, Optional, Protocol
 
 from vmlat_tui import programs
 from vmlat_tui.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 #: A request: what is asked, and of which agent.  The answer: a number, and one more.
 _REQUEST, _ANSWER = struct.Struct("<cI"), struct.Struct("<ii")
@@ -90,6 +93,7 @@ class Starter:
             for descriptor in theirs:
                 os.close(descriptor)
         if not pid:
+            _log.error("root's process starts no agent: %s", os.strerror(number))
             for descriptor in ours:
                 os.close(descriptor)
             raise OSError(number, os.strerror(number))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.commands import command
 from tests.support.frames import next_object, typed
+from vmlat_tui import log
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.topology import Topology, Vitals
-from vmlat_tui.protocol.commands import Configure, Stop
+from vmlat_tui.protocol.commands import Configure, Log, Stop
 from vmlat_tui.protocol.frames import as_hello
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
@@ -113,3 +115,31 @@ def test_what_is_no_command_does_not_end_it(agent: AgentProcess) -> None:
     agent.send(Configure(id=8))
     assert "configured already" in wait(agent, "error")["title"]
     wait(agent, "vitals")
+
+
+def test_a_log_does_not_touch_the_frames(tmp_path: Path) -> None:
+    """The agent says what it does beside its frames, and not that it was told to."""
+    path = tmp_path / "log"
+    with log.written("debug", path), AgentProcess() as running:
+        running.send(command("configure", measure=False, discover=True, connect="qemu:///nobody"))
+        hello = next_object(running, LIMIT_S)
+        assert hello is not None and hello["type"] == "hello"
+        wait(running, "topology")
+        running._outgoing += b'{"command":"log","level":"loud","id":5}\n'
+        error = wait(running, "error")
+        assert error["id"] == 5 and "level" in error["cause"]
+        running.send(Log("info"))
+        running.send(Stop(7))
+        assert wait(running, "ack")["id"] == 7
+    text = path.read_text()
+    said = (
+        f"agent {hello['agent']} of vmlat ",
+        "command configure, id None",
+        "a look took ",
+        "command 'log' is wrong",
+        "everything is detached",
+        "ended: exit status 0",
+    )
+    assert [words for words in said if words not in text] == []
+    assert '"type"' not in text
+    assert " DEBUG vmlat_tui.agent.agent: " not in text[text.index("command 'log' is wrong") :]

@@ -116,7 +116,7 @@ def test_a_packet_that_came_while_counters_were_read_goes_before_them(
         return taken
 
     engine = types.SimpleNamespace(
-        read=read, packets=packets, wakeups=list, replace_deaf=lambda reading: (),
+        read=read, packets=packets, wakeups=list, replace_silent=lambda reading: (),
         attached=types.SimpleNamespace(misses=lambda: 0),
     )  # fmt: skip
     encoder = types.SimpleNamespace(

@@ -162,7 +162,7 @@ def parsed(*words: str) -> guest.GuestRequest:
     ("words", "message"),
     [
         (["--timeout", "0"], "--timeout '0' is wrong"),
-        (["--src-ip", "x"], "--src-ip 'x' is no address"),
+        (["--src-ip", "x"], "--src-ip 'x' is not an address"),
         (["--src-ip", "10.0.0.1", "--dst-ip", "fd00::1"], "contradict each other"),
         (["--count", "none"], "--count 'none' is wrong"),
         (["--latency-threshold", "-1"], "--latency-threshold '-1' is wrong"),

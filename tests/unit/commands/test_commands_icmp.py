@@ -227,7 +227,7 @@ def test_names_from_outside_do_nothing_to_the_terminal() -> None:
     [
         (["--timeout", "0"], "--timeout '0' is wrong"),
         (["--timeout", "1.5"], "a whole number"),
-        (["--src-ip", "x"], "--src-ip 'x' is no address"),
+        (["--src-ip", "x"], "--src-ip 'x' is not an address"),
         (["--src-ip", "10.0.0.1", "--dst-ip", "fd00::1"], "contradict each other"),
         (["--vm", "a", "--vm-interface", "b"], "say the same"),
         (["--stats", "--latency-threshold", "3"], "--stats prints no packets"),

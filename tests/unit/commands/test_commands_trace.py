@@ -63,7 +63,7 @@ def test_with_both_directions_a_filter_matches_the_answers_too() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--src-ip 10.0.0.256", "is no address"),
+        ("--src-ip 10.0.0.256", "is not an address"),
         ("--src-ip 10.0.0.1 --dst-ip fd00::1", "not of one IP version"),
         ("--src-port 0", "from 1 to 65535"),
         ("--dst-port http", "whole number"),

@@ -74,7 +74,7 @@ def test_every_kind_of_vnic_is_described() -> None:
         (None, None, "other", 1, None),
         ("tap7", "virtio", "vhost", 1, None),
     ]
-    assert one.told == {0, 1, 3, 4}, "of the others the back end is only presumed"
+    assert one.named == {0, 1, 3, 4}, "of the others the back end is only presumed"
     assert one.vnics[0].mac == "52:54:00:77:00:0a" and one.vnics[0].mtu == 9000
 
 

@@ -196,7 +196,7 @@ def test_without_a_switch_every_tap_is_a_default(sysfs: Sysfs) -> None:
 @pytest.mark.parametrize(
     ("vnets", "uplinks", "words"),
     [
-        (["eth0"], ["eth0"], "eth0 is no tap interface"),
+        (["eth0"], ["eth0"], "eth0 is not a tap interface"),
         (["br0"], ["eth0"], "choose one of: vnet0, vnet1"),
         (["vnet0"], ["vnet0"], "cannot be both"),
         (["vnet0"], ["vnet1"], "is a tap interface, not an uplink"),

@@ -85,7 +85,7 @@ def test_libvirt_and_proc_know_one_vm_together() -> None:
 
 
 def test_what_libvirt_names_itself_is_believed() -> None:
-    (one,) = merge([described(told=frozenset({0}))], [machine()], AROUND)
+    (one,) = merge([described(named=frozenset({0}))], [machine()], AROUND)
     assert one.vnics[0].backend is Backend.VHOST
     assert one.workers[0].queues == ("vnet0/0",)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.support.pings import Ping, chain, echo, guest, host, host_banner, log
 from tests.tui import streams
 from tests.tui.streams import Stream
 from vmlat_tui.analysis.collection import Collection
+from vmlat_tui.commands.options.files import add_options
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers import directory
 from vmlat_tui.importers.directory import Ends
@@ -447,7 +450,21 @@ def test_of_two_hosts_the_sender_waits_longer(tmp_path: Path) -> None:
 def test_what_the_user_says_is_so(tmp_path: Path) -> None:
     lines = [*host_banner("vnet2", "ens4f0"), *host(1, 1, (1, 2, 3, 6))]
     _, source = read(tmp_path, lines, RECEIVER)
-    assert (source.side, source.side_reason) == (Side.RECEIVER, "told")
+    assert (source.side, source.side_reason) == (Side.RECEIVER, "an option")
+
+
+@pytest.mark.parametrize("end", list(Side))
+def test_names_that_the_help_gives_as_examples_are_those_that_are_recognised(
+    tmp_path: Path, end: Side
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    (option,) = (a for a in parser._actions if f"--{end.value}" in a.option_strings)
+    (pattern,) = re.findall(r"\*(\w+)\*", option.help or "")
+    _, source = read(
+        tmp_path, [*host_banner("a", "b"), *host(1, 1, (1, 2, 3, 6))], name=f"host-{pattern}.log"
+    )
+    assert (source.side, source.side_reason) == (end, "its name")
 
 
 # ---- files of our own ----------------------------------------------------------------------------
@@ -528,7 +545,7 @@ def test_a_recording_gives_what_it_can(tmp_path: Path) -> None:
 )
 def test_a_wrong_file_of_averages_is_said_to_be_wrong(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(UsageError, match=r"a\.json is no file of averages: "):
+    with pytest.raises(UsageError, match=r"a\.json is not a file of averages: "):
         directory.read([tmp_path], Collection(), Ends())
 
 

@@ -213,7 +213,7 @@ def test_what_is_no_file_is_said_and_does_not_block(tmp_path: Path) -> None:
     collection, _ = read(tmp_path)
     assert count(collection) == 20
     found = directory.read([tmp_path / "pipe", tmp_path / "x.log"], Collection(), Ends())
-    assert len(found.unreadable) == 1 and "no regular file" in found.unreadable[0]
+    assert len(found.unreadable) == 1 and "not a regular file" in found.unreadable[0]
     with pytest.raises(UsageError, match="there is no"):
         directory.read([tmp_path / "nothing"], Collection(), Ends())
 

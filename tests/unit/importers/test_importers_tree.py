@@ -39,7 +39,7 @@ def test_links_lead_nowhere_and_are_named(tmp_path: Path) -> None:
     assert [line.split("/")[-1] for line in said] == [
         "below is a link, which is not followed",
         "link.log is a link, which is not followed",
-        "pipe.log is no regular file",
+        "pipe.log is not a regular file",
     ]
     assert names(read(top / "link.log")) == ["link.log"], "who names it chooses it"
 
@@ -62,7 +62,7 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_followed(
 
     monkeypatch.setattr(directory, "files", swapped)
     found = read(top)
-    assert not found.sources and "x.log is no regular file" in found.unreadable[0]
+    assert not found.sources and "x.log is not a regular file" in found.unreadable[0]
 
 
 def deep(top: Path, depth: int) -> None:

@@ -64,9 +64,9 @@ def test_contradictions_are_refused() -> None:
     with pytest.raises(ValueError, match="not of one IP version"):
         Filter(src_ip=V4, dst_ip=V6)
     for port in (-1, 65536):
-        with pytest.raises(ValueError, match="is no port"):
+        with pytest.raises(ValueError, match="is not a port"):
             Filter(src_port=port)
-        with pytest.raises(ValueError, match="is no port"):
+        with pytest.raises(ValueError, match="is not a port"):
             Filter(dst_port=port)
 
 

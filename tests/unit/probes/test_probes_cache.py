@@ -68,7 +68,7 @@ def test_only_the_newest_are_kept_whatever_left_the_others(base: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["cache", "cache/bpf"])
-@pytest.mark.parametrize("spoil", ["others can write it", "it belongs to user 65533"])
+@pytest.mark.parametrize("spoil", ["others can write to it", "it belongs to user 65533"])
 def test_a_directory_of_others_is_not_used_and_that_is_said_once(
     spoil: str, which: str, base: Path
 ) -> None:

@@ -391,7 +391,7 @@ def test_what_readers_ask_any_frame_for_is_looked_at_in_every_frame(
     for odd in odds:
         line = encoded({**whole, field: odd})
         if field in known(kind):
-            with pytest.raises(FrameError, match=f"{field}: |is no number|out of range"):
+            with pytest.raises(FrameError, match=f"{field}: |is not a number|out of range"):
                 decoded(line)
         else:
             assert field not in decoded(line), "nobody can read it"
@@ -419,7 +419,7 @@ def test_a_flow_that_no_packet_can_have_is_refused(field: str, odd: Any) -> None
         wrong = copy.deepcopy(frame)
         flow = wrong["flow"] if where == "flow" else wrong["flows"][0]["flow"]
         flow[field] = odd
-        with pytest.raises(FrameError, match=f"{field}: |is no address|one IP version"):
+        with pytest.raises(FrameError, match=f"{field}: |is not an address|one IP version"):
             decoded(encoded(wrong))
 
 
@@ -459,7 +459,7 @@ def test_a_topology_is_looked_at_when_it_comes(path: tuple[Any, ...], odd: Any) 
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = odd
-    with pytest.raises(FrameError, match="the agent sent no topology") as caught:
+    with pytest.raises(FrameError, match="the agent sent an invalid topology frame") as caught:
         decoded(encoded(frame))
     assert len(str(caught.value)) < 400
 
@@ -478,7 +478,7 @@ def test_a_name_of_the_host_s_that_is_too_long_is_cut_and_hides_nothing() -> Non
 def test_buckets_are_those_in_use_each_once(buckets: Any) -> None:
     frame = next(frame for frame in good() if frame["type"] == "stats")
     frame["legs"][0]["buckets"] = buckets
-    with pytest.raises(FrameError, match="no buckets"):
+    with pytest.raises(FrameError, match="not buckets"):
         decoded(encoded(frame))
 
 

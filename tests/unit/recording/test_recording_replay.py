@@ -133,7 +133,7 @@ def test_a_time_is_seconds_minutes_the_end_or_the_time_of_day(
     "text", ["", "x", "1:x", "1:-5", "0:75", "25:00:00", "1:2:3:4", "nan", "1e300", "²"]
 )
 def test_what_is_no_time_is_said_to_be_none(text: str, utc: None) -> None:
-    with pytest.raises(UsageError, match="is no time of a recording"):
+    with pytest.raises(UsageError, match="is not a time of a recording"):
         SPAN.moment(text)
 
 

@@ -268,7 +268,7 @@ def test_rows_beyond_all_bounds_are_summed_or_left_out_and_that_is_said(
     assert now.stats and len(now.stats.legs) == 5
     assert sum(row.packets for row in now.stats.drops) == 8000
     assert [text for text in now.notices if "rows" in text] == [
-        "the host tells more than 5 rows at once: the rest is left out"
+        "the host reports more than 5 rows at once: the rest is left out"
     ]
 
 

@@ -34,7 +34,9 @@ def test_the_slowest_vm_of_a_leg_is_marked_where_others_are_faster() -> None:
     shown = of(Stream(host.NAMES[:5]))
     for row in shown.rows:
         assert row.worst is not None and row.values[row.worst] == max(row.values.values())
-    assert not any(row.worst for row in of(Stream(host.NAMES[:1])).rows), "alone it is no finding"
+    assert not any(row.worst for row in of(Stream(host.NAMES[:1])).rows), (
+        "alone it is not a finding"
+    )
     slow = next(row for row in shown.rows if row.key == "rx:vhost_woken>vhost_on_cpu")
     cells = [c.cell(slow, c.scale([slow], 9), 9) for c in shown.columns[FIXED:]]
     assert ["▲" in cell for cell in cells] == [c.id == slow.worst for c in shown.columns[FIXED:]]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.frames import decoded, encoded, error_object, next_object, typed
 from tests.tui.streams import Stream
+from vmlat_tui import log
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.protocol import frames, migrations
+from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.transport import process
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentDied, AgentProcess
@@ -101,7 +106,7 @@ def test_who_talks_without_end_on_standard_error_neither_blocks_nor_fills_memory
     program = "sys.stderr.write('x' * (8 << 20) + '\\nlast'); sys.exit(3)"
     with agent(program) as source, pytest.raises(AgentDied, match="exit status 3, last"):
         source.next(20)
-    assert len(source._words) <= 4096
+    assert len(source._words.words) <= 4096 and len(source._words._line) < 1 << 17
 
 
 def test_a_frame_of_the_session_itself_is_not_taken_from_an_agent() -> None:
@@ -122,3 +127,76 @@ def test_a_login_that_greets_without_end_is_refused() -> None:
     host = Host("far", (sys.executable, "-c", "while True: print('Welcome')"), far=True)
     with AgentProcess(host) as source:
         assert isinstance(failure(source), frames.FrameError)
+
+
+# ---- the log of an agent -------------------------------------------------------------------------
+
+LINE = "2026-11-30T17:41:20.721Z {} vmlat_tui.agent.agent: {}"
+ECHO = r"""
+import json
+for line in sys.stdin:
+    print(json.dumps({"type": "notice", "text": line}), flush=True)
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Path]:
+    """A log of everything."""
+    with log.written("debug", tmp_path / "log"):
+        yield tmp_path / "log"
+
+
+def says(*lines: str) -> str:
+    """A program that says these on standard error."""
+    return f"sys.stderr.write({''.join(line + chr(10) for line in lines)!r})\n"
+
+
+def heard(source: AgentProcess) -> dict[str, object]:
+    """The next command that an :data:`ECHO` got."""
+    frame = next_object(source, 10)
+    assert frame is not None
+    found = json.loads(frame["text"])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_agent_is_told_to_log_before_anything_else(tmp_path: Path) -> None:
+    with log.written("warning", tmp_path / "log"), agent(ECHO) as source:
+        source.send(Stop())
+        assert heard(source) == {"command": "log", "level": "warning", "id": None}
+        assert heard(source) == {"command": "stop", "id": None}
+
+
+def test_an_agent_is_told_nothing_of_a_log_that_there_is_not() -> None:
+    with agent(ECHO) as source:
+        source.send(Stop())
+        assert heard(source) == {"command": "stop", "id": None}
+
+
+def test_log_lines_of_an_agent_go_to_the_log_and_other_words_stay_words(written: Path) -> None:
+    hostile = "\x1b[2J" + "x" * 9999
+    lines = (LINE.format("INFO", "compiled"), "bad luck", LINE.format("ERROR", hostile))
+    with agent(says(*lines) + "sys.exit(3)") as source:
+        assert failure(source).cause == "exit status 3, bad luck"
+    text = written.read_text()
+    logged = [line for line in text.splitlines() if f"[a test, process {source.pid}] " in line]
+    levels = [line.split(" ")[1] for line in logged]
+    assert levels == ["INFO", "WARNING", "ERROR"]
+    assert logged[0].endswith(lines[0]) and logged[1].endswith("says: bad luck")
+    assert r"\x1b[2Jxxx" in logged[2] and len(logged[2]) < log.LONGEST + 10
+    assert "\x1b" not in text
+
+
+def test_log_lines_without_a_log_are_no_words_either() -> None:
+    with agent(says("bad luck", LINE.format("ERROR", "compiled")) + "sys.exit(3)") as source:
+        assert failure(source).cause == "exit status 3, bad luck"
+
+
+def test_what_an_agent_logs_at_its_end_is_not_lost(written: Path) -> None:
+    lines = [LINE.format("INFO", f"detached {n}") for n in range(500)]
+    with agent("sys.stdin.read()\n" + says(*lines)):
+        pass
+    *_, end = found = written.read_text().splitlines()
+    relayed = [line for line in found if "[a test, process " in line]
+    assert len(relayed) == 500 and relayed[-1].endswith(" detached 499")
+    assert end.endswith("ended: exit status 0")

@@ -22,7 +22,7 @@ from vmlat_tui.model.wakeups import Role, Wakeups
 
 #: Exit latency from which an idle state is deep: C1 and C1E have 1 to 10 µs, C2 and C6 18 to 890.
 DEEP_US = 15
-#: The firmware's exit latency is no bound; what takes more than so many of them has other causes.
+#: The firmware's exit latency is not a bound; what takes more than this many has other causes.
 _BEYOND = 2
 _MOST, _SURE = 0.5, 0.9
 

@@ -60,14 +60,16 @@ def upcalls(evidence: Evidence) -> Iterator[Finding]:
 def ring(evidence: Evidence) -> Iterator[Finding]:
     """Packets that tun dropped, and the time that others waited in its ring."""
     total = evidence.total(_RX)
-    told = sum(d.packets for d in evidence.drops if d.direction is _RX and d.reason == "FULL_RING")
+    reported = sum(
+        d.packets for d in evidence.drops if d.direction is _RX and d.reason == "FULL_RING"
+    )
     # Kernels before 5.17 give no reason: nothing else frees packets there.
     silent = sum(
         d.packets
         for d in evidence.drops
         if d.direction is _RX and d.reason is None and d.function == "tun_net_xmit"
     )
-    dropped = told + silent
+    dropped = reported + silent
     counters = evidence.rates.interfaces.get(evidence.tap, {}) if evidence.rates else {}
     if dropped:
         lost = dropped / (total.count + dropped)
@@ -81,7 +83,7 @@ def ring(evidence: Evidence) -> Iterator[Finding]:
     ids = evidence.ids(_RX, ("tun_out",))
     time = explained(evidence, _RX, (evidence.leg(*ids),), lost=lost)
     if time is not None:
-        sureness = Sureness.MEASURED if told else Sureness.LIKELY
+        sureness = Sureness.MEASURED if reported else Sureness.LIKELY
         numbers: Numbers = {"interface": evidence.tap, "dropped": dropped, "lost_share": lost}
         sentence = f"{evidence.tap} dropped {words} because its ring was full"
         yield found(RING, sentence, sureness, numbers, time, ids)

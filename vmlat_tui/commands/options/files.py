@@ -12,13 +12,13 @@ from vmlat_tui.words import clean
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that reads files."""
-    for end in ("sender", "receiver"):
+    for end, example in (("sender", "*send*"), ("receiver", "*recv*")):
         parser.add_argument(
             f"--{end}",
             metavar="PATTERN",
             action="append",
             default=[],
-            help=f"files of such names (*{end[:4]}*) were written on the {end}'s host; for logs "
+            help=f"files of such names, as {example}, were written on the {end}'s host; for logs "
             "that do not say it themselves",
         )
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")

@@ -121,9 +121,9 @@ def _read(connection: _Socket, settings: EthtoolSettings) -> None:
         names = feature_names(answer.get(2, b""))
     for answer in connection.ask(connection.family, _FEATURES_GET, compact, _DUMP):
         possible, active, fixed = (bitset(answer.get(kind, b"")) for kind in (2, 4, 5))
-        told = active | (possible & ~fixed)  # the rest can only be off
+        known = active | (possible & ~fixed)  # the rest can only be off
         settings.offloads[_device(answer)] = {
-            name: bool(active >> n & 1) for n, name in names.items() if told >> n & 1
+            name: bool(active >> n & 1) for n, name in names.items() if known >> n & 1
         }
     for answer in connection.ask(connection.family, _COALESCE_GET, compact, _DUMP):
         settings.coalescing[_device(answer)] = {

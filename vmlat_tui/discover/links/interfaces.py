@@ -41,7 +41,7 @@ class Link:
 
 
 def read_link(directory: Path) -> Optional[Link]:
-    """One interface; None if it vanished meanwhile or is no interface."""
+    """One interface; None if it vanished meanwhile or is not an interface."""
     index = number(directory / "ifindex")
     if index is None:
         return None
@@ -139,7 +139,7 @@ def default_vnets(links: dict[str, Link]) -> tuple[str, ...]:
 
 
 def default_uplinks(links: dict[str, Link], vnets: Sequence[str]) -> tuple[str, ...]:
-    """Every other port of the vNICs' switches that is no tap."""
+    """Every other port of the vNICs' switches that is not a tap."""
     masters = {links[name].master for name in vnets if name in links} - {None}
     return tuple(
         link.name
@@ -151,7 +151,7 @@ def default_uplinks(links: dict[str, Link], vnets: Sequence[str]) -> tuple[str, 
 def select_links(links: dict[str, Link], vnets: Sequence[str], uplinks: Sequence[str]) -> Selection:
     """Roles of the named interfaces; names that do not exist now keep their place in ``vnets``.
 
-    Raises :class:`UsageError` for a vNIC that exists and is no tap, an uplink that is a tap, or
+    Raises :class:`UsageError` for a vNIC that exists and is not a tap, an uplink that is a tap, or
     an interface named as both.
     """
     require_taps(links, vnets)
@@ -193,12 +193,12 @@ def require(links: dict[str, Link], names: Sequence[str], option: str) -> None:
 
 
 def require_taps(links: dict[str, Link], names: Sequence[str]) -> None:
-    """Raise :class:`UsageError` if an interface exists and is no tap."""
+    """Raise :class:`UsageError` if an interface exists and is not a tap."""
     for name in names:
         link = links.get(name)
         if link and not link.tap:
             raise UsageError(
-                f"{name} is no tap interface",
+                f"{name} is not a tap interface",
                 "a VM's packets enter the host at a tap",
                 f"choose one of: {listed(default_vnets(links)) or '(this host has none)'}",
             )

@@ -141,14 +141,14 @@ def _integer(value: Any) -> Optional[int]:
     """Of an optional column; raises ``ValueError`` for what is none."""
     found = _one(value)
     if found is not None and (type(found) is not int or not -(1 << 31) <= found < 1 << 32):
-        raise ValueError(f"{found!r:.24} is no number")
+        raise ValueError(f"{found!r:.24} is not a number")
     return found
 
 
 def _text(value: Any) -> Optional[str]:
     found = _one(value)
     if found is not None and not isinstance(found, str):
-        raise ValueError(f"{found!r:.24} is no text")
+        raise ValueError(f"{found!r:.24} is not a text")
     return found[:_MOST_TEXT] if found else found
 
 

@@ -21,8 +21,8 @@ _FIRST_BYTES = 4096
 _MOST_BYTES = 128 << 10
 
 
-class Told(NamedTuple):
-    """What a command line says; ``guest`` is None if it is no VM's.  ``sure`` unless there was
+class CommandLine(NamedTuple):
+    """What a command line says; ``guest`` is None if it is not a VM's.  ``sure`` unless there was
     none yet: a process that is being made."""
 
     guest: Optional[Guest]
@@ -51,8 +51,10 @@ class CommandLines:
 
     def __init__(self, proc: Path) -> None:
         self._proc = proc
-        self._known: dict[_Key, Told] = {}
-        self._guarded: Guarded[_Key, Told] = Guarded(self._read, self._owner, "command-lines")
+        self._known: dict[_Key, CommandLine] = {}
+        self._guarded: Guarded[_Key, CommandLine] = Guarded(
+            self._read, self._owner, "command-lines"
+        )
         #: Processes whose command line hangs, and how many are not read for fear of that.
         self.hung: frozenset[int] = frozenset()
         self.feared = 0
@@ -64,31 +66,33 @@ class CommandLines:
         """
         keys = {s.tid: _key(s) for s in running if not s.kernel and s.state != "Z"}
         wanted = set(keys.values())
-        self._known = {key: told for key, told in self._known.items() if key in wanted}
+        self._known = {key: line for key, line in self._known.items() if key in wanted}
         new = self._guarded.ask([k for k in keys.values() if k not in self._known], limit_s)
-        self._known.update((key, told) for key, told in new.items() if told.sure)
+        self._known.update((key, line) for key, line in new.items() if line.sure)
         hung = self._guarded.hung & wanted
         self.hung = frozenset(key.pid for key in hung)
         self.feared = len(wanted - hung - set(self._known) - set(new))
         found = dict.fromkeys(self.hung, unread("its command line cannot be read, it hangs"))
         for pid, key in keys.items():
-            told = self._known.get(key)
-            if told and told.guest:
-                found[pid] = told.guest
+            line = self._known.get(key)
+            if line and line.guest:
+                found[pid] = line.guest
         return found
 
     def _owner(self, key: _Key) -> tuple[Optional[int], bool]:
         owner = read_owner(key.pid, self._proc)
         return owner, trusted(owner)
 
-    def _read(self, key: _Key) -> Told:
+    def _read(self, key: _Key) -> CommandLine:
         data = read_qemu(self._proc / str(key.pid) / "cmdline")
         if not data:
-            return Told(None, sure=data is not None)
+            return CommandLine(None, sure=data is not None)
         try:
-            return Told(_guest(data))
+            return CommandLine(_guest(data))
         except Exception as error:  # one VM's oddity is no other's
-            return Told(unread(f"its command line cannot be understood ({type(error).__name__})"))
+            return CommandLine(
+                unread(f"its command line cannot be understood ({type(error).__name__})")
+            )
 
 
 def _key(stat: Stat) -> _Key:

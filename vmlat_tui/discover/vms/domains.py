@@ -42,7 +42,7 @@ _MOST_TEXT, _MOST_ADDRESSES = 256, 64
 
 @dataclass(frozen=True)
 class Described:
-    """A VM as libvirt describes it; ``told`` are the vNICs whose back end it names itself."""
+    """A VM as libvirt describes it; ``named`` are the vNICs whose back end it names itself."""
 
     name: str
     uuid: str
@@ -50,7 +50,7 @@ class Described:
     memory_kb: Optional[int]
     vcpus: int
     vnics: tuple[Vnic, ...]
-    told: frozenset[int]
+    named: frozenset[int]
     agent: bool
     #: Why less is known of it than libvirt could say.
     problem: str = ""
@@ -73,13 +73,13 @@ def describe(xml: str, state: DomainState) -> Described:
         raise ValueError(f"no description: {error}") from None
     memory = root.find("memory")
     active = state not in (DomainState.OFF, DomainState.CRASHED)
-    vnics, told = [], set()
+    vnics, with_backend = [], set()
     interfaces = root.findall("devices/interface")
     for i, interface in enumerate(interfaces[:MOST_NICS]):
         vnic, named = _vnic(interface, active)
         vnics.append(vnic)
         if named:
-            told.add(i)
+            with_backend.add(i)
     targets = root.iterfind("devices/channel/target")
     return Described(
         name=root.findtext("name", "")[:_MOST_TEXT],
@@ -88,7 +88,7 @@ def describe(xml: str, state: DomainState) -> Described:
         memory_kb=None if memory is None else _kilobytes(memory),
         vcpus=_number("vcpu", root.findtext("vcpu", "1"), MOST_VCPUS + 1),
         vnics=tuple(vnics),
-        told=frozenset(told),
+        named=frozenset(with_backend),
         agent=any(
             t.get("name") == "org.qemu.guest_agent.0" and t.get("state") == "connected"
             for t in targets
@@ -117,12 +117,12 @@ def _vnic(element: ElementTree.Element, active: bool) -> tuple[Vnic, bool]:
     kind, model = element.get("type", ""), get("model", "type")
     driver = get("driver", "name")
     backend = Backend.VHOST if model == "virtio" else Backend.QEMU
-    told = driver in ("vhost", "qemu")
+    named = driver in ("vhost", "qemu")
     if kind == "vhostuser":
-        backend, told = Backend.VHOST_USER, True
+        backend, named = Backend.VHOST_USER, True
     elif kind not in ("bridge", "network", "direct", "ethernet"):
-        backend, told = Backend.OTHER, True
-    elif told:
+        backend, named = Backend.OTHER, True
+    elif named:
         backend = Backend(driver)
     mac, mtu = get("mac", "address"), get("mtu", "size")
     vnic = Vnic(
@@ -135,7 +135,7 @@ def _vnic(element: ElementTree.Element, active: bool) -> tuple[Vnic, bool]:
         source=get("source", _SOURCE.get(kind, "dev")),
         addresses=(),
     )
-    return vnic, told
+    return vnic, named
 
 
 def library() -> Any:

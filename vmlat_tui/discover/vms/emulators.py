@@ -167,10 +167,10 @@ def _settle(emulators: Sequence[Emulator]) -> Found:
         if len(claimed) > 1 and len(sure) != 1:
             pids = ", ".join(str(emulators[i].pid) for i, _ in claimed[:_NAMED])
             shared[tap] = (
-                f"{tap}: several processes hold queues of it ({pids}); none is taken for its VM"
+                f"{tap}: several processes hold queues of it ({pids}); its VM is not known"
                 if sure
                 else f"{tap}: several processes have a tap of this name ({pids}), and the kernel "
-                "does not tell whose is this one; none is taken for its VM"
+                "does not say whose this one is; its VM is not known"
             )
         if len(claimed) > 1:
             for i, exact in claimed:

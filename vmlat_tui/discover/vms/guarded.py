@@ -7,11 +7,14 @@ user's own may also be asked for the pages.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Callable, Generic, Optional, TypeVar
+
+_log = logging.getLogger(__name__)
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -76,6 +79,7 @@ class Guarded(Generic[_Key, _Value]):
                     self._changed.wait(max(left, _LEAST_PATIENCE_S))
                     continue
                 self._hung[self._now] = self._owner(self._now)[0]
+                _log.warning("%s: reading %s hangs", self._name, self._now)
                 self._working = False
                 patience = max(patience / 2, _LEAST_PATIENCE_S)
             return {key: self._answers.pop(key) for key in wanted & set(self._answers)}

@@ -38,15 +38,15 @@ def merge(
     described: Sequence[Described], machines: Sequence[QemuProcess], around: Surroundings
 ) -> tuple[Domain, ...]:
     """libvirt knows names, states and devices; /proc knows processes and threads."""
-    domains, taken = [], set()
+    domains, matched = [], set()
     for one in described:
         machine = _process_of(one, machines, around)
         if machine:
-            taken.add(machine.pid)
+            matched.add(machine.pid)
         domains.append(_known(one, machine, around))
     names = {d.name for d in domains}
     for machine in machines:
-        if machine.pid not in taken:
+        if machine.pid not in matched:
             domain = _unknown(machine, around)
             # A VM is known by its name everywhere, and another's is no process's to take.
             if domain.name in names:
@@ -74,7 +74,7 @@ def _process_of(
 
 
 def _known(one: Described, machine: Optional[QemuProcess], around: Surroundings) -> Domain:
-    vnics = [_joined(v, i in one.told, machine) for i, v in enumerate(one.vnics)]
+    vnics = [_joined(v, i in one.named, machine) for i, v in enumerate(one.vnics)]
     if one.problem and machine:
         vnics = list(machine.vnics)
     domain = _domain(one.name, one.uuid, Known.LIBVIRT, one.state, machine, vnics, around)
@@ -119,7 +119,7 @@ def _domain(
     )
 
 
-def _joined(vnic: Vnic, told: bool, machine: Optional[QemuProcess]) -> Vnic:
+def _joined(vnic: Vnic, named: bool, machine: Optional[QemuProcess]) -> Vnic:
     """A vNIC of libvirt with what its process shows: how many queues, and who moves packets."""
     for seen in machine.vnics if machine else ():
         if (vnic.tap and seen.tap == vnic.tap) or (vnic.mac and seen.mac == vnic.mac):
@@ -127,7 +127,7 @@ def _joined(vnic: Vnic, told: bool, machine: Optional[QemuProcess]) -> Vnic:
                 vnic,
                 tap=vnic.tap or seen.tap,
                 queues=seen.queues,
-                backend=vnic.backend if told else seen.backend,
+                backend=vnic.backend if named else seen.backend,
             )
     return vnic
 

@@ -73,7 +73,7 @@ class QemuProcesses:
         self._guarded: Guarded[tuple[int, int], tuple[int, ...]] = Guarded(
             lambda key: numa_nodes(proc / str(key[0])), self._owner, "numa-maps"
         )
-        #: What there is to say of processes that are no machines.
+        #: What there is to say of processes that are not machines.
         self.notes: tuple[str, ...] = ()
 
     def read(

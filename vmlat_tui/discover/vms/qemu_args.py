@@ -283,7 +283,7 @@ def _nics(strict: _Strict, arguments: Sequence[str]) -> Iterator[Nic]:
 def _nic(strict: _Strict, model: Optional[str], device: Options, netdev: Options) -> Nic:
     kind = netdev.get("type")
     words = (netdev.get("fds") or netdev.get("fd") or "").split(":")
-    # A monitor's client names a descriptor that it passes; that is no number and is allowed.
+    # A monitor's client names a descriptor that it passes; that is not a number and is allowed.
     numbers = (decimal(word, _MOST_DESCRIPTORS) for word in words[:MOST_QUEUES])
     descriptors = tuple(number for number in numbers if number is not None)
     model = strict.word("a device's name", model, _MOST_WORD)

@@ -1,6 +1,6 @@
 """Whose tap it is: the kernel is asked about the very descriptor that another process holds.
 
-A tap's name is no identity: each network namespace has its own, and any user may make a namespace.
+A tap's name does not identify it: each network namespace has its own, and any user may make one.
 ``fdinfo`` prints the name alone, and the namespace of the process says nothing of a descriptor that
 it was given.  Any thread may ask; nothing here can hang, and a descriptor is kept for microseconds.
 """

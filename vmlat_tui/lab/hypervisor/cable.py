@@ -79,7 +79,7 @@ def slow(emulator: Monitor, milliseconds: int) -> Iterator[None]:
 def main(words: list[str]) -> int:
     """The program."""
     if len(words) != 1 or not words[0].isdecimal() or not 0 < int(words[0]) <= 10_000:
-        raise UsageError("how slow is the cable to be?", "", "say 1 to 10000 milliseconds")
+        raise UsageError("how slow is the cable to be?", "", "give 1 to 10000 milliseconds")
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     system.run(["modprobe", "virtio_console"])
     port = system.wait_for("the port of the emulator", _port, _ANSWER_S)
