@@ -29,7 +29,7 @@ _OVER = (Phase.ENDED, Phase.FAILED)
 
 
 def _input(random: Random) -> bytes:
-    wishes = {
+    choices = {
         "size": random.choice(_SIZES),
         "ascii": random.randrange(4) == 0,
         "keys": [
@@ -37,7 +37,7 @@ def _input(random: Random) -> bytes:
             for _ in range(random.randrange(1, 5))
         ],
     }
-    return json.dumps(wishes).encode() + b"\n" + recording(random)
+    return json.dumps(choices).encode() + b"\n" + recording(random)
 
 
 def _show(data: bytes) -> None:
@@ -61,15 +61,15 @@ def _show(data: bytes) -> None:
         raise Failure("".join(faults))
 
 
-async def _drive(path: Any, wishes: dict[str, Any]) -> None:
-    app = VmlatApp(Recording(path, None), live=False, ascii=wishes["ascii"], directory=directory())
-    async with app.run_test(size=tuple(wishes["size"])) as pilot:
+async def _drive(path: Any, choices: dict[str, Any]) -> None:
+    app = VmlatApp(Recording(path, None), live=False, ascii=choices["ascii"], directory=directory())
+    async with app.run_test(size=tuple(choices["size"])) as pilot:
         end = time.monotonic() + 30
         while app.moments[-1].phase not in _OVER and not app.fault:
             if time.monotonic() > end:
                 raise Failure("the stream has no end")
             await pilot.pause(0.01)
-        for keys in wishes["keys"]:
+        for keys in choices["keys"]:
             if app.fault or not app.is_running:
                 break
             await pilot.press(*(_NAMED.get(key, key) for key in keys))

@@ -127,8 +127,8 @@ def test_a_measurement_comes_back_after_the_connection_was_cut(
     watcher = Watcher("hv1")
     try:
         watcher.source.open()
-        wish: dict[str, Any] = {"vm_interfaces": [vm.vnet], "filters": [{"protocol": "icmp"}]}
-        watcher.source.send(command("measure", **wish))
+        requested: dict[str, Any] = {"vm_interfaces": [vm.vnet], "filters": [{"protocol": "icmp"}]}
+        watcher.source.send(command("measure", **requested))
         watcher.wait(lambda now: now.stats, "the first figures")
         answered = ping(remote, vm.ip4, 20)
         watcher.wait(lambda now: watcher.total() >= answered, "the packets")

@@ -127,10 +127,10 @@ def programs() -> int:
 def test_released_probes_detach_and_a_measurement_may_follow(watcher: Watcher, bed: Bed) -> None:
     watcher.way(bed.tap.name)
     before = programs()
-    wish = {"rung": "tracepoints", "directions": ["tx"], "vm_interfaces": [bed.tap.name],
+    requested = {"rung": "tracepoints", "directions": ["tx"], "vm_interfaces": [bed.tap.name],
             "uplinks": [bed.uplink]}  # fmt: skip
     for _ in range(2):
-        watcher.agent.send(command("measure", id=6, **wish))
+        watcher.agent.send(command("measure", id=6, **requested))
         watcher.frame("measuring")
         assert watcher.frame("ack")["id"] == 6, "it has begun to count"
         assert programs() > before
@@ -143,7 +143,7 @@ def test_released_probes_detach_and_a_measurement_may_follow(watcher: Watcher, b
         assert watcher.frame("ack")["id"] == 7
         assert programs() == before
         watcher.frame("vitals")
-    watcher.agent.send(command("measure", **wish))
+    watcher.agent.send(command("measure", **requested))
     watcher.frame("attaching")
     watcher.agent.send(Release())
     watcher.frame("released")

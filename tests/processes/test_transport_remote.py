@@ -173,7 +173,7 @@ def test_a_signal_there_leaves_nothing(far: FarHost, number: signal.Signals) -> 
     assert not any(far.tmp.iterdir())
 
 
-def test_an_agent_that_hears_of_nobody_ends(far: FarHost) -> None:
+def test_an_agent_that_has_not_heard_from_the_other_side_ends(far: FarHost) -> None:
     impatient = bundle.agent_bundle().replace(b"SILENCE_S = 60.0", b"SILENCE_S = 3.0")
     child = configured(far, impatient)
     assert child.stdin

@@ -17,24 +17,24 @@ USER = 65533
 
 _SCRIPT = """
 import ctypes, json, os, resource, sys
-wish = json.loads(sys.argv[1])
+request = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 for number in range(64):
-    if number in wish["without"] if wish["only"] is None else number not in wish["only"]:
+    if number in request["without"] if request["only"] is None else number not in request["only"]:
         libc.prctl(24, number, 0, 0, 0)
 try:
-    locked = 65536 if wish["only"] is None else resource.RLIM_INFINITY
+    locked = 65536 if request["only"] is None else resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_MEMLOCK, [locked] * 2)
 except (OSError, ValueError):
     pass
-if wish["only"] is not None:
+if request["only"] is not None:
     libc.prctl(8, 1, 0, 0, 0)
-    os.setgroups([]), os.setresgid(*[wish["user"]] * 3), os.setresuid(*[wish["user"]] * 3)
-    word = sum(1 << number for number in wish["only"])
+    os.setgroups([]), os.setresgid(*[request["user"]] * 3), os.setresuid(*[request["user"]] * 3)
+    word = sum(1 << number for number in request["only"])
     words = [word & 0xFFFFFFFF] * 3 + [word >> 32] * 3
     if libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(*words)):
         sys.exit("capset: " + os.strerror(ctypes.get_errno()))
-    for number in wish["only"]:
+    for number in request["only"]:
         if libc.prctl(47, 2, number, 0, 0):
             sys.exit("ambient: " + os.strerror(ctypes.get_errno()))
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -59,5 +59,5 @@ def as_user(
     return _start({"only": [one.number for one in capabilities], "user": user}, command)
 
 
-def _start(wish: dict[str, Optional[object]], command: Sequence[str]) -> tuple[str, ...]:
-    return (sys.executable, "-I", "-c", _SCRIPT, json.dumps(wish), *command)
+def _start(request: dict[str, Optional[object]], command: Sequence[str]) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-c", _SCRIPT, json.dumps(request), *command)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import calendar
 import io
+import json
 import logging
 import os
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -192,6 +194,17 @@ def test_every_command_has_the_options(
     assert run(*words, "--help") == 0
     out = capsys.readouterr().out
     assert "--log-level LEVEL" in out and "--log-file FILE" in out
+
+
+def test_an_agent_that_is_driven_by_hand_logs_beside_its_frames(tmp_path: Path) -> None:
+    words = (sys.executable, "-m", "vmlat_tui", "agent", "--log-level", "info")
+    line = b'{"command": "measure"}'
+    done = subprocess.run(words, input=line + b"\n", capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2 and json.loads(done.stdout)["type"] == "error"
+    said = done.stderr.decode().splitlines()
+    assert [line for line in said if log.level_of(line) is None] == []
+    assert any(" INFO vmlat_tui.agent.agent: agent " in line for line in said)
+    assert any(" vmlat_tui.agent.agent: command measure, id None" in line for line in said)
 
 
 def test_an_action_of_the_lab_takes_them_before_and_after_its_name(

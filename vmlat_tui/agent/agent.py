@@ -89,6 +89,8 @@ class Agent:
 
     def run(self) -> int:
         """Until asked to end; returns the exit status."""
+        if _log.isEnabledFor(logging.INFO):
+            self._log_start()
         try:
             first = self._next_command(wait=True)
             if first is None:

@@ -126,7 +126,7 @@ class Watch:
 
     def _log_news(self, topology: Topology) -> None:
         _log.info(
-            "the host is another one now: domains %s",
+            "what was discovered has changed: domains %s",
             [(domain.name, domain.state.value, domain.pid) for domain in topology.domains],
         )
         for note in topology.notes:

@@ -206,7 +206,7 @@ class PathEngine:
         self.attached = attach_all(program, self._kernel, self._fentry, self.functions)
         unarmed = self.attached.unarmed()
         if unarmed:
-            _log.info("fentry takes these and is not called: %s", [hook.id for hook in unarmed])
+            _log.info("not called though attached by fentry: %s", [hook.id for hook in unarmed])
             self._fentry.exclude(hook.symbol for hook in unarmed)
             macros = _macros(self._kernel, self.offsets, self.functions, self._fentry)
             program.compile_again(macros)
