@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from vmlat_tui.commands import live
 from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.doctor_text import text
+from vmlat_tui.export.exporter import Record
 from vmlat_tui.protocol.commands import Describe
 from vmlat_tui.protocol.frames import to_json
 from vmlat_tui.protocol.session import HostFrame
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Exit status 0 if the main path can be measured. With --live it measures, and says what "
         "explains the time."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    output_options(parser)
     host_options(parser)
     live.configure(parser)
 
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
         frame = agent.next(_LIMIT_S)
     if not isinstance(frame, HostFrame):
         raise VmlatError("the agent did not describe its host")
-    print(json.dumps(to_json(frame)) if args.json else text(frame))
+    chosen_output(args).write(Record(lambda: to_json(frame), lambda: text(frame)))
     return 0 if frame.measurable else 1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.export.exporter import Exporter, Record, Values
 from vmlat_tui.export.guest_text import Figures, trip_text
+from vmlat_tui.export.view import final
 from vmlat_tui.model import captures
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter
@@ -50,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     what.add_argument("--duration", metavar="S", help="stop after this many seconds")
     what.add_argument("--count", metavar="N", help="stop after this many pings")
-    what.add_argument("--format", choices=("text", "json"), default="text")
+    output_options(what)
     what.add_argument("--stats", action="store_true", help="print only the statistics at the end")
 
 
@@ -64,7 +66,7 @@ class GuestRequest:
     timeout_ns: int
     duration_s: Optional[float]
     count: Optional[int]
-    json: bool
+    output: Exporter
     stats_only: bool
 
 
@@ -90,13 +92,13 @@ def parse(args: argparse.Namespace) -> GuestRequest:
         int(timeout or 0) * 1_000_000,
         selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False),
         int(count) if count else None,
-        args.format == "json",
+        chosen_output(args),
         args.stats,
     )
 
 
 class _Watching(Run):
-    """One run: frames in, text or JSON out."""
+    """One run: frames in, pings out."""
 
     def __init__(self, request: GuestRequest) -> None:
         super().__init__(request.duration_s)
@@ -115,8 +117,7 @@ class _Watching(Run):
             head = as_hello(hello)
             self._offset_ns = head.wall_offset_ns
             say("watching pings")
-            if self._request.json:
-                print(json.dumps({**captures.head(), "host": head.host}), flush=True)
+            self._request.output.write(Values({**captures.head(), "host": head.host}))
             try:
                 with ENDING.orderly():
                     self.watch(agent)
@@ -148,22 +149,20 @@ class _Watching(Run):
         if trip.complete and total_ns is not None and total_ns < self._request.least_ns:
             return
         self._printed += 1
-        if self._request.stats_only:
-            return
-        if self._request.json:
-            print(json.dumps(trip_json(trip, self._offset_ns)), flush=True)
-        else:
-            print(trip_text(trip, self._offset_ns), flush=True)
+        if not self._request.stats_only:
+            offset_ns = self._offset_ns
+            self._request.output.write(
+                Record(lambda: trip_json(trip, offset_ns), lambda: trip_text(trip, offset_ns))
+            )
 
     def _summary(self, interrupted: str) -> None:
         counters = self._stats.counters if self._stats else {}
-        if self._request.json:
-            summary = self._figures.json(counters)
-            if interrupted:
-                summary["interrupted"] = interrupted
-            print(json.dumps(summary), flush=True)
-        else:
-            print(self._figures.text(counters, interrupted), end="", flush=True)
+        self._request.output.write(
+            Record(
+                lambda: final(self._figures.json(counters), interrupted),
+                lambda: self._figures.text(counters, interrupted),
+            )
+        )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,9 +11,11 @@ from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host
+from vmlat_tui.commands.options.output import chosen_output
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.export import verdicts
+from vmlat_tui.export.exporter import Exporter
+from vmlat_tui.export.verdicts import Verdicts
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.protocol.commands import Configure, Measure, Stop
 from vmlat_tui.protocol.stats import StatsFrame
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--live",
         action="store_true",
         help="measure the VMs, and say what explains the time of their packets, with what to check;"
-        " the exit status is 0 if that was measured. With --json one object a line",
+        " the exit status is 0 if that was measured",
     )
     live.add_argument(
         "--duration", metavar="S", help=f"measure for so many seconds (default {_DURATION_S:g})"
@@ -63,7 +65,7 @@ class FindingsRequest:
     duration_s: float
     uri: Optional[str]
     recording: Optional[Path]
-    json: bool
+    output: Exporter
 
 
 def refuse(args: argparse.Namespace) -> None:
@@ -98,7 +100,7 @@ def parse(args: argparse.Namespace) -> FindingsRequest:
         duration_s or _DURATION_S,
         args.connect,
         Path(args.replay) if args.replay is not None else None,
-        args.json,
+        chosen_output(args),
     )
 
 
@@ -133,9 +135,7 @@ def _print(request: FindingsRequest, place: Place) -> None:
     if not any(any(verdict.packets.values()) for verdict in judged.values()):
         whose = ", ".join(map(clean, judged)) or "any VM"
         raise VmlatError("no packet was measured", f"of {whose}")
-    lines = verdicts.json_lines if request.json else verdicts.text
-    for line in lines(place, judged):
-        print(line)
+    request.output.write(Verdicts(place, judged))
 
 
 def _latest(moments: Moments) -> Place:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -74,7 +73,7 @@ class Command:
 
 
 class Driver(Run):
-    """One run: frames in, text or JSON out."""
+    """One run: frames in, entries out."""
 
     def __init__(self, command: Command, request: PrintRequest) -> None:
         """Nothing is started yet."""
@@ -82,9 +81,9 @@ class Driver(Run):
         self._command = command
         self._request = request
         self._view = command.view(request)
+        self._output = request.output
         self._counted = 0
         self._points: list[PointHooks] = []
-        self._offset_ns = 0
         self._latest: Optional[StatsFrame] = None
         self._flows: dict[tuple[str, str, Flow], FlowCount] = {}
         self._vnics: set[Optional[str]] = set()
@@ -150,7 +149,6 @@ class Driver(Run):
         return as_hello(hello)
 
     def _begin(self, hello: HelloFrame, measuring: Optional[MeasuringFrame]) -> None:
-        self._offset_ns = hello.wall_offset_ns
         self._begin_ns = measuring.t_ns if measuring else hello.clock.mono_ns
         ours, points = self._command.points, (measuring or hello).points
         self._points = [p for p in points if not ours or p.point in ours]
@@ -162,9 +160,9 @@ class Driver(Run):
                 clean(missing.reason),
                 "run `vmlat doctor`",
             )
-        head = self._view.head_json(hello) if self._request.json else None
+        head = self._view.begin(hello)
         if head is not None:
-            print(json.dumps(head), flush=True)
+            self._output.write(head)
 
     def _look(self, agent: AgentProcess) -> None:
         """Let packets wait until it is known whose they are."""
@@ -248,24 +246,14 @@ class Driver(Run):
         if self._request.stats_only and not self._command.pings:
             return
         for entry in () if self.enough() else self._view.entries(frame):
-            self._counted += self._view.counts(entry)
-            if self._request.json and not self._request.stats_only:
-                print(json.dumps(self._view.json(entry, self._offset_ns)), flush=True)
-            elif not self._request.stats_only:
-                print(self._view.text(entry, self._offset_ns), flush=True)
+            self._counted += entry.counts
+            if not self._request.stats_only:
+                self._output.write(entry)
             if self.enough():
                 return
 
     def _summary(self, interrupted: str) -> None:
         stats = self._latest
-        if stats is None:
-            return
-        duration_ns = stats.t_ns - self._begin_ns
-        if self._request.json:
-            summary = self._view.summary_json(stats, duration_ns)
-            if interrupted:
-                summary["interrupted"] = interrupted
-            print(json.dumps(summary), flush=True)
-        else:
-            text = self._view.summary_text(stats, duration_ns, interrupted)
-            print(text, end="", flush=True)
+        if stats is not None:
+            duration_ns = stats.t_ns - self._begin_ns
+            self._output.write(self._view.summary(stats, duration_ns, interrupted))

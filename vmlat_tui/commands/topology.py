@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Optional
 
 from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.exporter import Record
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.commands import Configure
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "with the way to the wire and the reason of each step, switches, halt polling, CPUs. "
         "Works without root, libvirt or Open vSwitch; what could not be seen is said at the end."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    output_options(parser)
     host_options(parser)
     parser.add_argument("--connect", metavar="URI", help="libvirt's URI (default qemu:///system)")
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the topology."""
     topology = ask(args.connect, chosen_host(args))
-    print(json.dumps(topology.to_json()) if args.json else text(topology))
+    chosen_output(args).write(Record(topology.to_json, lambda: text(topology)))
     return 0
 
 
