@@ -237,7 +237,7 @@ def observer(place: str, lines: Sequence[bytes]) -> PingObserver:
         made = HostObserver(Observer.SENDER_HOST, hosts.here(), 10**9)
     else:
         made = GuestObserver(Observer.SENDER_GUEST, hosts.here(), 10**9)
-    made._agent = Scripted(lines)
+    made._source = Scripted(lines)
     source, target = (address(end, "") for end in ENDS)
     made.wanted = Filter(source, target, protocol=Protocol.ICMP, either=True)
     return made

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from typing import Optional
 
 from vmlat_tui.commands import live
 from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.commands.options.output import chosen_output, output_options
-from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.doctor_text import text
 from vmlat_tui.export.exporter import Record
 from vmlat_tui.protocol.commands import Describe
-from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.frames import Frame, to_json
 from vmlat_tui.protocol.session import HostFrame
-from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.session import limits
+from vmlat_tui.session.headless import Headless
 
-_LIMIT_S = 180.0
+_SILENT = "the agent did not describe its host"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +38,23 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         return live.run(args)
     live.refuse(args)
-    with AgentProcess(chosen_host(args)) as agent:
-        agent.send(Describe())
-        frame = agent.next(_LIMIT_S)
-    if not isinstance(frame, HostFrame):
-        raise VmlatError("the agent did not describe its host")
-    chosen_output(args).write(Record(lambda: to_json(frame), lambda: text(frame)))
-    return 0 if frame.measurable else 1
+    host = _Describing(chosen_host(args)).run()
+    chosen_output(args).write(Record(lambda: to_json(host), lambda: text(host)))
+    return 0 if host.measurable else 1
+
+
+class _Describing(Headless):
+    """Asks for what can be measured, and for nothing else."""
+
+    found: Optional[HostFrame] = None
+
+    def run(self) -> HostFrame:
+        with self:
+            self.send(Describe())
+            self.until(lambda: self.found is not None, limits.START_S, _SILENT)
+        assert self.found is not None
+        return self.found
+
+    def take(self, frame: Frame) -> None:
+        if isinstance(frame, HostFrame):
+            self.found = frame

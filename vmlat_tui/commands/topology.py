@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Optional
 
 from vmlat_tui.commands.options.host import chosen_host, host_options
@@ -13,13 +12,9 @@ from vmlat_tui.export.exporter import Record
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.commands import Configure
-from vmlat_tui.protocol.frames import as_hello
-from vmlat_tui.protocol.session import NoticeFrame
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport.hosts import Host
-from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean
-
-_LIMIT_S = 60.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,20 +36,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+class _Looking(Headless):
+    """Waits for the first topology, and no longer than until discovery fails."""
+
+    def notice(self, text: str) -> None:
+        raise VmlatError(clean(text))
+
+
 def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
     """Let an agent look at its host once."""
-    with AgentProcess(host) as agent:
-        agent.send(Configure(measure=False, discover=True, connect=uri))
-        deadline = time.monotonic() + _LIMIT_S
-        first = True
-        while True:
-            frame = agent.next(deadline - time.monotonic())
-            if frame is None:
-                raise VmlatError("discovery did not end", f"nothing in {_LIMIT_S:.0f} s")
-            if first:
-                as_hello(frame)
-                first = False
-            elif isinstance(frame, Topology):
-                return frame
-            elif isinstance(frame, NoticeFrame):
-                raise VmlatError(clean(frame.text))
+    with _Looking(host) as agent:
+        agent.start(Configure(measure=False, discover=True, connect=uri))
+        return agent.look()
