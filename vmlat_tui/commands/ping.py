@@ -36,7 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Ping from one VM to another on another host, and split every round trip into segments, "
         "live, then as tables. Agents on both hosts, and in the guests where they can be reached, "
         "travel over ssh; only intervals of one clock are used, so clocks need not agree. An "
-        "observer that fails is named, and the others go on. The exit status is 0 if all observers "
+        "observer that fails is named, and the others go on. With --json the output is a capture, "
+        "which `vmlat analyze` reads. The exit status is 0 if all observers "
         "were there to the end and pings were joined at all points, 1 if not, 2 if it could not "
         "be made as asked."
     )
