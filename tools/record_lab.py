@@ -15,15 +15,13 @@ from pathlib import Path
 from vmlat_tui.lab import machine, releases, store
 from vmlat_tui.lab.visit import visit
 from vmlat_tui.model.requested import Requested
-from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.commands import Configure, Measure
-from vmlat_tui.protocol.frames import Frame, type_of
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.recording.write import Tee
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport.hosts import Host
-from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.transport.source import Source
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "vmlat_tui" / "recordings"
-_START_S = 240.0
 #: UDP to and from port 7001 waits on the uplink; the other flows pass it by.
 SLOW = """
 tc qdisc add dev "$VMLAT_UPLINK" root handle 1: prio bands 4 \
@@ -49,14 +47,12 @@ TAKES = {
 }
 
 
-def until(tee: Tee, kind: str, seconds: float) -> Frame:
-    """The next frame of a type."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        frame = tee.next(end - time.monotonic())
-        if frame is not None and type_of(frame) == kind:
-            return frame
-    raise SystemExit(f"no {kind} within {seconds:.0f} s")
+class Recorder(Headless):
+    """Measures every VM, and has what comes written down when it is told to."""
+
+    def connect(self) -> Source:
+        self.tee = Tee(super().connect())
+        return self.tee
 
 
 def main(name: str) -> None:
@@ -66,26 +62,19 @@ def main(name: str) -> None:
     with visit(release, take.scenario, machine.DEFAULT_MEMORY_MB, store.stderr_say) as lab:
         lab.wait_ready()
         command = ["sh", "tools/demo.sh", "lab-python", "-m", "vmlat_tui", "agent"]
-        tee = Tee(AgentProcess(Host("the lab", tuple(lab.line(command)), far=True)))
-        try:
-            tee.send(Configure(discover=True, measure=False))
-            topology = until(tee, "topology", _START_S)
-            assert isinstance(topology, Topology)
-            vnics = [vnic for domain in topology.domains for vnic in domain.vnics]
+        with Recorder(Host("the lab", tuple(lab.line(command)), far=True)) as agent:
+            agent.start(Configure(discover=True, measure=False))
+            vnics = [vnic for domain in agent.look().domains for vnic in domain.vnics]
             taps = tuple(vnic.tap for vnic in vnics if vnic.tap)
-            tee.send(Measure(Requested(taps, max_rate=20)))
-            until(tee, "measuring", _START_S)
+            agent.measure(Requested(taps, max_rate=20))
             path.unlink(missing_ok=True)
-            tee.record(path)
+            agent.tee.record(path)
             begin, events = time.monotonic(), list(take.events)
             while time.monotonic() < begin + take.seconds:
-                tee.next(0.2)
+                agent.step()
                 if events and time.monotonic() >= begin + events[0][0]:
                     line = lab.line(["sh", "-ec", events.pop(0)[1]])
                     subprocess.run(line, check=True, timeout=20, stdin=subprocess.DEVNULL)
-            tee.stop()
-        finally:
-            tee.close()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import pytest
 from tests.support.echoes import stats
 from tests.support.frames import encoded, seen, typed
 from tests.support.observers import ENDS, ID, guest_frame, host_frames, ping_of
+from tests.support.parts import printed
 from tests.tui.streams import Stream
 from tests.unit.protocol.test_protocol_shapes import BOMBS, ODD, spoiled
 from vmlat_tui.analysis import trust
@@ -31,6 +32,7 @@ from vmlat_tui.commands import irq, measuring
 from vmlat_tui.commands.options import packets
 from vmlat_tui.export import analysis, icmp_summary, ping_text
 from vmlat_tui.export.analysis import Shown
+from vmlat_tui.export.exporter import Report
 from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.filters import address
@@ -235,7 +237,7 @@ def observer(place: str, lines: Sequence[bytes]) -> PingObserver:
         made = HostObserver(Observer.SENDER_HOST, hosts.here(), 10**9)
     else:
         made = GuestObserver(Observer.SENDER_GUEST, hosts.here(), 10**9)
-    made._agent = Scripted(lines)
+    made._source = Scripted(lines)
     source, target = (address(end, "") for end in ENDS)
     made.wanted = Filter(source, target, protocol=Protocol.ICMP, either=True)
     return made
@@ -258,7 +260,8 @@ def shown(observers: Sequence[PingObserver]) -> str:
     ]
     found = Decomposition("vm-a -> vm-b", collection)
     said = [*ping_text.holes(observers), *trust.remarks(found)]
-    lines += analysis.document(found, ping_text.observers(observers), said, Shown(), markdown=False)
+    report = analysis.document(found, ping_text.observers(observers), said, Shown())
+    lines.append(printed(Report(report)))
     json.dumps(ping_text.summary_json(observers, 0, 0))
     return "\n".join(lines) + out.getvalue()
 

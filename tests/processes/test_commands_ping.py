@@ -33,7 +33,7 @@ PROGRAM = """
 import os, sys
 from vmlat_tui.cli import main
 from vmlat_tui.model import pings
-from vmlat_tui.ping import run as ping_run
+from vmlat_tui.session import limits
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 directory, *arguments = sys.argv[1:]
@@ -41,7 +41,7 @@ made_up = (sys.executable, "-m", "tests.support.observers", directory)
 hosts.reached_by_ssh = lambda place, sudo=False, option="": Host(place, (*made_up, place), far=True)
 hosts.command_at = lambda place, command, option: (*made_up, *command)
 limit_s = float(os.environ.get("LIMIT_S", 30))
-ping_run.START_LIMIT_S = ping_run._READY_S = ping_run.END_LIMIT_S = limit_s
+limits.START_ALL_S = limits.LOOK_S = limits.END_S = limit_s
 pings._MOST = int(os.environ.get("MOST", pings._MOST))
 sys.exit(main(arguments))
 """

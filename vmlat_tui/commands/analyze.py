@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from vmlat_tui.commands.options.files import add_options, ends_of, format_of, microseconds_of
+from vmlat_tui.commands.options.files import add_options, ends_of, microseconds_of
+from vmlat_tui.commands.options.output import chosen_output
 from vmlat_tui.errors import UsageError
-from vmlat_tui.export import analysis
-from vmlat_tui.export.analysis import Shown
-from vmlat_tui.ping.measurement import load, remarks
-from vmlat_tui.tables import sources
+from vmlat_tui.export.analysis import Analysis, Shown
+from vmlat_tui.ping.measurement import load
 from vmlat_tui.words import clean
 
 
@@ -37,19 +35,5 @@ def run(args: argparse.Namespace) -> int:
     if not args.packets.isdecimal() or len(args.packets) > 7:
         raise UsageError(f"--packets {clean(args.packets)}", "it is a number of packets")
     measurement = load(args.paths, ends_of(args))
-    form = format_of(args)
-    if form == "json":
-        for value in analysis.objects(measurement, slow_ns):
-            print(json.dumps(value))
-        return 0
-    imported = measurement.imported
-    said = [*remarks(measurement), *sources.troubles(imported.sources)]
-    for line in analysis.document(
-        measurement.found,
-        sources.grid(imported.sources),
-        said,
-        Shown(int(args.packets), slow_ns),
-        markdown=form == "markdown",
-    ):
-        print(line)
+    chosen_output(args).write(Analysis(measurement, Shown(int(args.packets), slow_ns)))
     return 0

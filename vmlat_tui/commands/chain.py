@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import Sequence
+from typing import Optional, Union
 
 from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import PrintRequest
@@ -10,10 +11,10 @@ from vmlat_tui.export import chain_summary
 from vmlat_tui.export.chain import Chain, Passed
 from vmlat_tui.export.chain_stats import Singles
 from vmlat_tui.export.chain_text import packet_json, packet_text
-from vmlat_tui.export.view import View
+from vmlat_tui.export.exporter import Part, Record
+from vmlat_tui.export.view import Entry, View, final
 from vmlat_tui.model.packets import PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.protocol.stats import StatsFrame
 
 _THRESHOLD = (
@@ -35,33 +36,30 @@ class ChainView(View):
         """Which queue a worker serves, and whose thread it is."""
         self._topology = topology
 
-    def wants(self, frame: SeenPacket) -> bool:
-        """It passed a leg of the chain that is long enough, or ended in the chain."""
+    def entries(self, frame: Union[SeenPacket, StatsFrame]) -> Sequence[Entry]:
+        """A packet that passed a leg of the chain that is long enough, or ended in the chain."""
+        if isinstance(frame, StatsFrame):
+            return ()
         passed = Passed.of(self._chain, frame)
         if not passed.worth or passed.total_ns < self._singles.least_ns:
-            return False
-        if isinstance(frame, PacketFrame):
+            return ()
+        completed = isinstance(frame, PacketFrame)
+        if completed:
             self._singles.add(passed)
-        return True
-
-    def text(self, entry: SeenPacket, wall_offset_ns: int) -> str:
-        """One block."""
-        return packet_text(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
-
-    def json(self, entry: SeenPacket, wall_offset_ns: int) -> Raw:
-        """Stages, legs with their parts, what is absent, totals."""
-        return packet_json(Passed.of(self._chain, entry), wall_offset_ns, self._topology)
-
-    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
-        """Stages and legs, absent points, wake-ups."""
-        return chain_summary.summary_text(
-            self._chain, stats, self._singles, self._topology, duration_ns, interrupted
+        offset_ns, topology = self.wall_offset_ns, self._topology
+        entry = Entry(
+            lambda: packet_json(passed, offset_ns, topology),
+            lambda: packet_text(passed, offset_ns, topology),
+            completed,
         )
+        return (entry,)
 
-    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
-        """The same as an object."""
-        return chain_summary.summary_json(
-            self._chain, stats, self._singles, self._topology, duration_ns
+    def summary(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> Part:
+        """Stages and legs, absent points, wake-ups."""
+        told = self._chain, stats, self._singles, self._topology, duration_ns
+        return Record(
+            lambda: final(chain_summary.summary_json(*told), interrupted),
+            lambda: chain_summary.summary_text(*told, interrupted),
         )
 
 

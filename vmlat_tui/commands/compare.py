@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from vmlat_tui.analysis.comparison import Comparison
 from vmlat_tui.analysis.figures import STATISTICS
-from vmlat_tui.commands.options.files import add_options, ends_of, format_of
-from vmlat_tui.export.comparison import document, objects
+from vmlat_tui.commands.options.files import add_options, ends_of
+from vmlat_tui.commands.options.output import chosen_output
+from vmlat_tui.export.comparison import Compared
 from vmlat_tui.ping.measurement import load
 
 
@@ -34,11 +34,5 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison."""
     a, b = (load([path], ends_of(args)) for path in (args.a, args.b))
     comparison = Comparison(a.found, b.found, args.statistic)
-    form = format_of(args)
-    if form == "json":
-        for value in objects(comparison, a, b):
-            print(json.dumps(value))
-    else:
-        for line in document(comparison, a, b, form == "markdown"):
-            print(line)
+    chosen_output(args).write(Compared(comparison, a, b))
     return 0

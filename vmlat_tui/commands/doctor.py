@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
+from typing import Optional
 
 from vmlat_tui.commands import live
 from vmlat_tui.commands.options.host import chosen_host, host_options
-from vmlat_tui.errors import VmlatError
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.export.doctor_text import text
+from vmlat_tui.export.exporter import Record
 from vmlat_tui.protocol.commands import Describe
-from vmlat_tui.protocol.frames import to_json
+from vmlat_tui.protocol.frames import Frame, to_json
 from vmlat_tui.protocol.session import HostFrame
-from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.session import limits
+from vmlat_tui.session.headless import Headless
 
-_LIMIT_S = 180.0
+_SILENT = "the agent did not describe its host"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Exit status 0 if the main path can be measured. With --live it measures, and says what "
         "explains the time."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    output_options(parser)
     host_options(parser)
     live.configure(parser)
 
@@ -36,10 +38,23 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         return live.run(args)
     live.refuse(args)
-    with AgentProcess(chosen_host(args)) as agent:
-        agent.send(Describe())
-        frame = agent.next(_LIMIT_S)
-    if not isinstance(frame, HostFrame):
-        raise VmlatError("the agent did not describe its host")
-    print(json.dumps(to_json(frame)) if args.json else text(frame))
-    return 0 if frame.measurable else 1
+    host = _Describing(chosen_host(args)).run()
+    chosen_output(args).write(Record(lambda: to_json(host), lambda: text(host)))
+    return 0 if host.measurable else 1
+
+
+class _Describing(Headless):
+    """Asks for what can be measured, and for nothing else."""
+
+    found: Optional[HostFrame] = None
+
+    def run(self) -> HostFrame:
+        with self:
+            self.send(Describe())
+            self.until(lambda: self.found is not None, limits.START_S, _SILENT)
+        assert self.found is not None
+        return self.found
+
+    def take(self, frame: Frame) -> None:
+        if isinstance(frame, HostFrame):
+            self.found = frame

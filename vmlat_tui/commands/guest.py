@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host, host_options
-from vmlat_tui.ending import ENDING
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.commands.options.output import chosen_output, output_options
+from vmlat_tui.errors import UsageError
+from vmlat_tui.export.exporter import Exporter, Record, Values
 from vmlat_tui.export.guest_text import Figures, trip_text
+from vmlat_tui.export.view import final
 from vmlat_tui.model import captures
 from vmlat_tui.model.filters import address
 from vmlat_tui.model.flows import Filter
@@ -19,13 +20,11 @@ from vmlat_tui.model.guest import RoundTrip
 from vmlat_tui.ping.capture import trip_json
 from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.protocol.echo import EchoFrame
-from vmlat_tui.protocol.frames import Frame, as_hello
-from vmlat_tui.protocol.session import NoticeFrame
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.stats import StatsFrame
-from vmlat_tui.session.headless import START_LIMIT_S, Run
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport.hosts import Host
-from vmlat_tui.transport.process import AgentDied, AgentProcess
-from vmlat_tui.words import clean, say
+from vmlat_tui.words import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     what.add_argument("--duration", metavar="S", help="stop after this many seconds")
     what.add_argument("--count", metavar="N", help="stop after this many pings")
-    what.add_argument("--format", choices=("text", "json"), default="text")
+    output_options(what)
     what.add_argument("--stats", action="store_true", help="print only the statistics at the end")
 
 
@@ -64,7 +63,7 @@ class GuestRequest:
     timeout_ns: int
     duration_s: Optional[float]
     count: Optional[int]
-    json: bool
+    output: Exporter
     stats_only: bool
 
 
@@ -90,41 +89,28 @@ def parse(args: argparse.Namespace) -> GuestRequest:
         int(timeout or 0) * 1_000_000,
         selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False),
         int(count) if count else None,
-        args.format == "json",
+        chosen_output(args),
         args.stats,
     )
 
 
-class _Watching(Run):
-    """One run: frames in, text or JSON out."""
+class _Watching(Headless):
+    """One run: frames in, pings out."""
 
     def __init__(self, request: GuestRequest) -> None:
-        super().__init__(request.duration_s)
+        super().__init__(request.host, request.duration_s)
         self._request = request
         self._figures = Figures()
-        self._offset_ns = self._printed = 0
+        self._printed = 0
         self._stats: Optional[StatsFrame] = None
 
     def run(self) -> int:
-        with AgentProcess(self._request.host) as agent:
-            timeout_ns = self._request.timeout_ns
-            agent.send(Configure(guest=True, timeout_ns=timeout_ns, interval_s=0.25))
-            hello = agent.next(START_LIMIT_S)
-            if hello is None:
-                raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
-            head = as_hello(hello)
-            self._offset_ns = head.wall_offset_ns
+        timeout_ns = self._request.timeout_ns
+        with self:
+            hello = self.start(Configure(guest=True, timeout_ns=timeout_ns, interval_s=0.25))
             say("watching pings")
-            if self._request.json:
-                print(json.dumps({**captures.head(), "host": head.host}), flush=True)
-            try:
-                with ENDING.orderly():
-                    self.watch(agent)
-                    self.finish(agent)
-            except AgentDied as death:
-                self._summary(str(death))
-                raise
-        self._summary("")
+            self._request.output.write(Values({**captures.head(), "host": hello.host}))
+            self.complete()
         return 0
 
     def enough(self) -> bool:
@@ -132,10 +118,8 @@ class _Watching(Run):
         return self._request.count is not None and self._printed >= self._request.count
 
     def take(self, frame: Frame) -> None:
-        """Print it, keep it, or say it."""
-        if isinstance(frame, NoticeFrame):
-            say(clean(frame.text))
-        elif isinstance(frame, EchoFrame):
+        """Print it or keep it."""
+        if isinstance(frame, EchoFrame):
             self._trip(frame.trip)
         elif isinstance(frame, StatsFrame):
             self._stats = frame
@@ -148,22 +132,21 @@ class _Watching(Run):
         if trip.complete and total_ns is not None and total_ns < self._request.least_ns:
             return
         self._printed += 1
-        if self._request.stats_only:
-            return
-        if self._request.json:
-            print(json.dumps(trip_json(trip, self._offset_ns)), flush=True)
-        else:
-            print(trip_text(trip, self._offset_ns), flush=True)
+        if not self._request.stats_only:
+            offset_ns = self.wall_offset_ns
+            self._request.output.write(
+                Record(lambda: trip_json(trip, offset_ns), lambda: trip_text(trip, offset_ns))
+            )
 
-    def _summary(self, interrupted: str) -> None:
+    def end(self, interrupted: str) -> None:
+        """Print the statistics."""
         counters = self._stats.counters if self._stats else {}
-        if self._request.json:
-            summary = self._figures.json(counters)
-            if interrupted:
-                summary["interrupted"] = interrupted
-            print(json.dumps(summary), flush=True)
-        else:
-            print(self._figures.text(counters, interrupted), end="", flush=True)
+        self._request.output.write(
+            Record(
+                lambda: final(self._figures.json(counters), interrupted),
+                lambda: self._figures.text(counters, interrupted),
+            )
+        )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Union
 
 from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import PrintRequest
 from vmlat_tui.export import icmp_summary
+from vmlat_tui.export.exporter import Part, Record, Values
 from vmlat_tui.export.icmp_summary import Tally
 from vmlat_tui.export.icmp_text import ping_text
-from vmlat_tui.export.view import View
+from vmlat_tui.export.view import Entry, View, final
 from vmlat_tui.model import captures
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.crossings import Crossing
 from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.pings import Outcome, Ping, PingJoiner
 from vmlat_tui.ping.capture import ping_json
-from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.protocol.session import HelloFrame
 from vmlat_tui.protocol.stats import StatsFrame
 
@@ -32,56 +32,40 @@ class PingView(View):
         self._joiner = PingJoiner(request.timeout_ns)
         self._tally = Tally()
 
-    def head_json(self, hello: HelloFrame) -> Raw:
+    def begin(self, hello: HelloFrame) -> Part:
         """What follows is a capture."""
-        return {**captures.head(), "host": hello.host}
+        super().begin(hello)
+        return Values({**captures.head(), "host": hello.host})
 
-    def entries(self, frame: Union[SeenPacket, StatsFrame]) -> Sequence[Ping]:
+    def entries(self, frame: Union[SeenPacket, StatsFrame]) -> Sequence[Entry]:
         """The pings whose outcome is known now."""
         if isinstance(frame, StatsFrame):
-            final = self._joiner.settle(
+            over = self._joiner.settle(
                 frame.t_ns, frame.final, frame.ended(Bin.IN_FLIGHT), frame.unseen
             )
         else:
             crossing = Crossing.of(frame)
             wanted = crossing is not None and self._wanted.admits(crossing.ends)
             ping = self._joiner.add(crossing) if crossing and wanted else None
-            final = [ping] if ping else []
-        for ping in final:
+            over = [ping] if ping else []
+        for ping in over:
             self._tally.add(ping)
-        return [ping for ping in final if self._prints(ping)]
+        return [self._entry(ping) for ping in over if self._prints(ping)]
 
-    def counts(self, entry: Any) -> bool:
-        """Every ping does, also one that was lost."""
-        return True
+    def _entry(self, ping: Ping) -> Entry:
+        offset_ns = self.wall_offset_ns
+        return Entry(lambda: ping_json(ping, offset_ns), lambda: ping_text(ping, offset_ns))
 
-    def text(self, entry: Ping, wall_offset_ns: int) -> str:
-        """One block."""
-        return ping_text(entry, wall_offset_ns)
-
-    def json(self, entry: Ping, wall_offset_ns: int) -> Raw:
-        """One line of the capture."""
-        return ping_json(entry, wall_offset_ns)
-
-    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
+    def summary(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> Part:
         """Outcomes, then the parts."""
-        joiner = self._joiner
-        self._count_given_up()
-        return icmp_summary.summary_text(
-            self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns, interrupted
+        joiner, tally = self._joiner, self._tally
+        tally.outcomes[Outcome.UNSEEN] += joiner.given_up
+        joiner.given_up = 0
+        told = tally, joiner.waiting, joiner.unmatched, stats, duration_ns
+        return Record(
+            lambda: final(icmp_summary.summary_json(*told), interrupted),
+            lambda: icmp_summary.summary_text(*told, interrupted),
         )
-
-    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
-        """The same as an object."""
-        joiner = self._joiner
-        self._count_given_up()
-        return icmp_summary.summary_json(
-            self._tally, joiner.waiting, joiner.unmatched, stats, duration_ns
-        )
-
-    def _count_given_up(self) -> None:
-        self._tally.outcomes[Outcome.UNSEEN] += self._joiner.given_up
-        self._joiner.given_up = 0
 
     def _prints(self, ping: Ping) -> bool:
         if ping.outcome is not Outcome.COMPLETE:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Optional, Union
@@ -22,25 +20,15 @@ from vmlat_tui.model.bins import Bin
 from vmlat_tui.model.flows import Flow
 from vmlat_tui.model.packets import DropFrame, PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.commands import Configure, Measure
-from vmlat_tui.protocol.frames import Frame, as_hello
-from vmlat_tui.protocol.session import (
-    ErrorFrame,
-    HelloFrame,
-    LinksFrame,
-    MeasuringFrame,
-    NoticeFrame,
-    PointHooks,
-)
+from vmlat_tui.protocol.commands import Configure
+from vmlat_tui.protocol.frames import Frame
+from vmlat_tui.protocol.session import HelloFrame, LinksFrame, MeasuringFrame, PointHooks
 from vmlat_tui.protocol.stats import FlowCount, StatsFrame
-from vmlat_tui.session.headless import START_LIMIT_S, Run, watching
-from vmlat_tui.session.vms import taps_of
-from vmlat_tui.transport.process import AgentDied, AgentProcess
+from vmlat_tui.session import limits
+from vmlat_tui.session.headless import Headless, watching
 from vmlat_tui.words import clean, say
 
-#: How long packets wait until it is known which VMs there are.
-_LOOK_S = 6.0
-#: So many flows are remembered, and so many packets may wait for that.
+#: So many flows are remembered, and so many packets may wait until it is known whose they are.
 _MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
 #: So many vNICs are told apart in single packets; those of all others are of this one.
 _MOST_VNICS, OTHERS = 10_000, "others"
@@ -73,46 +61,34 @@ class Command:
         return Driver(self, request.parse(args)).run()
 
 
-class Driver(Run):
-    """One run: frames in, text or JSON out."""
+class Driver(Headless):
+    """One run: frames in, entries out."""
 
     def __init__(self, command: Command, request: PrintRequest) -> None:
         """Nothing is started yet."""
-        super().__init__(request.duration_s)
+        super().__init__(request.host, request.duration_s)
         self._command = command
         self._request = request
         self._view = command.view(request)
+        self._output = request.output
         self._counted = 0
         self._points: list[PointHooks] = []
-        self._offset_ns = 0
         self._latest: Optional[StatsFrame] = None
         self._flows: dict[tuple[str, str, Flow], FlowCount] = {}
         self._vnics: set[Optional[str]] = set()
         self._begin_ns = 0
         self._present: Optional[dict[str, int]] = None
-        self._measuring: Optional[MeasuringFrame] = None
-        #: What discovery found.
-        self.topology: Optional[Topology] = None
         #: Packets that wait for what discovery finds; None: they do not.
         self._held: Optional[list[SeenPacket]] = [] if command.discover else None
 
     def run(self) -> int:
         """From the agent's start to its end; returns the exit status."""
-        with AgentProcess(self._request.host) as agent:
-            self._begin(*self._start(agent))
-            try:
-                with ENDING.orderly():
-                    self._look(agent)
-                    self.watch(agent)
-                    self.finish(agent)
-            except AgentDied as death:
-                self._release()
-                self._summary(str(death))
-                raise
-        self._summary("")
+        with self:
+            self._begin(*self._start())
+            self.complete()
         return 0
 
-    def _start(self, agent: AgentProcess) -> tuple[HelloFrame, Optional[MeasuringFrame]]:
+    def _start(self) -> tuple[HelloFrame, Optional[MeasuringFrame]]:
         """Have it measure; the ``hello``, and what has the points if that has none."""
         request = self._request
         packets, every = request.packets, self._command.pings
@@ -130,27 +106,12 @@ class Driver(Run):
             connect=packets.uri,
         )
         if not packets.vms:
-            agent.send(replace(look, requested=requested))
-            return self._hello(agent), None
-        agent.send(replace(look, measure=False))
-        hello = self._hello(agent)
-        taps = taps_of(self, lambda: self.step(agent), packets.vms)
-        agent.send(Measure(replace(requested, vm_interfaces=tuple(taps))))
-        deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline:
-            self.step(agent)
-            if self._measuring is not None:
-                return hello, self._measuring
-        raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
-
-    def _hello(self, agent: AgentProcess) -> HelloFrame:
-        hello = agent.next(START_LIMIT_S)
-        if hello is None:
-            raise VmlatError("the agent did not start", f"no frame in {START_LIMIT_S:.0f} s")
-        return as_hello(hello)
+            return self.start(replace(look, requested=requested)), None
+        hello = self.start(replace(look, measure=False))
+        taps = self.taps(packets.vms)
+        return hello, self.measure(replace(requested, vm_interfaces=taps))
 
     def _begin(self, hello: HelloFrame, measuring: Optional[MeasuringFrame]) -> None:
-        self._offset_ns = hello.wall_offset_ns
         self._begin_ns = measuring.t_ns if measuring else hello.clock.mono_ns
         ours, points = self._command.points, (measuring or hello).points
         self._points = [p for p in points if not ours or p.point in ours]
@@ -162,16 +123,15 @@ class Driver(Run):
                 clean(missing.reason),
                 "run `vmlat doctor`",
             )
-        head = self._view.head_json(hello) if self._request.json else None
+        head = self._view.begin(hello)
         if head is not None:
-            print(json.dumps(head), flush=True)
+            self._output.write(head)
 
-    def _look(self, agent: AgentProcess) -> None:
+    def watch(self) -> None:
         """Let packets wait until it is known whose they are."""
-        deadline = time.monotonic() + _LOOK_S
-        while self._held is not None and not ENDING.asked and time.monotonic() < deadline:
-            self.step(agent)
+        self.within(limits.HOLD_S, lambda: self._held is None or ENDING.asked)
         self._release()
+        super().watch()
 
     def _release(self) -> None:
         held, self._held = self._held, None
@@ -209,17 +169,10 @@ class Driver(Run):
         elif isinstance(frame, StatsFrame):
             self._take_stats(frame)
         elif isinstance(frame, Topology):
-            self.topology = frame
-            self._view.learn(self.topology)
+            self._view.learn(frame)
             self._release()
-        elif isinstance(frame, MeasuringFrame):
-            self._measuring = frame
         elif isinstance(frame, LinksFrame):
             self._interfaces(frame)
-        elif isinstance(frame, NoticeFrame):
-            say(clean(frame.text))
-        elif isinstance(frame, ErrorFrame):
-            raise frame.exception
 
     def _take_packet(self, frame: SeenPacket) -> None:
         if self._held is None:
@@ -248,24 +201,16 @@ class Driver(Run):
         if self._request.stats_only and not self._command.pings:
             return
         for entry in () if self.enough() else self._view.entries(frame):
-            self._counted += self._view.counts(entry)
-            if self._request.json and not self._request.stats_only:
-                print(json.dumps(self._view.json(entry, self._offset_ns)), flush=True)
-            elif not self._request.stats_only:
-                print(self._view.text(entry, self._offset_ns), flush=True)
+            self._counted += entry.counts
+            if not self._request.stats_only:
+                self._output.write(entry)
             if self.enough():
                 return
 
-    def _summary(self, interrupted: str) -> None:
+    def end(self, interrupted: str) -> None:
+        """Print the statistics."""
+        self._release()
         stats = self._latest
-        if stats is None:
-            return
-        duration_ns = stats.t_ns - self._begin_ns
-        if self._request.json:
-            summary = self._view.summary_json(stats, duration_ns)
-            if interrupted:
-                summary["interrupted"] = interrupted
-            print(json.dumps(summary), flush=True)
-        else:
-            text = self._view.summary_text(stats, duration_ns, interrupted)
-            print(text, end="", flush=True)
+        if stats is not None:
+            duration_ns = stats.t_ns - self._begin_ns
+            self._output.write(self._view.summary(stats, duration_ns, interrupted))

@@ -15,25 +15,15 @@ from vmlat_tui.commands.options.output import check_place
 from vmlat_tui.commands.options.packets import limits
 from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.ending import ENDING
-from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.bins import Bin
-from vmlat_tui.model.topology import Topology
-from vmlat_tui.protocol.commands import Configure, Measure
+from vmlat_tui.protocol.commands import Configure
 from vmlat_tui.protocol.frames import Frame
-from vmlat_tui.protocol.session import (
-    ErrorFrame,
-    HelloFrame,
-    LinksFrame,
-    MeasuringFrame,
-    NoticeFrame,
-)
+from vmlat_tui.protocol.session import LinksFrame, MeasuringFrame
 from vmlat_tui.protocol.stats import StatsFrame
 from vmlat_tui.recording.write import Tee
-from vmlat_tui.safe_files import new_file
-from vmlat_tui.session.headless import START_LIMIT_S, Run
-from vmlat_tui.session.vms import taps_of
+from vmlat_tui.safe_files import NewFile, new_file
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport.hosts import Host
-from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean, say
 
 
@@ -91,62 +81,54 @@ def parse(args: argparse.Namespace) -> RecordRequest:
     )
 
 
-class _Recorder(Run):
+class _Recorder(Headless):
     """One run: frames into the file, a line about them on standard error."""
 
     def __init__(self, request: RecordRequest) -> None:
-        super().__init__(request.duration_s)
+        super().__init__(request.host, request.duration_s)
         self._request = request
-        self._host = ""
+        self._made: Optional[NewFile] = None
         self._taps: tuple[str, ...] = ()
-        self.topology: Optional[Topology] = None
         #: Since when there are figures, and the latest.
         self._begin_s: Optional[float] = None
         self._end_s = 0.0
         self._stats: Optional[StatsFrame] = None
         self._live = sys.stderr.isatty()
 
+    def connect(self) -> Tee:
+        """What comes is written down."""
+        assert self._made is not None
+        self._tee = Tee(super().connect())
+        self._tee.record(self._request.path, self._made.file)
+        return self._tee
+
     def run(self) -> None:
         request = self._request
-        with new_file(request.path) as made, AgentProcess(request.host) as agent:
-            tee = Tee(agent)
-            tee.record(request.path, made.file)
+        with new_file(request.path) as self._made, self:
             try:
-                self._start(tee)
-                made.take_place(request.force)
-                with ENDING.orderly():
-                    self.watch(tee)
-                    self.finish(tee)
+                self._begin()
+                self._made.take_place(request.force)
+                self.complete()
             finally:
                 self._end_line()
-                tee.stop()
+                self._tee.stop()
                 if self._begin_s is not None:
                     self._say(self._summary())
 
-    def _start(self, tee: Tee) -> None:
+    def _begin(self) -> None:
         request = self._request
-        tee.send(Configure(discover=True, measure=False, connect=request.packets.uri))
+        self.start(Configure(discover=True, measure=False, connect=request.packets.uri))
         requested = request.packets.requested(
             threshold_ns=request.threshold_ns, max_rate=request.max_rate
         )
         if request.packets.vms:
-            taps = taps_of(self, lambda: self.step(tee), request.packets.vms)
-            requested = replace(requested, vm_interfaces=tuple(taps))
-        tee.send(Measure(requested))
-        deadline = time.monotonic() + START_LIMIT_S
+            requested = replace(requested, vm_interfaces=self.taps(request.packets.vms))
         self._progress("attaching the probes")
-        while self._begin_s is None:
-            self.step(tee)
-            if time.monotonic() > deadline:
-                raise VmlatError("the agent did not start", f"no probes in {START_LIMIT_S:.0f} s")
+        self.measure(requested)
 
     def take(self, frame: Frame) -> None:
-        """Learn what there is to say about it; the tee has written it down."""
-        if isinstance(frame, HelloFrame):
-            self._host = frame.host
-        elif isinstance(frame, Topology):
-            self.topology = frame
-        elif isinstance(frame, MeasuringFrame):
+        """Learn what there is to say about it; it is written down."""
+        if isinstance(frame, MeasuringFrame):
             self._begin_s = self._end_s = time.monotonic()
         elif isinstance(frame, LinksFrame):
             self._taps = tuple(one.name for one in frame.vm_interfaces)
@@ -154,10 +136,10 @@ class _Recorder(Run):
             self._stats, self._end_s = frame, time.monotonic()
             if not ENDING.asked and not frame.final:
                 self._progress(self._figures())
-        elif isinstance(frame, NoticeFrame):
-            self._say(clean(frame.text))
-        elif isinstance(frame, ErrorFrame):
-            raise frame.exception
+
+    def notice(self, text: str) -> None:
+        """Say it without the progress."""
+        self._say(clean(text))
 
     # ---- what is said -----------------------------------------------------------------------
 
@@ -178,7 +160,7 @@ class _Recorder(Run):
         return ", ".join(map(clean, self._taps)) or "no vNIC"
 
     def _summary(self) -> str:
-        on = f" on {clean(self._host)}" if self._host else ""
+        on = f" on {clean(self.hello.host)}" if self.hello and self.hello.host else ""
         return f"recorded {self._figures()}{on}; `vmlat replay {self._request.path}` shows it"
 
     def _progress(self, words: str) -> None:

@@ -13,7 +13,8 @@ from vmlat_tui.commands.options.host import chosen_host, host_options
 from vmlat_tui.commands.show import appearance, show
 from vmlat_tui.commands.targets import has_running_vms, in_lab, on
 from vmlat_tui.errors import UsageError
-from vmlat_tui.export.comparison import document
+from vmlat_tui.export import formats
+from vmlat_tui.export.comparison import Compared
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.lab.releases import DEFAULT_KERNEL
 from vmlat_tui.lab.scenarios import DEFAULT_SCENARIO
@@ -73,8 +74,7 @@ def _compare(args: argparse.Namespace) -> int:
     a, b = (load([path], Ends()) for path in args.compare)
     comparison = Comparison(a.found, b.found)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        for line in document(comparison, a, b, False):
-            print(line)
+        formats.exporter(formats.TEXT)(sys.stdout).write(Compared(comparison, a, b))
         return 0
     from vmlat_tui.tui.screens.pings import PingsScreen
 

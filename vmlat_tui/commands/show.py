@@ -7,11 +7,11 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union
 
 from vmlat_tui import log, safe_files
+from vmlat_tui.commands.snapshot import snapshot
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
 from vmlat_tui.recording.replay import Recording
@@ -36,7 +36,7 @@ def show(
     ``options`` are further ones of :class:`vmlat_tui.tui.app.VmlatApp`.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print(_plain(shown), end="")
+        print(snapshot(shown), end="")
         return 0
     if log.on_terminal():
         raise UsageError("the screens have the terminal", "--log-level", "add --log-file FILE")
@@ -63,15 +63,6 @@ def show(
     if app.fault is not None:
         raise VmlatError("the screens ended by a defect of vmlat", *_kept(app.fault, app.directory))
     return app.return_code or 0
-
-
-def _plain(shown: Union[Recording, Callable[[], Source]]) -> str:
-    from vmlat_tui.export.glance import glance
-
-    if not isinstance(shown, Recording):
-        return glance(shown)
-    at_once = replace(shown, speed=None)
-    return glance(at_once.source, measure=False, until_ns=shown.at_ns)
 
 
 def _kept(fault: str, directory: Path) -> tuple[str, str]:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
 from typing import Callable, Optional
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.lab import machine, releases, scenarios, store
 from vmlat_tui.lab.visit import Visit, visit
-from vmlat_tui.model.topology import DomainState, Topology
+from vmlat_tui.model.topology import DomainState
 from vmlat_tui.protocol.commands import Configure
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport import hosts
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.persistent import Persistent
 from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.transport.source import Source
 
-#: How long this host may take to say which VMs it has: usually a second, but in an incident it may
-#: have no processor to spare, and a lab instead of its VMs would be the wrong answer.
-_LOOK_S = 60.0
 #: The connection to a machine that crashes breaks before it is gone.
 _CRASH_S = 5.0
 
@@ -62,15 +59,14 @@ def on(host: Host, uri: Optional[str] = None) -> Iterator[Callable[[], Source]]:
 
 def has_running_vms(uri: Optional[str] = None) -> bool:
     """Whether this host has a VM that runs and whose packets pass a tap."""
-    end = time.monotonic() + _LOOK_S
-    with contextlib.suppress(VmlatError), _agent(uri) as looking:
-        while time.monotonic() < end:
-            frame = looking.next(end - time.monotonic())
-            if isinstance(frame, Topology):
-                return any(
-                    domain.state is DomainState.RUNNING and any(vnic.tap for vnic in domain.vnics)
-                    for domain in frame.domains
-                )
+    with contextlib.suppress(VmlatError), Headless() as agent:
+        agent.start(_configuration(uri))
+        # Usually a second, but in an incident there may be no processor to spare, and a lab instead
+        # of this host's VMs would be the wrong answer.
+        return any(
+            domain.state is DomainState.RUNNING and any(vnic.tap for vnic in domain.vnics)
+            for domain in agent.look().domains
+        )
     return False
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from typing import Optional
 
 from vmlat_tui.commands.options.host import chosen_host, host_options
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export.exporter import Record
 from vmlat_tui.export.topology_text import text
 from vmlat_tui.model.topology import Topology
 from vmlat_tui.protocol.commands import Configure
-from vmlat_tui.protocol.frames import as_hello
-from vmlat_tui.protocol.session import NoticeFrame
+from vmlat_tui.session.headless import Headless
 from vmlat_tui.transport.hosts import Host
-from vmlat_tui.transport.process import AgentProcess
 from vmlat_tui.words import clean
-
-_LIMIT_S = 60.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "with the way to the wire and the reason of each step, switches, halt polling, CPUs. "
         "Works without root, libvirt or Open vSwitch; what could not be seen is said at the end."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    output_options(parser)
     host_options(parser)
     parser.add_argument("--connect", metavar="URI", help="libvirt's URI (default qemu:///system)")
 
@@ -36,24 +32,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the topology."""
     topology = ask(args.connect, chosen_host(args))
-    print(json.dumps(topology.to_json()) if args.json else text(topology))
+    chosen_output(args).write(Record(topology.to_json, lambda: text(topology)))
     return 0
+
+
+class _Looking(Headless):
+    """Waits for the first topology, and no longer than until discovery fails."""
+
+    def notice(self, text: str) -> None:
+        raise VmlatError(clean(text))
 
 
 def ask(uri: Optional[str], host: Optional[Host] = None) -> Topology:
     """Let an agent look at its host once."""
-    with AgentProcess(host) as agent:
-        agent.send(Configure(measure=False, discover=True, connect=uri))
-        deadline = time.monotonic() + _LIMIT_S
-        first = True
-        while True:
-            frame = agent.next(deadline - time.monotonic())
-            if frame is None:
-                raise VmlatError("discovery did not end", f"nothing in {_LIMIT_S:.0f} s")
-            if first:
-                as_hello(frame)
-                first = False
-            elif isinstance(frame, Topology):
-                return frame
-            elif isinstance(frame, NoticeFrame):
-                raise VmlatError(clean(frame.text))
+    with _Looking(host) as agent:
+        agent.start(Configure(measure=False, discover=True, connect=uri))
+        return agent.look()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Union
+
 from vmlat_tui.commands.measuring import Command
 from vmlat_tui.commands.options.packets import PrintRequest
+from vmlat_tui.export.exporter import Part, Record
 from vmlat_tui.export.packet_text import packet_text
 from vmlat_tui.export.summary import summary_json, summary_text
-from vmlat_tui.export.view import View
-from vmlat_tui.model.packets import SeenPacket
+from vmlat_tui.export.view import Entry, View, final
+from vmlat_tui.model.packets import PacketFrame, SeenPacket
 from vmlat_tui.protocol.frames import to_json
-from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.protocol.stats import StatsFrame
 
 
@@ -19,21 +22,24 @@ class _Whole(View):
     def __init__(self, request: PrintRequest) -> None:
         """There is nothing to remember."""
 
-    def text(self, entry: SeenPacket, wall_offset_ns: int) -> str:
-        """To the letter of the requirement."""
-        return packet_text(entry, wall_offset_ns)
+    def entries(self, frame: Union[SeenPacket, StatsFrame]) -> Sequence[Entry]:
+        """To the letter of the requirement, or the frame itself."""
+        if isinstance(frame, StatsFrame):
+            return ()
+        offset_ns = self.wall_offset_ns
+        entry = Entry(
+            lambda: {**to_json(frame), "wall_ns": frame.stages[0].t_ns + offset_ns},
+            lambda: packet_text(frame, offset_ns),
+            isinstance(frame, PacketFrame),
+        )
+        return (entry,)
 
-    def json(self, entry: SeenPacket, wall_offset_ns: int) -> Raw:
-        """The frame itself."""
-        return {**to_json(entry), "wall_ns": entry.stages[0].t_ns + wall_offset_ns}
-
-    def summary_text(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> str:
+    def summary(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> Part:
         """Every leg."""
-        return summary_text(stats, duration_ns, interrupted)
-
-    def summary_json(self, stats: StatsFrame, duration_ns: int) -> Raw:
-        """Every leg."""
-        return summary_json(stats, duration_ns)
+        return Record(
+            lambda: final(summary_json(stats, duration_ns), interrupted),
+            lambda: summary_text(stats, duration_ns, interrupted),
+        )
 
 
 _COMMAND = Command(

@@ -8,10 +8,12 @@ from typing import Any, Optional
 
 from vmlat_tui.analysis.decomposition import Decomposition
 from vmlat_tui.analysis.slow import single_packets, slow, slowest
+from vmlat_tui.export.exporter import Document, Part, Remark
 from vmlat_tui.ping.measurement import ImportedMeasurement, remarks
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables import decomposition as tables
 from vmlat_tui.tables import sources
-from vmlat_tui.tables.grid import Grid, escaped
+from vmlat_tui.tables.grid import Grid
 from vmlat_tui.words import clean
 
 
@@ -36,27 +38,31 @@ def grids(found: Decomposition, shown: Shown) -> Iterator[Grid[Any]]:
         yield tables.closures(found)
 
 
-def document(
-    found: Decomposition, first: Grid[Any], said: Iterable[str], shown: Shown, markdown: bool
-) -> Iterator[str]:
-    """The lines of text or Markdown; ``first`` says what the readings are from."""
-    name = clean(found.name)
-    yield f"## Ping analysis: {escaped(name)}" if markdown else f"Ping analysis: {name}"
-    yield ""
-    for grid in (first, *grids(found, shown)):
-        yield from grid.markdown() if markdown else grid.text()
-        yield ""
-    yield "### Remarks" if markdown else "Remarks"
-    if markdown:
-        yield ""
-    for line in said:
-        yield f"- {escaped(line.strip())}" if markdown else f"  {line}"
+def document(found: Decomposition, first: Grid[Any], said: Iterable[str], shown: Shown) -> Document:
+    """For people; ``first`` says what the readings are from."""
+    title = f"Ping analysis: {clean(found.name)}"
+    return Document(title, (first, *grids(found, shown)), (), [*map(Remark, said)])
 
 
-def objects(
-    measurement: ImportedMeasurement, slow_ns: Optional[int]
-) -> Iterator[dict[str, object]]:
-    """What ``--json`` prints, in this order: analysis, source…, packet…, row…, remark…."""
+@dataclass(frozen=True)
+class Analysis(Part):
+    """What ``vmlat analyze`` prints."""
+
+    measurement: ImportedMeasurement
+    shown: Shown
+
+    def document(self) -> Document:
+        """What was read, the tables, remarks."""
+        read = self.measurement.imported.sources
+        said = [*remarks(self.measurement), *sources.troubles(read)]
+        return document(self.measurement.found, sources.grid(read), said, self.shown)
+
+    def values(self) -> Iterator[Raw]:
+        """In this order: analysis, source…, packet…, row…, remark…; of packets every one."""
+        return _objects(self.measurement, self.shown.slow_ns)
+
+
+def _objects(measurement: ImportedMeasurement, slow_ns: Optional[int]) -> Iterator[Raw]:
     found = measurement.found
     single = single_packets(found)
     yield {

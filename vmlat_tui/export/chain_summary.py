@@ -75,7 +75,7 @@ def summary_text(
     woken = wakeups_lines(wakeups(stats, _roles(chain)), names(topology))
     lines += ["", *woken] if woken else []
     lines += ["", *bins_lines(stats), *remarks_lines(stats)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _head(what: str) -> str:

@@ -1,57 +1,59 @@
-"""The comparison of two environments as text, Markdown and JSON."""
+"""The comparison of two environments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from vmlat_tui.analysis.advice import advise
 from vmlat_tui.analysis.comparison import Comparison
+from vmlat_tui.export.exporter import Document, Part, Prose, Remark
 from vmlat_tui.ping.measurement import ImportedMeasurement, remarks
+from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables import sources
 from vmlat_tui.tables.comparison import findings, grid
-from vmlat_tui.tables.grid import escaped
 from vmlat_tui.words import clean
 
 
-def document(
-    comparison: Comparison, a: ImportedMeasurement, b: ImportedMeasurement, markdown: bool
-) -> Iterator[str]:
-    """The lines of text or Markdown."""
-    head = f"Ping comparison: {clean(comparison.a.name)} and {clean(comparison.b.name)}"
-    yield f"## {escaped(head)}" if markdown else head
-    yield ""
-    for section in comparison.sections:
-        table = grid(comparison, section)
-        yield from table.markdown() if markdown else table.text()
-        yield ""
-    yield "### Findings" if markdown else "Findings"
-    if markdown:
-        yield ""
-    for line in findings(comparison, _in_markdown if markdown else clean):
-        yield line if markdown else f"  {line}"
-    yield ""
-    yield "### Remarks" if markdown else "Remarks"
-    if markdown:
-        yield ""
-    for measurement in (a, b):
-        name = clean(measurement.found.name)
-        said = [*remarks(measurement), *sources.troubles(measurement.imported.sources)]
-        for remark in said:
-            words = f"{name}: {remark.strip() if markdown else remark}"
-            yield f"- {escaped(words)}" if markdown else f"  {words}"
-    for name, only in (
-        (clean(comparison.a.name), comparison.only_in_a),
-        (clean(comparison.b.name), comparison.only_in_b),
-    ):
-        if only:
-            words = f"only in {name}, not compared: {' '.join(sorted(only))}"
-            yield f"- {escaped(words)}" if markdown else f"  {words}"
+@dataclass(frozen=True)
+class Compared(Part):
+    """What ``vmlat compare`` prints; ``a`` and ``b`` are what was read."""
+
+    comparison: Comparison
+    a: ImportedMeasurement
+    b: ImportedMeasurement
+
+    def document(self) -> Document:
+        """Tables, what grew and what to look at, remarks."""
+        comparison = self.comparison
+        return Document(
+            f"Ping comparison: {clean(comparison.a.name)} and {clean(comparison.b.name)}",
+            [grid(comparison, section) for section in comparison.sections],
+            [Prose("Findings", lambda show: findings(comparison, show))],
+            [*self._remarks()],
+        )
+
+    def _remarks(self) -> Iterator[Remark]:
+        comparison = self.comparison
+        for measurement in (self.a, self.b):
+            name = clean(measurement.found.name)
+            said = [*remarks(measurement), *sources.troubles(measurement.imported.sources)]
+            yield from (Remark(words, name) for words in said)
+        for name, only in (
+            (clean(comparison.a.name), comparison.only_in_a),
+            (clean(comparison.b.name), comparison.only_in_b),
+        ):
+            if only:
+                yield Remark(f"only in {name}, not compared: {' '.join(sorted(only))}")
+
+    def values(self) -> Iterator[Raw]:
+        """In this order: comparison, source…, row…, finding…, remark…."""
+        return _objects(self.comparison, self.a, self.b)
 
 
-def objects(
+def _objects(
     comparison: Comparison, a: ImportedMeasurement, b: ImportedMeasurement
-) -> Iterator[dict[str, object]]:
-    """What ``--json`` prints, in this order: comparison, source…, row…, finding…, remark…."""
+) -> Iterator[Raw]:
     yield {
         "type": "comparison",
         "a": comparison.a.name,
@@ -79,7 +81,3 @@ def objects(
     for measurement in (a, b):
         for remark in remarks(measurement):
             yield {"type": "remark", "of": measurement.found.name, "text": remark}
-
-
-def _in_markdown(name: str) -> str:
-    return escaped(clean(name))

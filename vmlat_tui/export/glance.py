@@ -2,87 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from typing import Optional
+from collections.abc import Iterator
 
-from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.points import BOTH
-from vmlat_tui.model.requested import Requested
-from vmlat_tui.protocol.commands import Measure
 from vmlat_tui.session import window
-from vmlat_tui.session.history import History
-from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import domains, findings, legs, matrix, vnics
 from vmlat_tui.tables.columns import table_lines
-from vmlat_tui.transport.source import Source, StreamEnded
 from vmlat_tui.words import clean
 
 _WIDTH = 110
 #: That many fit beside each other.
 _VNICS = 6
-#: How long an agent may take to say what is there (over ssh, emulated), two readings of the
-#: counters after that, the probes to be put in place; and how long is measured.
-_FIND_S, _LOOK_S, _START_S, _MEASURE_S = 120.0, 8.0, 240.0, 4.0
-
-
-def glance(
-    connect: Callable[[], Source], measure: bool = True, until_ns: Optional[int] = None
-) -> str:
-    """Look at the source for a few seconds and say what is there.
-
-    What cannot be told to ``measure`` is a recording: it is read to its end, or ``until_ns``.
-    """
-    history = History()
-    try:
-        source = connect()
-    except VmlatError as error:
-        history.note(Phase.FAILED, error)
-        return text(_here(history))
-    try:
-        _read(source, history, _FIND_S, lambda now: now.topology is not None)
-        _read(source, history, _LOOK_S, lambda now: now.rates is not None)
-        taps = [row.tap for row in domains.rows(_here(history)) if row.tap]
-        if measure and taps:
-            source.send(Measure(Requested(tuple(taps), emit=False)))
-            _read(source, history, _START_S, _answered)
-            if history.moments()[-1].measuring is not None:
-                _read(source, history, _MEASURE_S, lambda now: False)
-        elif not measure:
-            _read(
-                source,
-                history,
-                float("inf"),
-                lambda now: until_ns is not None and now.t_ns >= until_ns,
-            )
-    except StreamEnded:
-        history.note(Phase.ENDED)
-    except VmlatError as error:
-        history.note(Phase.FAILED, error)
-    finally:
-        source.close()
-    return text(_here(history))
-
-
-def _here(history: History) -> Place:
-    moments = history.moments()
-    return Place(moments, len(moments) - 1)
-
-
-def _answered(now: Snapshot) -> bool:
-    return now.measuring is not None or now.refusal is not None
-
-
-def _read(
-    source: Source, history: History, limit_s: float, enough: Callable[[Snapshot], bool]
-) -> None:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        frame = source.next(0.2)
-        if frame is not None:
-            history.take(frame)
-        if enough(history.moments()[-1]):
-            return
 
 
 def text(place: Place) -> str:

@@ -143,7 +143,7 @@ class Figures:
             )
         if counters.get("waiting"):
             lines.append(f"[INFO] {counters['waiting']} pings were on their way")
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
     def json(self, counters: Mapping[str, int]) -> dict[str, Any]:
         """The ``summary`` object."""

@@ -114,7 +114,7 @@ def summary_text(
             *(_line(_title(observer, name), histogram) for name, histogram in parts),
         ]
     lines += ["", *bins_lines(stats), *remarks_lines(stats)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _line(title: str, histogram: Histogram) -> str:

@@ -90,7 +90,7 @@ def summary_text(stats: StatsFrame, duration_ns: int, interrupted: str = "") -> 
     if stats.drops:
         lines += ["", "Drops:", *(_drop(row) for row in stats.drops)]
     lines += remarks_lines(stats)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _legs(stats: StatsFrame, vm_interface: str, direction: str) -> list[str]:

@@ -21,24 +21,17 @@ from vmlat_tui.model.pings import LOSSES, Outcome, Ping, PingJoiner
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.requested import Requested
 from vmlat_tui.model.segments import Observer
-from vmlat_tui.model.topology import Topology
 from vmlat_tui.ping.capture import missing, ping_json, trip_json
-from vmlat_tui.protocol.commands import Command, Configure, Measure, Stop
+from vmlat_tui.protocol.commands import Configure, Measure, Stop
 from vmlat_tui.protocol.echo import EchoFrame
-from vmlat_tui.protocol.frames import Frame, as_hello
+from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.migrations import Raw
-from vmlat_tui.protocol.session import (
-    ErrorFrame,
-    HelloFrame,
-    LinksFrame,
-    MeasuringFrame,
-    NoticeFrame,
-    PointHooks,
-)
+from vmlat_tui.protocol.session import HelloFrame, LinksFrame
 from vmlat_tui.protocol.stats import StatsFrame
-from vmlat_tui.session.headless import watching
+from vmlat_tui.session.headless import Headless, watching
 from vmlat_tui.transport.hosts import Host
 from vmlat_tui.transport.process import AgentProcess
+from vmlat_tui.transport.source import Order
 from vmlat_tui.words import clean, say
 
 _log = logging.getLogger(__name__)
@@ -67,7 +60,7 @@ class Observation:
     line: Raw
 
 
-class PingObserver:
+class PingObserver(Headless):
     """One observer, from :meth:`open` to :meth:`close`.
 
     What differs between a host and a guest is in the classes below.
@@ -77,17 +70,17 @@ class PingObserver:
 
     def __init__(self, role: Observer, host: Host) -> None:
         """Nothing is started yet."""
+        super().__init__(host)
         self.role = role
-        self.host = host
-        self._agent: Optional[AgentProcess] = None
-        self._hello: Optional[HelloFrame] = None
-        self._offset_ns = self._notices = 0
+        self._notices = 0
         self._stopped = False
+        #: What the frames of this poll brought.
+        self._observed: list[Observation] = []
         #: Pings of these addresses are reported; None: of none yet.
         self.wanted: Optional[Filter] = None
         self.error: Optional[VmlatError] = None
-        #: Its agent measures; all that it measured was reported.
-        self.ready = self.over = False
+        #: Its agent measures.
+        self.ready = False
         #: How many pings it reported since :meth:`begin`, and the lost ones by the words for it.
         self.reported = 0
         self.lost: Counter[str] = Counter()
@@ -102,7 +95,7 @@ class PingObserver:
     @property
     def serving(self) -> bool:
         """It has neither failed nor ended."""
-        return self._agent is not None and not self.over
+        return self._source is not None and not self.over
 
     @property
     def unseen(self) -> int:
@@ -112,24 +105,24 @@ class PingObserver:
     @property
     def boot(self) -> str:
         """Which machine it is on, and which start of it; empty if that is not known."""
-        return (self._hello.boot or "") if self._hello else ""
+        return (self.hello.boot or "") if self.hello else ""
 
     # ---- its agent ----------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Start the agent."""
+        """Start the agent, and have it look or measure."""
         try:
-            self._agent = AgentProcess(self.host)
-            self._agent.send(self._configuration())
+            super().open()
+            self.send(self._configuration())
         except VmlatError as error:
             self.fail(error)
 
-    def send(self, command: Command) -> None:
+    def send(self, order: Order) -> None:
         """Give a command to the agent, if there is one."""
-        if self._agent is None:
+        if self._source is None:
             return
         try:
-            self._agent.send(command)
+            super().send(order)
         except VmlatError as error:
             self.fail(error)
 
@@ -145,20 +138,18 @@ class PingObserver:
 
     def poll(self) -> list[Observation]:
         """What has come by now."""
-        found: list[Observation] = []
         wait_s = _POLL_S
         for _ in range(_MOST_FRAMES):
-            if self._agent is None or self.over:
+            if not self.serving:
                 break
             try:
-                frame = self._agent.next(wait_s)
-                if frame is None:
+                if self.step(wait_s) is None:
                     break
-                found += self._take(frame)
             except VmlatError as error:
                 self.fail(error)
             wait_s = 0.0  # only what has come already
-        return found
+        found, self._observed = self._observed, []
+        return told
 
     def fail(self, error: VmlatError) -> None:
         """It is over, and why."""
@@ -172,14 +163,8 @@ class PingObserver:
 
     def hang_up(self) -> None:
         """Let the agent end; :meth:`close` must follow."""
-        if self._agent is not None:
-            self._agent.hang_up()
-
-    def close(self) -> None:
-        """End the agent; may be called twice."""
-        agent, self._agent = self._agent, None
-        if agent is not None:
-            agent.close()
+        if isinstance(self._source, AgentProcess):
+            self._source.hang_up()
 
     # ---- frames -------------------------------------------------------------------------------
 
@@ -194,28 +179,20 @@ class PingObserver:
         """Take what else a frame says."""
         raise NotImplementedError
 
-    def _take(self, frame: Frame) -> list[Observation]:
-        if self._hello is None:
-            self._hello = as_hello(frame)
-            self._offset_ns = self._hello.wall_offset_ns
-        elif isinstance(frame, NoticeFrame):
-            self._notice(frame.text)
-        elif isinstance(frame, ErrorFrame):
-            raise frame.exception
+    def take(self, frame: Frame) -> None:
+        """Learn from it, and keep what it tells of pings."""
         self._learn(frame)
-        found = list(self._pings(frame)) if self.wanted is not None else []
-        for one in found:
+        for one in self._pings(frame) if self.wanted is not None else ():
+            self._observed.append(one)
             self.reported += 1
             if one.lost:
                 known = one.lost in self.lost or len(self.lost) < _MOST_WORDS
                 self.lost[one.lost if known else _OTHERWISE] += 1
-        if isinstance(frame, StatsFrame) and frame.final:
-            self.over = True
-            if not self._stopped:
-                self.fail(VmlatError("its agent ended by itself"))
-        return found
+        if self.over and not self._stopped:
+            self.fail(VmlatError("its agent ended by itself"))
 
-    def _notice(self, text: str) -> None:
+    def notice(self, text: str) -> None:
+        """Show the first ones."""
         self._notices += 1
         if self._notices <= _MOST_NOTICES:
             say(f"{self.title}: {clean(text)}")
@@ -235,9 +212,6 @@ class HostObserver(PingObserver):
         """A ping without a reply is lost after ``timeout_ns``."""
         super().__init__(role, host)
         self._joiner = PingJoiner(timeout_ns)
-        self._points: Optional[Sequence[PointHooks]] = None
-        #: What discovery found.
-        self.topology: Optional[Topology] = None
 
     @property
     def unseen(self) -> int:
@@ -250,7 +224,7 @@ class HostObserver(PingObserver):
         vnics = (v for domain in domains if domain.name == vm for v in domain.vnics)
         return frozenset(address.ip for vnic in vnics for address in vnic.addresses)
 
-    def measure(self, wanted: Filter, taps: Sequence[str], uplinks: Sequence[str]) -> None:
+    def observe(self, wanted: Filter, taps: Sequence[str], uplinks: Sequence[str]) -> None:
         """Begin with the packets of these pings, both ways, every one."""
         self.wanted = wanted
         requested = Requested(tuple(taps), tuple(uplinks), (wanted,), detail=False)
@@ -277,16 +251,12 @@ class HostObserver(PingObserver):
         whole = ping.outcome is Outcome.COMPLETE
         lost = "" if whole else LOSSES.get(ping.outcome, "not known where")
         intervals = ping.intervals_ns if whole else {}
-        line = ping_json(ping, self._offset_ns)
+        line = ping_json(ping, self.wall_offset_ns)
         return Observation(self.role, ping.packet, intervals, lost, line)
 
     def _learn(self, frame: Frame) -> None:
-        if isinstance(frame, Topology):
-            self.topology = frame
-        elif isinstance(frame, MeasuringFrame):
-            self._points = frame.points
-        elif isinstance(frame, LinksFrame) and self._points is not None:
-            self._is_ready(watching(frame, self._points))
+        if isinstance(frame, LinksFrame) and self.measuring is not None:
+            self._is_ready(watching(frame, self.measuring.points))
         elif isinstance(frame, StatsFrame):
             self._overlooked = frame.unseen
 
@@ -308,7 +278,7 @@ class GuestObserver(PingObserver):
             if trip.observer is self.role and self.wanted and self.wanted.admits(trip.ends):
                 lost = "" if trip.complete else missing(trip)
                 intervals = {} if lost else trip.intervals_ns
-                line = trip_json(trip, self._offset_ns)
+                line = trip_json(trip, self.wall_offset_ns)
                 return [Observation(self.role, trip.packet, intervals, lost, line)]
         return ()
 

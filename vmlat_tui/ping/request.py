@@ -39,7 +39,6 @@ class PingRequest:
     size: int
     duration_s: Optional[float]
     timeout_ns: int
-    json: bool
     output: Optional[Path]
     force: bool
 

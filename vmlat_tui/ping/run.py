@@ -17,14 +17,10 @@ from vmlat_tui.ping.observers import GuestObserver, HostObserver, Observation, P
 from vmlat_tui.ping.process import Pinging
 from vmlat_tui.ping.request import End, PingRequest, addresses
 from vmlat_tui.protocol.migrations import Raw
-from vmlat_tui.session.headless import END_LIMIT_S, START_LIMIT_S
+from vmlat_tui.session import limits
 from vmlat_tui.session.vms import taps_of
 from vmlat_tui.words import clean, say
 
-#: How long all may take to put their probes in place: in the lab four compile on two processors.
-_READY_S = 600.0
-#: How long a host may take to learn its VMs' addresses after it has found the VMs.
-_ADDRESS_S = 10.0
 #: A report of a ping arrives at most this long after the ping is over.
 _LATE_S = 2.0
 #: The frames of the last ping are on their way for so long at least.
@@ -100,7 +96,7 @@ class PingRun:
                 self._join(sender, receiver)
                 for observer in self.observers:
                     observer.stop()
-                self._serve(END_LIMIT_S, lambda: [one for one in self.observers if one.serving])
+                self._serve(limits.END_S, lambda: [one for one in self.observers if one.serving])
                 self._settle(frozenset())
 
     def _somebody_serves(self) -> bool:
@@ -156,18 +152,16 @@ class PingRun:
         """Of its VM; none if its host has failed."""
         host = side.host
 
-        def step() -> str:
-            before = host.topology
+        def step() -> None:
             self._poll_all()
             if host.error is not None:
                 raise host.error
-            return "" if host.topology is before else "topology"
 
         try:
-            place = host.host.name
-            shown = f"vmlat topology{f' --host {place}' if host.host.far else ''}"
+            where = host.host.name
+            shown = f"vmlat topology{f' --host {where}' if host.host.far else ''}"
             return taps_of(
-                host, step, [side.end.vm], START_LIMIT_S, place,
+                host, step, [side.end.vm], where,
                 f"correct --{side.end.word}; `{shown}` shows what is there",
             )  # fmt: skip
         except VmlatError as error:
@@ -190,7 +184,7 @@ class PingRun:
     def _addresses(self) -> tuple[Address, Address]:
         """Of who pings and who is pinged."""
         sender, receiver = self._sender, self._receiver
-        deadline = time.monotonic() + _ADDRESS_S
+        deadline = time.monotonic() + limits.ADDRESS_S
         while True:
             try:
                 return addresses(
@@ -208,12 +202,12 @@ class PingRun:
         for observer in self.observers:
             observer.wanted = wanted
         for side in (self._receiver, self._sender):
-            side.host.measure(wanted, side.taps, side.end.uplinks)
+            side.host.observe(wanted, side.taps, side.end.uplinks)
 
         def waiting() -> list[PingObserver]:
             return [one for one in self.observers if one.serving and not one.ready]
 
-        self._serve(_READY_S, waiting)
+        self._serve(limits.START_ALL_S, waiting)
 
     # ---- the ping -----------------------------------------------------------------------------
 

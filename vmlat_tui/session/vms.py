@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
 
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError
 from vmlat_tui.model.topology import Topology
+from vmlat_tui.session import limits
+from vmlat_tui.transport.process import AgentSilent
 from vmlat_tui.words import clean
 
-#: How long an agent may take to look around, and libvirt to name a VM after that.
-_LOOK_S, _FIND_S = 60.0, 6.0
+#: What is wrong if discovery finds nothing in time.
+NO_VMS = "the agent did not say which VMs there are"
 
 
 class Looking(Protocol):
@@ -24,21 +26,21 @@ class Looking(Protocol):
 
 def taps_of(
     run: Looking,
-    step: Callable[[], str],
+    step: Callable[[], object],
     names: Sequence[str],
-    look_s: float = _LOOK_S,
     where: str = "this host",
     remedy: str = "",
 ) -> list[str]:
     """Their taps, from an agent that discovers; raises :class:`UsageError` for a VM without.
 
-    ``step`` takes one frame and returns its type; ``look_s`` is how long the agent may look;
-    ``where`` and ``remedy`` are for what the user is told.
+    ``step`` takes one frame; ``where`` and ``remedy`` are for what the user is told.
     """
-    deadline = time.monotonic() + look_s
+    deadline = time.monotonic() + limits.LOOK_S
     while True:
-        if step() == "topology":
-            deadline = min(deadline, time.monotonic() + _FIND_S)
+        before = run.topology
+        step()
+        if run.topology is not before:
+            deadline = min(deadline, time.monotonic() + limits.NAME_S)
         domains = run.topology.domains if run.topology else ()
         found = {domain.name: domain for domain in domains}
         taps = [v.tap for name in names if name in found for v in found[name].vnics if v.tap]
@@ -48,7 +50,7 @@ def taps_of(
         if time.monotonic() > deadline:
             break
     if run.topology is None:
-        raise VmlatError("the agent did not say which VMs there are", f"in {look_s:.0f} s")
+        raise AgentSilent(NO_VMS, f"nothing in {limits.LOOK_S:.0f} s")
     if missing:
         there = ", ".join(map(clean, found)) or "none"
         raise UsageError(f"there is no VM {missing[0]!r}", f"on {where}: {there}", remedy)

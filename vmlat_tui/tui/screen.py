@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from vmlat_tui.errors import UsageError, VmlatError
-from vmlat_tui.export.sheets import Sheet
+from vmlat_tui.export.exporter import Sheet
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables.columns import Column
 from vmlat_tui.tui import keys

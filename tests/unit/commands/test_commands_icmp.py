@@ -15,6 +15,7 @@ import pytest
 from tests.support.chains import dropped, sent
 from tests.support.echoes import SOURCE, TARGET, between_vms, reply, request, stats
 from tests.support.frames import counted, seen
+from tests.support.parts import printed, value_of
 from tests.unit.commands.test_commands_measuring import PROGRAM, ROOT, run
 from vmlat_tui.analysis.collection import Collection
 from vmlat_tui.commands import icmp
@@ -52,14 +53,15 @@ class Shown:
         view = PingView(parsed(*words))
         last = stats(LATE_NS, final=True)
         entries = [entry for frame in [*frames, last] for entry in view.entries(event(frame))]
-        self.blocks = [view.text(entry, 0) for entry in entries]
-        self.objects = [view.json(entry, 0) for entry in entries]
-        self.summary = view.summary_text(counted(last), LATE_NS, "")
-        self.summary_object = view.summary_json(counted(last), LATE_NS)
-        self.head = view.head_json(HelloFrame(1, "6.1", "hv1", Clock(1, 2)))
+        self.blocks = [printed(entry) for entry in entries]
+        self.objects = [value_of(entry) for entry in entries]
+        statistics = view.summary(counted(last), LATE_NS, "")
+        self.summary = printed(statistics)
+        self.summary_object = value_of(statistics)
+        self.head = value_of(view.begin(HelloFrame(1, "6.1", "hv1", Clock(1, 2))))
 
     def text(self) -> str:
-        return "\n".join([*self.blocks, self.summary])
+        return "".join([*self.blocks, self.summary])
 
     def json(self) -> str:
         return "\n".join(map(json.dumps, [self.head, *self.objects, self.summary_object]))

@@ -17,10 +17,9 @@ from tests.tui.streams import Stream
 from vmlat_tui.commands import irq, kick, measuring
 from vmlat_tui.commands.options import packets
 from vmlat_tui.errors import UsageError
-from vmlat_tui.export.view import View
+from vmlat_tui.export.view import Entry, View
 from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.points import Direction
-from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.protocol.stats import StatsFrame
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -93,7 +92,7 @@ def test_of_vnics_without_number_the_rest_is_one(monkeypatch: pytest.MonkeyPatch
     names: list[Optional[str]] = []
 
     class Seen(View):
-        def entries(self, frame: Union[SeenPacket, StatsFrame]) -> list[Raw]:
+        def entries(self, frame: Union[SeenPacket, StatsFrame]) -> list[Entry]:
             assert not isinstance(frame, StatsFrame)
             names.append(frame.vm_interface)
             return []

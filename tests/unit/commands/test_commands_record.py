@@ -148,14 +148,14 @@ def test_a_vm_that_is_not_there_is_said_with_those_that_are(
 ) -> None:
     from vmlat_tui.commands import record
     from vmlat_tui.errors import UsageError
-    from vmlat_tui.session import vms
+    from vmlat_tui.session import limits
     from vmlat_tui.transport import hosts
     from vmlat_tui.transport.hosts import Host
 
     log, path = str(tmp_path / "commands"), tmp_path / "x.vmlat"
     argv = (sys.executable, "-m", "tests.support.agents", log)
     monkeypatch.setattr(hosts, "here", lambda: Host("this host", argv))
-    monkeypatch.setattr(vms, "_FIND_S", 1.5)
+    monkeypatch.setattr(limits, "NAME_S", 1.5)
     request = record.parse(arguments(str(path), "--vm", "web-9"))
     with pytest.raises(UsageError, match=r"there is no VM 'web-9': on this host: web-1, db-1"):
         record._Recorder(request).run()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.chains import legs, received, sent
 from tests.support.frames import counted, seen, wakeups_object
+from tests.support.parts import printed, value_of
 from tests.unit.export.test_export_packet_text import stats as trace_stats
 from vmlat_tui.commands.chain import ChainView
 from vmlat_tui.export.chain import IRQ, KICK, Chain
@@ -42,8 +43,12 @@ def stats(packets: list[Raw], **changes: Any) -> Raw:
 def view(chain: Chain, packets: list[Raw], threshold_ns: int = 0) -> ChainView:
     made = ChainView(chain, threshold_ns)
     for frame in packets:
-        made.wants(seen(frame))
+        made.entries(seen(frame))
     return made
+
+
+def summary(made: ChainView, frame: Raw, interrupted: str = "") -> str:
+    return printed(made.summary(counted(frame), 10**9, interrupted))
 
 
 def rows_of(text: str, head: str) -> dict[str, list[str]]:
@@ -90,7 +95,7 @@ def test_a_packet_on_the_way_makes_the_mean_inexact_and_is_said() -> None:
     whole = stats([received() for _ in range(150)] + [waiting])
     (row,) = [row for row in stage_rows(IRQ, counted(whole), "vnet0") if row.name == "S1->S2"]
     assert (row.loose, row.exact) == (1, False)
-    text = view(IRQ, []).summary_text(counted(whole), 10**9, "")
+    text = summary(view(IRQ, []), whole)
     shown = rows_of(text, "vnet0, all packets (us):")["S1->S2"]
     assert shown[:2] == ["150", "~19.116"]
     assert "~: up to 1 % of these packets passed only a part of the stage" in text
@@ -103,12 +108,12 @@ def test_a_leg_that_skips_a_stage_is_of_neither_and_shown_for_itself() -> None:
     rows = {row.name: row for row in stage_rows(IRQ, counted(whole), "vnet0")}
     assert rows["S1->S2"].count == 9 and rows["S1->S2"].loose >= 1
     assert rows["S2->S3"].count == 9
-    text = view(IRQ, []).summary_text(counted(whole), 10**9, "")
+    text = summary(view(IRQ, []), whole)
     assert rows_of(text, "all packets (us):")["vhost_take -> eventfd"][0] == "1"
 
 
 def test_packets_that_were_printed_have_the_quantiles_of_every_stage() -> None:
-    text = view(IRQ, MIXED).summary_text(counted(stats(MIXED)), 10**9, "")
+    text = summary(view(IRQ, MIXED), stats(MIXED))
     assert text.startswith("=== VM Interrupt Statistics (1.0 s) ===\n")
     rows = rows_of(text, "the 4 packets that were printed (us):")
     assert rows["S1->S2"][:2] == ["4", "20.003"] and rows["S1->S2"][-1] == "23.003"
@@ -118,7 +123,7 @@ def test_packets_that_were_printed_have_the_quantiles_of_every_stage() -> None:
 
 def test_kick_says_what_of_it_all_packets_had() -> None:
     packets = [sent(), sent("kick_shared"), sent("tx_worker_awake")]
-    text = view(KICK, packets).summary_text(counted(stats(packets)), 10**9, "")
+    text = summary(view(KICK, packets), stats(packets))
     rows = rows_of(text, "vnet0, all packets (us):")
     assert rows["kick->worker"][:2] == ["2", "14.800"]
     assert rows["guest_kick -> vhost_tx"][0] == rows["guest_kick -> vhost_woken"][0] == "1"
@@ -129,9 +134,9 @@ def test_kick_says_what_of_it_all_packets_had() -> None:
 
 def test_the_threshold_is_that_of_the_printed_total() -> None:
     chosen = ChainView(KICK, 18_600)
-    assert chosen.wants(seen(sent())) and not chosen.wants(seen(sent("kick_shared")))
-    assert sent()["total_ns"] > 18_000 and not ChainView(KICK, 18_601).wants(seen(sent()))
-    text = chosen.summary_text(counted(stats([sent(), sent("kick_shared")])), 10**9, "")
+    assert chosen.entries(seen(sent())) and not chosen.entries(seen(sent("kick_shared")))
+    assert sent()["total_ns"] > 18_000 and not ChainView(KICK, 18_601).entries(seen(sent()))
+    text = summary(chosen, stats([sent(), sent("kick_shared")]))
     assert "the 1 packets that were printed and took at least 18.600 us" in text
 
 
@@ -150,14 +155,14 @@ WAKEUPS = [
 
 
 def test_how_often_points_were_absent_is_said_with_the_reason() -> None:
-    text = view(IRQ, []).summary_text(counted(stats(MIXED, absences=ABSENCES)), 10**9, "")
+    text = summary(view(IRQ, []), stats(MIXED, absences=ABSENCES))
     assert (
         "\nAbsent points:\n"
         "  vnet0: 7 packets without eventfd, irqfd, irq_accept, vcpu_woken, vcpu_on_cpu,"
         " guest_entry: the guest wanted no interrupt\n"
         "  vnet0: 2 packets: irq_posted\n\n"
     ) in text
-    other = view(KICK, []).summary_text(counted(stats([sent()], absences=ABSENCES)), 10**9, "")
+    other = summary(view(KICK, []), stats([sent()], absences=ABSENCES))
     assert "5 packets without guest_exit, guest_kick" in other and "interrupt\n" not in other
 
 
@@ -167,7 +172,7 @@ def test_wake_ups_say_what_each_thread_waited_for() -> None:
         p50, p99 = (f"{(made.quantile(q) or 0) / 1000:.3f}" for q in (0.5, 0.99))
         return f"mean {made.mean_ns / 1000:.3f}, p50 {p50}, p99 {p99}, max {max(values) / 1000:.3f}"
 
-    text = view(IRQ, []).summary_text(counted(stats(MIXED, wakeups=WAKEUPS)), 10**9, "")
+    text = summary(view(IRQ, []), stats(MIXED, wakeups=WAKEUPS))
     assert text.split("from being woken to running (us):\n")[1].split("\n\n")[0].splitlines() == [
         "  worker TID=309 of vnet0: 3 wake-ups, 2 on another CPU than before",
         f"    its CPU was idle: 2, {about(15_000, 17_000)}; 2 from state 1",
@@ -176,14 +181,12 @@ def test_wake_ups_say_what_each_thread_waited_for() -> None:
         "  vCPU TID=312: 1 wake-ups",
         f"    its CPU was idle: 1, {about(10_400)}; 1 from an unknown state",
     ]
-    assert "vCPU" not in view(KICK, []).summary_text(
-        counted(stats([sent()], wakeups=WAKEUPS)), 10**9, ""
-    )
+    assert "vCPU" not in summary(view(KICK, []), stats([sent()], wakeups=WAKEUPS))
 
 
 def test_the_json_summary_has_the_same() -> None:
     whole = stats(MIXED, absences=ABSENCES, wakeups=WAKEUPS)
-    value = view(IRQ, MIXED).summary_json(counted(whole), 10**9)
+    value = value_of(view(IRQ, MIXED).summary(counted(whole), 10**9, ""))
     assert json.loads(json.dumps(value)) == value
     assert value["type"] == "summary" and value["chain"] == "interrupt"
     assert value["stages"][0] == {
@@ -204,5 +207,5 @@ def test_the_json_summary_has_the_same() -> None:
 
 @pytest.mark.parametrize("chain", [IRQ, KICK], ids=["irq", "kick"])
 def test_without_packets_the_summary_says_so(chain: Chain) -> None:
-    text = view(chain, []).summary_text(counted(stats([])), 10**9, "the agent died")
+    text = summary(view(chain, []), stats([]), "the agent died")
     assert "Not final: the agent died" in text and "No packet passed two of these points." in text

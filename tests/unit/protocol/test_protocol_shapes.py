@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.frames import counted, decoded, encoded, error_object, seen, typed
+from tests.support.parts import printed, value_of
 from tests.tui import host
 from tests.tui.streams import Stream
 from tests.tui.wakeful import Wakeful
@@ -154,10 +155,9 @@ def readers(frame: Raw) -> None:
         packet_text(seen(frame), 0)
         for chain in (IRQ, KICK):
             view = ChainView(chain, 0)
-            if view.wants(seen(frame)):
-                shown = view.text(seen(frame), 0)
-                assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
-                view.json(seen(frame), 0)
+            for entry in view.entries(seen(frame)):
+                assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", printed(entry))
+                value_of(entry)
         crossing = Crossing.of(seen(frame))
         for ping in [Ping(crossing, crossing, outcome) for outcome in Outcome] if crossing else ():
             tally = Tally()
@@ -171,8 +171,9 @@ def readers(frame: Raw) -> None:
         icmp_summary.summary_json(Tally(), 0, 0, counted(frame), 10**9)
         summary_text(counted(frame), 10**9)
         summary_json(counted(frame), 10**9)
-        ChainView(IRQ, 0).summary_text(counted(frame), 10**9, "")
-        ChainView(IRQ, 0).summary_json(counted(frame), 10**9)
+        statistics = ChainView(IRQ, 0).summary(counted(frame), 10**9, "")
+        printed(statistics)
+        value_of(statistics)
     elif kind == "echo":
         found = typed(frame)
         assert isinstance(found, EchoFrame)

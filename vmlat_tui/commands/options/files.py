@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Optional
 
+from vmlat_tui.commands.options.output import output_options
 from vmlat_tui.errors import UsageError
 from vmlat_tui.importers.directory import Ends
 from vmlat_tui.words import clean
@@ -21,13 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=f"files of such names, as {example}, were written on the {end}'s host; for logs "
             "that do not say it themselves",
         )
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    parser.add_argument("--json", action="store_true", help="the same as --format json")
-
-
-def format_of(args: argparse.Namespace) -> str:
-    """``text``, ``markdown`` or ``json``."""
-    return "json" if args.json else str(args.format)
+    output_options(parser)
 
 
 def ends_of(args: argparse.Namespace) -> Ends:

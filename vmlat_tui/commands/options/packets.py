@@ -8,8 +8,10 @@ from typing import Optional
 
 from vmlat_tui.commands.options import selection
 from vmlat_tui.commands.options.host import chosen_host
+from vmlat_tui.commands.options.output import chosen_output, output_options
 from vmlat_tui.commands.options.selection import PacketSelection
 from vmlat_tui.errors import UsageError
+from vmlat_tui.export.exporter import Exporter
 from vmlat_tui.model.flows import Protocol
 from vmlat_tui.transport.hosts import Host
 
@@ -24,7 +26,7 @@ class PrintRequest:
     duration_s: Optional[float]
     count: Optional[int]
     max_rate: int
-    json: bool
+    output: Exporter
     stats_only: bool
     rung: str
     offsets: str
@@ -45,7 +47,7 @@ def configure(
     what.add_argument("--latency-threshold", metavar="US", help=threshold)
     what.add_argument("--duration", metavar="S", help="stop after this many seconds")
     what.add_argument("--count", metavar="N", help=f"stop after this many {things}")
-    what.add_argument("--format", choices=("text", "json"), default="text")
+    output_options(what)
     what.add_argument("--stats", action="store_true", help="print only the statistics at the end")
     if pings:
         parser.set_defaults(max_rate="0")
@@ -101,7 +103,7 @@ def parse(args: argparse.Namespace) -> PrintRequest:
         duration,
         int(count) if count else None,
         max_rate,
-        args.format == "json",
+        chosen_output(args),
         args.stats,
         args.rung,
         args.offsets,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vmlat_tui.commands.options import selection
-from vmlat_tui.commands.options.output import check_place
+from vmlat_tui.commands.options.output import check_place, output_options
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.filters import address
 from vmlat_tui.ping.request import End, PingRequest, check_ends
@@ -54,10 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a ping is given up after so many milliseconds (default 1000)",
     )  # fmt: skip
     what = parser.add_argument_group("what to print")
-    what.add_argument(
-        "--format", choices=("text", "json"), default="text",
-        help="json is a capture, which `vmlat analyze` reads",
-    )  # fmt: skip
+    output_options(what)
     what.add_argument("--output", "-w", metavar="FILE", help="write the capture to a file, too")
     what.add_argument("--force", action="store_true", help="replace FILE if there is one")
 
@@ -109,7 +106,6 @@ def parse(args: argparse.Namespace) -> PingRequest:
         56 if size is None else int(size),
         selection.number("--duration", args.duration, 0.1, 31_536_000, whole=False),
         int(timeout or 0) * 1_000_000,
-        args.format == "json",
         output,
         args.force,
     )

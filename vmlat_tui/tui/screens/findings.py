@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.analysis.findings.finding import Finding
-from vmlat_tui.export.sheets import Sheet
+from vmlat_tui.export.exporter import Sheet
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import findings
 from vmlat_tui.tui import keys

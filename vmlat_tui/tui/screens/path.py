@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.export.sheets import Sheet
+from vmlat_tui.export.exporter import Sheet
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.session import window
