@@ -10,11 +10,12 @@ from tests.support.frames import seen
 from tests.tui.driving import SMALL, drive, recorded, screen_text
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.messages import OpenPacket
 
 
 def timeline(frame: Raw, size: tuple[int, int] = SMALL) -> str:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        app.packet(seen(frame))
+        app.post_message(OpenPacket(seen(frame)))
         await pilot.pause(0.1)
         return screen_text(app)
 

@@ -19,6 +19,7 @@ from vmlat_tui.model.topology import Cpu, DomainState
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables.placement import PlacementRow
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.messages import OpenPlacement
 from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.widgets.table import Table
 
@@ -167,7 +168,7 @@ def test_an_empty_grid_says_why() -> None:
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
         domain = stream.host.domains[0]
-        app.placement(domain)
+        app.post_message(OpenPlacement(domain))
         await pilot.pause(0.1)
         return screen_text(app)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import matrix, vnics
 from vmlat_tui.tables.legs import long_name
 from vmlat_tui.tables.matrix import CellValue, Matrix, MatrixRow
 from vmlat_tui.tables.vnics import CompareRow, Measured
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen, matches
 from vmlat_tui.tui.widgets.table import Table
@@ -52,14 +52,13 @@ class CompareScreen(VmlatScreen):
     def _legs(self) -> Table[MatrixRow]:
         return self.query_one("#matrix", Table)
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the figures of this moment."""
-        app = self.vmlat
-        found = vnics.measured(place, app.span, app.mark_ns)
+        found = vnics.measured(context.place, context.span, context.mark_ns)
         small = self.size.height < _HIGH
         self.set_class(small, "-small")
         rows = self.kept(vnics.rows(found), vnics.COLUMNS)
-        title = ((" whole way and slowest leg", "title"), (f"   {app.span_words}", "dim"))
+        title = ((" whole way and slowest leg", "title"), (f"   {context.span_words}", "dim"))
         self._ways.show(rows, title, _EMPTY)
         height = "1fr" if small else min(self._ways.height_wanted, self.size.height // 2 - 2)
         self._ways.styles.height = height
@@ -76,14 +75,14 @@ class CompareScreen(VmlatScreen):
         count = len(shown.columns) - matrix.FIXED
         words = f"{self._figure.value} {shown.unit}".rstrip()
         part = f"   VMs {first + 1} to {last} of {count}" if last - first < count else ""
-        span = f"   {self.vmlat.span_words}"
+        span = f"   {self.context.span_words}"
         return ((f" {words} of every leg", "title"), (span, "dim"), (part, "accent"))
 
     # ---- keys ---------------------------------------------------------------------------------
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_sort(self) -> None:
         """By p50, by p99, as they come."""
@@ -112,7 +111,8 @@ class CompareScreen(VmlatScreen):
         """Its path."""
         row = self._ways.selected
         if row is not None:
-            self.vmlat.look_at(row.total.vnic, (row.total.vnic,))
+            vnic = row.total.vnic
+            self.request(messages.OpenPath(vnic, (vnic,)))
 
     @on(Table.Chosen, "#matrix")
     def leg_chosen(self) -> None:
@@ -120,7 +120,7 @@ class CompareScreen(VmlatScreen):
         row = self._legs.selected
         if row is not None and row.values:
             vnic = max(row.values, key=lambda name: row.values[name])
-            self.vmlat.leg((vnic, row.leg.id))
+            self.request(messages.OpenLeg((vnic, row.leg.id)))
 
 
 def _text(row: MatrixRow) -> str:

@@ -11,8 +11,10 @@ from vmlat_tui.export.doctor_text import obstacle
 from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.protocol.session import AgentCapability, PointHooks
-from vmlat_tui.session.snapshot import Place, Snapshot
+from vmlat_tui.session.snapshot import Snapshot
 from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
+from vmlat_tui.tui import messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
@@ -65,7 +67,7 @@ class DoctorScreen(VmlatScreen):
     def on_mount(self) -> None:
         """Ask, if nobody did."""
         super().on_mount()
-        self.vmlat.control.describe()
+        self.request(messages.AskHost())
 
     def _columns(self) -> list[Column[PointHooks]]:
         return [
@@ -82,23 +84,23 @@ class DoctorScreen(VmlatScreen):
         return ("", "") if point.hooks else ("▲", "")
 
     def _hits(self, point: PointHooks) -> int | None:
-        stats = self.vmlat.place.now.stats
+        stats = self.context.now.stats
         if stats is None or not point.hooks:
             return None
         names = {h.function for h in point.hooks}
         counts = [n for id_, n in stats.hits.items() if id_ in names or id_.split(":")[-1] in names]
         return sum(counts) if counts else None
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show what is known at this moment."""
-        now = place.now
+        now = context.now
         self.query_one("#state", Lines).show(list(_state(now)))
         points = list(now.measuring.points) if now.measuring else _planned(now)
         table = self.query_one("#points", Table)
         table.show(
             self.kept(points, table.columns),
             ((" points of the path", "title"),),
-            "the host is being asked" if self.vmlat.live else "nothing was measured",
+            "the host is being asked" if context.live else "nothing was measured",
         )
         told = now.hello or now.host
         rows = list(told.capabilities if told else ())

@@ -8,10 +8,11 @@ from typing import Optional
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.session.snapshot import Phase, Snapshot
 from vmlat_tui.tables import domains
 from vmlat_tui.tables.domains import DomainRow
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
@@ -46,11 +47,11 @@ class DomainsScreen(VmlatScreen):
     def _table(self) -> Table[DomainRow]:
         return self.query_one("#vms", Table)
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the VMs of this moment."""
-        every = domains.rows(place)
+        every = domains.rows(context.place)
         rows = self.kept(every, domains.COLUMNS)
-        self._table.show(rows, (), self._why_empty(place.now, bool(every)))
+        self._table.show(rows, (), self._why_empty(context.now, bool(every)))
         self._details()
 
     def _why_empty(self, now: Snapshot, filtered: bool) -> str:
@@ -88,9 +89,10 @@ class DomainsScreen(VmlatScreen):
         if row is None:
             return
         if row.tap is None:
-            self.vmlat.tell(f"{clean(row.domain.name)} has no device on this host to measure")
+            words = f"{clean(row.domain.name)} has no device on this host to measure"
+            self.request(messages.Tell(words))
             return
-        self.vmlat.look_at(row.tap, self._taps(row))
+        self.request(messages.OpenPath(row.tap, self._taps(row)))
 
     def _taps(self, row: Optional[DomainRow]) -> tuple[str, ...]:
         chosen = [r.tap for r in self._table.rows if r.key in self._marked and r.tap]
@@ -110,11 +112,11 @@ class DomainsScreen(VmlatScreen):
         """Measure the marked ones and compare them."""
         taps = self._taps(None)
         if taps:
-            self.vmlat.control.measure(taps)
-        self.vmlat.compare()
+            self.request(messages.Watch(taps))
+        self.request(messages.OpenCompare())
 
     def action_placement(self) -> None:
         """Where the VM under the cursor runs."""
         row = self._table.selected
         if row is not None:
-            self.vmlat.placement(row.domain)
+            self.request(messages.OpenPlacement(row.domain))

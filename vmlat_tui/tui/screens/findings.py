@@ -10,9 +10,9 @@ from textual.app import ComposeResult
 
 from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.export.sheets import Sheet
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import findings
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
@@ -50,14 +50,13 @@ class VerdictScreen(VmlatScreen):
     def _table(self) -> Table[Finding]:
         return self.query_one("#list", Table)
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Judge this moment."""
-        app = self.vmlat
-        judged = findings.verdict(place, self.tap, app.span, app.mark_ns)
+        judged = findings.verdict(context.place, self.tap, context.span, context.mark_ns)
         packets = " · ".join(f"{count} {name.upper()}" for name, count in judged.packets.items())
         title: Line = (
             (" what explains the time", "title"),
-            (f"   {app.span_words}   {packets} packets" if packets else "", "dim"),
+            (f"   {context.span_words}   {packets} packets" if packets else "", "dim"),
         )
         kept = self.kept(judged.findings, findings.COLUMNS)
         empty = judged.reason or "no finding has these words"
@@ -85,15 +84,15 @@ class VerdictScreen(VmlatScreen):
         """Look at the leg."""
         finding = self._table.selected
         if finding is not None and finding.legs:
-            self.vmlat.leg((self.tap, finding.legs[0]))
+            self.request(messages.OpenLeg((self.tap, finding.legs[0])))
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_mark(self) -> None:
         """Figures since this moment."""
-        self.vmlat.mark_moment()
+        self.request(messages.MarkMoment())
 
 
 def one_in_full(finding: Finding, cells: int) -> Sequence[Line]:

@@ -10,7 +10,8 @@ from vmlat_tui.model import filters
 from vmlat_tui.model.flows import Filter
 from vmlat_tui.session.snapshot import FlowRow, Place
 from vmlat_tui.tables import flows
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
@@ -42,8 +43,9 @@ class FlowsScreen(VmlatScreen):
     def _table(self) -> Table[FlowRow]:
         return self.query_one("#flows", Table)
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the flows of this moment."""
+        place = context.place
         stats = place.now.stats
         self._now_ns = stats.t_ns if stats else place.now.t_ns
         every = flows.rows(place, self.tap)
@@ -110,11 +112,11 @@ class FlowsScreen(VmlatScreen):
 
     def _want(self, found: tuple[Filter, ...]) -> None:
         try:
-            self.vmlat.control.want(filters=found)
+            self.change(filters=found)
         except VmlatError as error:
-            self.vmlat.tell(str(error), "warning")
+            self.request(messages.Tell(str(error), "warning"))
         else:
-            self.vmlat.pop_screen()
+            self.app.pop_screen()
 
     def action_sort(self, by: int) -> None:
         """Sort by the next column."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.table import Table
 
@@ -37,7 +37,7 @@ class HelpScreen(VmlatScreen):
         """One table."""
         yield Table(_COLUMNS, lambda r: r, id="help")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """The same at every moment."""
         rows: list[Row] = [
             (_HEADINGS.get(scope, scope), key.label, key.words)

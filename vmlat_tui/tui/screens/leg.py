@@ -9,12 +9,12 @@ from vmlat_tui.model.histogram import Histogram
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.session import window
 from vmlat_tui.session.sample import LegKey, merged
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import LegRow
 from vmlat_tui.tables import packets
 from vmlat_tui.tables.columns import TIME
 from vmlat_tui.tables.packets import PacketRow
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.distribution import distribution
@@ -54,32 +54,33 @@ class LegScreen(VmlatScreen):
         yield Lines("density")
         yield Table(packets.PACKET_COLUMNS, lambda r: r.key, id="packets")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the figures of this moment."""
-        row = self._row(place)
-        self.query_one("#figures", Lines).show(self._figures(row))
+        row = self._row(context)
+        self.query_one("#figures", Lines).show(self._figures(row, context))
         chart = self.query_one("#density", Lines)
-        chart.show(self._density(place, chart.size.width - 2, chart.size.height))
-        rows = packets.slowest_rows(place, self.key[0], self.key)
+        chart.show(self._density(context, chart.size.width - 2, chart.size.height))
+        rows = packets.slowest_rows(context.place, self.key[0], self.key)
         self.query_one("#packets", Table).show(
             self.kept(rows, packets.PACKET_COLUMNS),
             ((" slowest packets of this leg", "title"), ("   enter: its timeline", "dim")),
             "no single packet was sent by the agent yet (L sets the threshold)",
         )
 
-    def _row(self, place: Place) -> LegRow | None:
+    def _row(self, context: Context) -> LegRow | None:
         if self._direction is None:
             return None
-        app = self.vmlat
-        rows = window.legs(place, self.key[0], self._direction, app.span, app.mark_ns)
+        rows = window.legs(
+            context.place, self.key[0], self._direction, context.span, context.mark_ns
+        )
         return next((row for row in rows if row.key == self.key), None)
 
-    def _figures(self, row: LegRow | None) -> list[Line]:
+    def _figures(self, row: LegRow | None, context: Context) -> list[Line]:
         point = POINTS.get(self._ends or "")
         title: Line = (
             (self._title, "strong"),
             (f"   until: {point.title}" if point else "", "dim"),
-            (f"   {self.vmlat.span_words}", "dim"),
+            (f"   {context.span_words}", "dim"),
         )
         if row is None or not row.count:
             return [title, (("no packet in this span", "dim"),)]
@@ -95,23 +96,22 @@ class LegScreen(VmlatScreen):
             parts.append((f"{mark} {100 * row.share:.1f} % of the time", role))
         return [title, tuple(parts)]
 
-    def _density(self, place: Place, cells: int, height: int) -> list[Line]:
-        app = self.vmlat
-        total = window.histogram(place, self.key, app.span, app.mark_ns)
+    def _density(self, context: Context, cells: int, height: int) -> list[Line]:
+        total = window.histogram(context.place, self.key, context.span, context.mark_ns)
 
         def latest(count: int) -> list[Histogram]:
-            samples = window.samples(place, self.key, count)
+            samples = window.samples(context.place, self.key, count)
             return [merged([sample] if sample else []) for sample in samples]
 
         return distribution(total, latest, cells, height, "packets", "nothing was counted yet")
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     @on(Table.Chosen)
     def chosen(self, event: Table.Chosen) -> None:
         """Its timeline."""
         row = event.table.selected
         if isinstance(row, PacketRow):
-            self.vmlat.packet(row.frame)
+            self.request(messages.OpenPacket(row.frame))

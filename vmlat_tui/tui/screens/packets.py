@@ -9,6 +9,8 @@ from vmlat_tui.model.packets import DropFrame, SeenPacket
 from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import packets, passage
 from vmlat_tui.tables.packets import PacketRow
+from vmlat_tui.tui import messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
@@ -39,10 +41,11 @@ class PacketsScreen(VmlatScreen):
         yield Table(columns, lambda r: r.key, id="slowest")
         yield Table(packets.DROP_COLUMNS, lambda r: r.key, id="dropped")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show what is known at this moment."""
-        slowest = packets.slowest_rows(place, self.tap)
-        dropped = packets.dropped_rows(place, self.tap)
+        slowest = packets.slowest_rows(context.place, self.tap)
+        dropped = packets.dropped_rows(context.place, self.tap)
+        rate = self._drop_rate(context.place)
         self.query_one("#slowest", Table).show(
             self.kept(slowest, packets.PACKET_COLUMNS),
             ((" slowest packets so far", "title"),),
@@ -50,7 +53,7 @@ class PacketsScreen(VmlatScreen):
         )
         self.query_one("#dropped", Table).show(
             self.kept(dropped, packets.DROP_COLUMNS),
-            ((" packets that did not arrive, latest first", "title"), self._drop_rate(place)),
+            ((" packets that did not arrive, latest first", "title"), rate),
             "none was lost",
         )
 
@@ -67,7 +70,7 @@ class PacketsScreen(VmlatScreen):
         """Its timeline."""
         row = event.table.selected
         if isinstance(row, PacketRow):
-            self.vmlat.packet(row.frame)
+            self.request(messages.OpenPacket(row.frame))
 
 
 class PacketScreen(VmlatScreen):
@@ -90,16 +93,16 @@ class PacketScreen(VmlatScreen):
             packets.STAGE_COLUMNS, lambda r: r.key, id="stages", emphasis=packets.stage_emphasis
         )
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """A packet does not change; the frame around it does."""
         frame = self.frame
-        self.query_one("#identity", Lines).show(self._identity(place))
+        self.query_one("#identity", Lines).show(self._identity(context))
         rows = packets.timeline(frame)
         self.query_one("#stages", Table).show(self.kept(rows, packets.STAGE_COLUMNS))
 
-    def _identity(self, place: Place) -> list[Line]:
+    def _identity(self, context: Context) -> list[Line]:
         frame = self.frame
-        when = wall_clock(frame.stages[0].t_ns + place.now.wall_offset_ns)
+        when = wall_clock(frame.stages[0].t_ns + context.now.wall_offset_ns)
         vm, phy = clean(frame.vm_interface), clean(frame.phy_interface)
         way = f"{vm} → {phy}" if frame.direction == "tx" else f"{phy} → {vm}"
         process = frame.process

@@ -8,7 +8,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
-from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.sheets import Sheet
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
@@ -18,7 +17,8 @@ from vmlat_tui.session.window import LegRow
 from vmlat_tui.tables import findings, halting, legs, thread_columns, threads
 from vmlat_tui.tables.findings import Verdict
 from vmlat_tui.tables.threads import Look, ThreadRow
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import VmlatScreen, matches
 from vmlat_tui.tui.widgets.frame import ATTACHING_WORDS
@@ -70,7 +70,7 @@ class PathScreen(VmlatScreen):
     @property
     def crumb(self) -> str:
         """VM and device."""
-        domain = self._domain(self.vmlat.place)
+        domain = self._domain(self.context.place)
         return f"{clean(domain.name)} {clean(self.tap)}" if domain else clean(self.tap)
 
     def _domain(self, place: Place) -> Optional[Domain]:
@@ -100,47 +100,46 @@ class PathScreen(VmlatScreen):
 
     # ---- showing ------------------------------------------------------------------------------
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the figures of this moment."""
         self.set_class(self.size.width < _WIDE or self.size.height < _HIGH, "-small")
+        place = context.place
         shown: list[LegRow] = []
         for direction in Direction:
-            rows = self._legs(place, direction)
+            rows = self._legs(context, direction)
             shown += rows
             kept = [row for row in rows if row.total or matches(row.leg.title, self.pattern)]
             self.query_one(f"#{direction.id}", Table).show(
-                kept, self._title(direction, rows), self._why_empty(place, direction)
+                kept, self._title(direction, context), self._why_empty(place, direction)
             )
         domain = self._domain(place)
         strip = self.query_one("#strip", Lines)
         strip.show(strip_lines(place, domain, self.tap, shown, strip.size.width - 2))
-        judged = self._judged(place)
+        judged = self._judged(context)
         key = (("  i", "key"),) if judged.findings else ()
         self.query_one("#verdict", Lines).show([(*findings.line(judged), *key)])
-        app = self.vmlat
-        seen = threads.look(place, domain, self.tap, app.span, app.mark_ns) if domain else None
-        self._fill_threads(place, seen)
-        self._fill_halt(place, seen)
+        span, mark_ns = context.span, context.mark_ns
+        seen = threads.look(place, domain, self.tap, span, mark_ns) if domain else None
+        self._fill_threads(context, seen)
+        self._fill_halt(context, seen)
 
-    def _legs(self, place: Place, direction: Direction) -> list[LegRow]:
-        app = self.vmlat
-        return list(window.legs(place, self.tap, direction, app.span, app.mark_ns))
+    def _legs(self, context: Context, direction: Direction) -> list[LegRow]:
+        return list(window.legs(context.place, self.tap, direction, context.span, context.mark_ns))
 
-    def _judged(self, place: Place) -> Verdict:
-        app = self.vmlat
-        return findings.verdict(place, self.tap, app.span, app.mark_ns)
+    def _judged(self, context: Context) -> Verdict:
+        return findings.verdict(context.place, self.tap, context.span, context.mark_ns)
 
     def sheets(self) -> list[Sheet]:
         """The tables, and the findings."""
-        found = self._judged(self.vmlat.place).findings
+        found = self._judged(self.context).findings
         return [*super().sheets(), Sheet("findings", findings.export_columns(found), found)]
 
-    def _title(self, direction: Direction, rows: list[LegRow]) -> Line:
+    def _title(self, direction: Direction, context: Context) -> Line:
         way = "guest → wire" if direction is Direction.TX else "wire → guest"
         return (
             (f" {direction.name} ", "title"),
             (f"{way}   ", "dim"),
-            (self.vmlat.span_words, "dim"),
+            (context.span_words, "dim"),
         )
 
     def _why_empty(self, place: Place, direction: Direction) -> str:
@@ -159,24 +158,24 @@ class PathScreen(VmlatScreen):
             return "not measured (M measures it)"
         return f"no {direction.name} packet of {clean(self.tap)} matched yet"
 
-    def _fill_threads(self, place: Place, seen: Optional[Look]) -> None:
+    def _fill_threads(self, context: Context, seen: Optional[Look]) -> None:
         unknown = "no VM is known to own this device"
-        span = (f"   {self.vmlat.span_words}", "dim")
+        span = (f"   {context.span_words}", "dim")
         for name, title, rows in (
             ("workers", " vhost workers", threads.worker_rows(seen) if seen else []),
             ("vcpus", " vCPUs", seen.vcpus if seen else []),
         ):
             empty = f"no {title.strip()} are visible" if seen else unknown
             self.query_one(f"#{name}", Table).show(rows, ((title, "title"), span), empty)
-        caption = threads.surroundings(place, seen.domain, self.tap) if seen else ""
+        caption = threads.surroundings(context.place, seen.domain, self.tap) if seen else ""
         self.query_one("#threads-caption", Lines).show([((caption, "dim"),)])
 
-    def _fill_halt(self, place: Place, seen: Optional[Look]) -> None:
-        rows = halting.halt_rows(place, seen) if seen else []
-        span = (f"   {self.vmlat.span_words}", "dim")
+    def _fill_halt(self, context: Context, seen: Optional[Look]) -> None:
+        rows = halting.halt_rows(context.place, seen) if seen else []
+        span = (f"   {context.span_words}", "dim")
         empty = "KVM's counters are not visible (debugfs needs root)"
         self.query_one("#halt", Table).show(rows, ((" halt polling", "title"), span), empty)
-        lines = halting.halt_lines(place, seen) if seen else []
+        lines = halting.halt_lines(context.place, seen) if seen else []
         self.query_one("#halt-caption", Lines).show([((text, "dim"),) for text in lines])
 
     # ---- keys ---------------------------------------------------------------------------------
@@ -196,59 +195,57 @@ class PathScreen(VmlatScreen):
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_mark(self) -> None:
         """Figures since this moment."""
-        self.vmlat.mark_moment()
+        self.request(messages.MarkMoment())
 
     def action_measure(self) -> None:
         """Stop measuring, or measure this vNIC."""
-        now = self.vmlat.moments[-1]
-        if self.vmlat.live and now.measuring is None and now.phase is not Phase.ATTACHING:
-            self.vmlat.control.measure((self.tap,))
+        context = self.context
+        now = context.newest
+        if context.live and now.measuring is None and now.phase is not Phase.ATTACHING:
+            self.request(messages.Watch((self.tap,)))
         else:
             self.action_release()
 
     def action_direction(self) -> None:
         """TX and RX, then each alone."""
-        try:
-            self.vmlat.control.next_direction()
-        except VmlatError as error:
-            self.vmlat.tell(str(error), "warning")
+        self.request(messages.NextDirection())
 
     def action_next_vnic(self, by: int) -> None:
         """Another vNIC that is measured."""
-        names = window.vnics(self.vmlat.place)
+        names = window.vnics(self.context.place)
         if self.tap in names and len(names) > 1:
             self.tap = names[(names.index(self.tap) + by) % len(names)]
             self.refill()
         else:
-            self.vmlat.tell("no other vNIC is measured")
+            self.request(messages.Tell("no other vNIC is measured"))
 
     def action_flows(self) -> None:
         """Its flows."""
-        self.vmlat.flows(self.tap)
+        self.request(messages.OpenFlows(self.tap))
 
     def action_packets(self) -> None:
         """Its slowest packets."""
-        self.vmlat.packets(self.tap)
+        self.request(messages.OpenPackets(self.tap))
 
     def action_placement(self) -> None:
         """Where its VM runs."""
-        domain = self._domain(self.vmlat.place)
+        domain = self._domain(self.context.place)
         if domain is None:
-            self.vmlat.tell("no VM is known to own this device")
+            self.request(messages.Tell("no VM is known to own this device"))
         else:
-            self.vmlat.placement(domain)
+            self.request(messages.OpenPlacement(domain))
 
     def action_findings(self) -> None:
         """What explains the time."""
-        self.vmlat.findings(self.tap)
+        self.request(messages.OpenFindings(self.tap))
 
     def action_compare(self) -> None:
         """All that are measured."""
-        self.vmlat.compare()
+        self.request(messages.OpenCompare())
 
     @on(Table.Chosen, "#tx")
     @on(Table.Chosen, "#rx")
@@ -256,7 +253,7 @@ class PathScreen(VmlatScreen):
         """Drill down into the leg."""
         row = event.table.selected
         if isinstance(row, LegRow):
-            self.vmlat.leg(row.key)
+            self.request(messages.OpenLeg(row.key))
 
     @on(Table.Chosen, "#workers")
     @on(Table.Chosen, "#vcpus")
@@ -266,6 +263,6 @@ class PathScreen(VmlatScreen):
         row = event.table.selected
         if isinstance(row, ThreadRow):
             what = "vhost " if event.table.id == "workers" else ""
-            self.vmlat.thread(self.tap, f"{what}{row.title}", row.key)
+            self.request(messages.OpenThread(self.tap, f"{what}{row.title}", row.key))
         elif row is not None:
-            self.vmlat.thread(self.tap, "all vCPUs", None)
+            self.request(messages.OpenThread(self.tap, "all vCPUs", None))

@@ -15,7 +15,8 @@ from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.tables.placement_grid import PlacementGrid, emphasis, grid
 from vmlat_tui.tables.placement_rows import placement
 from vmlat_tui.tables.placement_words import MOVE_COLUMNS, MoveRow, move_rows
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.lines import Lines
@@ -72,8 +73,9 @@ class PlacementScreen(VmlatScreen):
 
     # ---- showing ------------------------------------------------------------------------------
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show where it runs at this moment."""
+        place = context.place
         domain = self._domain(place)
         self._shown = shown = placement(place, domain) if domain else None
         # One cell is the scrollbar's, whether it is there or not: columns stay where they are.
@@ -180,10 +182,10 @@ class PlacementScreen(VmlatScreen):
 
     def action_next_vm(self, by: int) -> None:
         """Another VM that runs."""
-        every = sorted(_running(self.vmlat.place), key=lambda d: (d.name, d.uuid or ""))
+        every = sorted(_running(self.context.place), key=lambda d: (d.name, d.uuid or ""))
         at = next((n for n, d in enumerate(every) if _identity(d) == self._identity), -by)
         if len(every) < 2:
-            self.vmlat.tell("no other VM runs on this host")
+            self.request(messages.Tell("no other VM runs on this host"))
             return
         domain = every[(at + by) % len(every)]
         self._identity, self._vm = _identity(domain), domain.name

@@ -14,9 +14,9 @@ from typing import Optional
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables.columns import NAME, RATE, TEXT, Column
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
@@ -68,12 +68,11 @@ class SessionsScreen(VmlatScreen):
         """One table."""
         yield Table(self._COLUMNS, lambda r: r.path, id="sessions")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the directory as it is now."""
-        app = self.vmlat
-        rows = [SessionRow(None, 0, 0)] if app.can_go_live else []
-        rows += recordings(app.directory)
-        title = ((" recordings ", "title"), (f"in {clean(str(app.directory))}", "dim"))
+        rows = [SessionRow(None, 0, 0)] if context.can_go_live else []
+        rows += recordings(context.directory)
+        title = ((" recordings ", "title"), (f"in {clean(str(context.directory))}", "dim"))
         self.query_one("#sessions", Table).show(
             self.kept(rows, self._COLUMNS), title, "none yet: R records the session that you see"
         )
@@ -83,7 +82,7 @@ class SessionsScreen(VmlatScreen):
         """Replay it, or go back to this host."""
         row = event.table.selected
         if isinstance(row, SessionRow):
-            self.vmlat.run_worker(self.vmlat.switch(row.path))
+            self.request(messages.Switch(row.path))
 
 
 def _when(row: SessionRow) -> Optional[str]:

@@ -15,7 +15,8 @@ from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 from vmlat_tui.tables import threads, waited
 from vmlat_tui.tables.threads import ThreadRow
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.tui.widgets.distribution import distribution
 from vmlat_tui.tui.widgets.lines import Lines
@@ -57,12 +58,13 @@ class ThreadScreen(VmlatScreen):
                 yield Lines(name)
         yield Table(waited.WAIT_COLUMNS, lambda r: r.key, id="waited")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show the figures of this moment."""
         self.set_class(self.size.width < _WIDE, "-small")
-        rows = self._rows(place)
+        place = context.place
+        rows = self._rows(context)
         words = waited.thread_lines(rows) if rows else ["this thread is gone"]
-        head = ((self._title, "strong"), (f"   {self.vmlat.span_words}", "dim"))
+        head = ((self._title, "strong"), (f"   {context.span_words}", "dim"))
         self.query_one("#figures", Lines).show([head, *(((text, ""),) for text in words)])
         woken = threads.together(rows)
         for name, title in _CHARTS:
@@ -83,10 +85,12 @@ class ThreadScreen(VmlatScreen):
             "none in this span, or not counted by these probes (the full rung counts)",
         )
 
-    def _rows(self, place: Place) -> list[ThreadRow]:
-        app, topology = self.vmlat, place.now.topology
+    def _rows(self, context: Context) -> list[ThreadRow]:
+        place, topology = context.place, context.now.topology
         domain = topology.domain_of(self._tap) if topology else None
-        seen = threads.look(place, domain, self._tap, app.span, app.mark_ns) if domain else None
+        if domain is None:
+            return []
+        seen = threads.look(place, domain, self._tap, context.span, context.mark_ns)
         if seen is None:
             return []
         if self._tid is None:
@@ -115,4 +119,4 @@ class ThreadScreen(VmlatScreen):
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
