@@ -7,7 +7,7 @@ import copy
 from textual.pilot import Pilot
 
 from tests.support.frames import seen
-from tests.tui.driving import SMALL, drive, recorded, screen_text
+from tests.tui.driving import SMALL, drive, painted, recorded, screen_text
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui.app import VmlatApp
 from vmlat_tui.tui.messages import OpenPacket
@@ -16,7 +16,7 @@ from vmlat_tui.tui.messages import OpenPacket
 def timeline(frame: Raw, size: tuple[int, int] = SMALL) -> str:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
         app.post_message(OpenPacket(seen(frame)))
-        await pilot.pause(0.1)
+        await painted(pilot)
         return screen_text(app)
 
     return drive(recorded(), act, size=size)

@@ -13,7 +13,18 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui import host
-from tests.tui.driving import LARGE, SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
+from tests.tui.driving import (
+    LARGE,
+    SMALL,
+    WIDE,
+    drive,
+    painted,
+    press,
+    recorded,
+    screen_text,
+    text_of,
+    walk,
+)
 from tests.tui.streams import Stream
 from vmlat_tui.model.topology import Cpu, DomainState
 from vmlat_tui.protocol.migrations import Raw
@@ -169,7 +180,7 @@ def test_an_empty_grid_says_why() -> None:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
         domain = stream.host.domains[0]
         app.post_message(OpenPlacement(domain))
-        await pilot.pause(0.1)
+        await painted(pilot)
         return screen_text(app)
 
     frames = [stream.hello(), {"type": "topology", **gone.to_json()}]

@@ -25,6 +25,7 @@ from vmlat_tui.session.snapshot import Moments, Phase, Place
 from vmlat_tui.session.window import Span
 from vmlat_tui.transport.source import Order, Source
 from vmlat_tui.tui import files, keys, messages, navigation
+from vmlat_tui.tui.computing import Computing
 from vmlat_tui.tui.context import Application, Context
 from vmlat_tui.tui.control import Control
 from vmlat_tui.tui.driver import TerminalDriver
@@ -122,6 +123,10 @@ class VmlatApp(App[None]):
         self.mark_ns: Optional[int] = None
         self.control = self._new_control()
         self._refusals = 0
+        self._jumps = 0
+        self.computing = Computing(self.call_later)
+        #: Tracebacks of what screens could not compute.
+        self.defects: list[str] = []
         self._quiet_until_s: dict[str, float] = {}
         self._painter: Optional[Painter] = None
         ScrollBar.renderer = AsciiScrollBar if ascii else ScrollBarRender
@@ -141,6 +146,7 @@ class VmlatApp(App[None]):
     def on_mount(self) -> None:
         """Begin."""
         self.theme_changed_signal.subscribe(self, lambda _: self._repainted())
+        self.computing.start()
         self.push_screen(self._first())
         self._begin()
 
@@ -154,9 +160,11 @@ class VmlatApp(App[None]):
         if self.player is not None:
             self.player.close()
         self.feed.end()
+        self.computing.end()
 
     def close(self) -> None:
         """After the screens: returns when nothing of the feed is left."""
+        self.computing.close()
         self.feed.close()
 
     def get_driver_class(self) -> type[Driver]:
@@ -195,6 +203,7 @@ class VmlatApp(App[None]):
             if not self.player.reaches(now):
                 return
             self._frozen = None
+            self._jumps += 1
         before, self.moments = self.moments[-1], message.moments
         if self.mark_ns is not None and before.boot != now.boot:
             self.mark_ns += before.wall_offset_ns - now.wall_offset_ns
@@ -266,6 +275,7 @@ class VmlatApp(App[None]):
             requested=self.control.requested,
             pending=self.control.pending,
             playing=player.words(place.now) if player else "",
+            jumps=self._jumps,
         )
 
     def refill(self) -> None:
@@ -281,6 +291,17 @@ class VmlatApp(App[None]):
     @on(messages.Tell)
     def _told(self, message: messages.Tell) -> None:
         self.tell(message.text, message.severity)
+
+    @on(messages.Failed)
+    def _failed(self, message: messages.Failed) -> None:
+        words, trace = f"not computed: {message.failure.words}", message.failure.trace
+        if trace and trace not in self.defects:
+            self.defects.append(trace)
+            try:
+                words += f"; report it with {files.keep_defect(self.directory, trace)}"
+            except VmlatError:
+                words += "; report it"
+        self.tell(words, "error")
 
     @on(messages.NextSpan)
     def next_span(self) -> None:
@@ -300,6 +321,7 @@ class VmlatApp(App[None]):
     def show(self, place: Optional[Place]) -> None:
         """Freeze what is shown at a place; None shows the newest moment again."""
         self._frozen = place
+        self._jumps += 1
         self.refill()
 
     async def action_freeze(self) -> None:
@@ -402,6 +424,7 @@ class VmlatApp(App[None]):
         if not await self._close_feed():
             return
         self.moments = Place().moments
+        self._jumps += 1
         self.feed = self._new_feed(connect)
         self._begin()
         while len(self.screen_stack) > 2:
@@ -478,7 +501,7 @@ class VmlatApp(App[None]):
             return
 
         def take(answer: str) -> None:
-            written = files.export(screen, self.context, self.crumbs, answer)
+            written = files.export(screen, self.crumbs, answer)
             self.tell("wrote " + ", ".join(str(path) for path in written))
 
         proposed = str(files.export_path(self.directory, screen))

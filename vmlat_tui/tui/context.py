@@ -11,6 +11,7 @@ from vmlat_tui.model.requested import Requested
 from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Place, Snapshot
 from vmlat_tui.session.window import Span
+from vmlat_tui.tui.computing import Computing
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ class Context:
     pending: str
     #: Where a replay is, in words; empty without one.
     playing: str
+    #: How often time on the screen was frozen, released, stepped or sought.
+    jumps: int
 
     @property
     def now(self) -> Snapshot:
         """The moment that is shown."""
         return self.place.now
+
+    @property
+    def chosen(self) -> tuple[object, ...]:
+        """What of the history was chosen; it stays the same while time goes on."""
+        return self.jumps, self.span, self.mark_ns
 
     @property
     def span_words(self) -> str:
@@ -63,3 +71,7 @@ class Application(Protocol):
     @property
     def context(self) -> Context:
         """As it is now."""
+
+    @property
+    def computing(self) -> Computing:
+        """The thread that computes what is shown."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+from vmlat_tui import safe_files
 from vmlat_tui.export import sheets
 from vmlat_tui.tables.columns import table_lines
-from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import VmlatScreen
 from vmlat_tui.words import wall_clock
 
@@ -28,6 +28,14 @@ def export_path(directory: Path, screen: VmlatScreen) -> Path:
     return directory.parent / f"{screen.scope}-{_stamp()}"
 
 
+def keep_defect(directory: Path, trace: str) -> Path:
+    """Write the traceback of a defect; raises :class:`VmlatError`."""
+    path = directory.parent / "defect.txt"
+    safe_files.make_directory(path.parent)
+    safe_files.write(path, trace.encode(errors="backslashreplace"))
+    return path
+
+
 def selected_line(screen: VmlatScreen) -> Optional[str]:
     """The row under the cursor, for the clipboard; None if there is none."""
     table = screen.table()
@@ -37,13 +45,13 @@ def selected_line(screen: VmlatScreen) -> Optional[str]:
     return " ".join(line.split())
 
 
-def export(screen: VmlatScreen, context: Context, crumbs: Sequence[str], name: str) -> list[Path]:
+def export(screen: VmlatScreen, crumbs: Sequence[str], name: str) -> list[Path]:
     """Write what a screen shows; raises :class:`VmlatError`."""
-    now = context.now
+    now, figures = screen.shown
     facts = {
         "host": now.topology.host if now.topology else "",
         "time": wall_clock(now.wall_ns),
-        "figures": context.span_words,
+        "figures": figures,
         "filter": (now.acknowledged.filter_words if now.acknowledged else "") or "all",
         **screen.facts(),
     }

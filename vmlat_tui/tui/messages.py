@@ -12,6 +12,7 @@ from vmlat_tui.model.flows import Filter
 from vmlat_tui.model.packets import SeenPacket
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.session.sample import LegKey
+from vmlat_tui.tui.computing import Failure
 
 # ---- what is shown ------------------------------------------------------------------------------
 
@@ -22,6 +23,13 @@ class Tell(Message):
 
     text: str
     severity: str = "information"
+
+
+@dataclass
+class Failed(Message):
+    """Say, and keep for a report, that something could not be computed."""
+
+    failure: Failure
 
 
 class NextSpan(Message):

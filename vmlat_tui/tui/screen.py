@@ -13,6 +13,7 @@ from vmlat_tui.errors import UsageError
 from vmlat_tui.export.sheets import Sheet
 from vmlat_tui.model import filters
 from vmlat_tui.model.flows import Filter
+from vmlat_tui.session.snapshot import Snapshot
 from vmlat_tui.tables.columns import Column
 from vmlat_tui.tui import keys, messages
 from vmlat_tui.tui.context import Application, Context
@@ -33,6 +34,18 @@ def matches(text: str, pattern: str) -> bool:
         if bare and (bare in text) is not wanted:
             return False
     return True
+
+
+def kept(rows: Iterable[Row], columns: Sequence[Column[Row]], pattern: str) -> tuple[Row, ...]:
+    """The rows that the pattern of the filter line lets through."""
+    if not pattern:
+        return tuple(rows)
+    return tuple(row for row in rows if matches(_text(row, columns), pattern))
+
+
+def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
+    values = (column.value(row) for column in columns if not column.form.right)
+    return " ".join(str(value) for value in values if isinstance(value, str))
 
 
 def crumbs(stack: Iterable[Screen[Any]]) -> list[str]:
@@ -56,6 +69,12 @@ class VmlatScreen(Screen[None]):
     def context(self) -> Context:
         """What is shown now, and what is requested."""
         return cast(Application, self.app).context
+
+    @property
+    def shown(self) -> tuple[Snapshot, str]:
+        """The moment that what is painted is of, and the span in words."""
+        context = self.context
+        return context.now, context.span_words
 
     def request(self, message: Message) -> None:
         """Ask the application for something, even if this screen is left at once."""
@@ -89,16 +108,25 @@ class VmlatScreen(Screen[None]):
         """What an export says about the tables beside host and time; override."""
         return {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has widgets, and was not closed."""
+        # One that is closed before it was composed has no widgets, and counts as mounted.
+        return self.is_mounted and self in self.app.screen_stack and bool(self.query(Crumb))
+
     def refill(self) -> None:
         """Show the moment that the application is at."""
-        # One that is closed before it was composed has no widgets, and counts as mounted.
-        if not self.is_mounted or not self.query(Crumb):
+        if not self.is_open:
             return
         context = self.context
         self.query_one(Crumb).tell(crumbs(self.app.screen_stack), context)
-        self.query_one(TrustLine).show([self.trust(context)])
+        self.show_trust(context)
         self.query_one(Hints).tell(keys.hints((self.scope, "table", "app")))
         self.fill(context)
+
+    def show_trust(self, context: Context) -> None:
+        """Show the trust line again."""
+        self.query_one(TrustLine).show([self.trust(context)])
 
     def on_mount(self) -> None:
         """Show something at once."""
@@ -113,17 +141,6 @@ class VmlatScreen(Screen[None]):
         self.call_after_refresh(self.refill)
 
     # ---- rows ---------------------------------------------------------------------------------
-
-    def kept(self, rows: Iterable[Row], columns: Sequence[Column[Row]]) -> list[Row]:
-        """The rows that the pattern of the filter line lets through."""
-        if not self.pattern:
-            return list(rows)
-        return [row for row in rows if matches(self._text(row, columns), self.pattern)]
-
-    @staticmethod
-    def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
-        values = (column.value(row) for column in columns if not column.form.right)
-        return " ".join(str(value) for value in values if isinstance(value, str))
 
     def sheets(self) -> list[Sheet]:
         """What an export of this screen holds."""

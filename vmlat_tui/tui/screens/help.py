@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
 from vmlat_tui.tui.context import Context
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.screen import VmlatScreen, kept
 from vmlat_tui.tui.widgets.table import Table
 
 Row = tuple[str, str, str]
@@ -50,4 +50,4 @@ class HelpScreen(VmlatScreen):
             if column.help
         ]
         title = ((" keys and columns of ", "title"), (self._scopes[0], "title"))
-        self.query_one("#help", Table).show(self.kept(rows, _COLUMNS), title)
+        self.query_one("#help", Table).show(kept(rows, _COLUMNS, self.pattern), title)

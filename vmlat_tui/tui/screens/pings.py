@@ -15,7 +15,7 @@ from vmlat_tui.tui import keys
 from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line as PaintedLine
 from vmlat_tui.tui.paint import StyledText
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.screen import VmlatScreen, kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.stack import GREW, drawing
 from vmlat_tui.tui.widgets.table import Table
@@ -65,7 +65,8 @@ class PingsScreen(VmlatScreen):
             (f" {section.title}", "title"),
             (f"   table {self._at + 1} of {len(self._sections)}", "dim"),
         )
-        table.show(self.kept(section.lines, self._columns), title, "no row has these words")
+        rows = kept(section.lines, self._columns, self.pattern)
+        table.show(rows, title, "no row has these words")
 
     def action_section(self, by: int) -> None:
         """Another table."""
@@ -109,9 +110,9 @@ class FindingsScreen(VmlatScreen):
                 break_on_hyphens=False,
             )  # fmt: skip
             rows += [(len(rows) + at, part) for at, part in enumerate(parts)]
-        self.query_one("#findings", Table).show(
-            self.kept(rows, self._columns), ((" findings", "title"),), "no finding has these words"
-        )
+        found = kept(rows, self._columns, self.pattern)
+        title = ((" findings", "title"),)
+        self.query_one("#findings", Table).show(found, title, "no finding has these words")
 
 
 def emphasis(line: Line) -> tuple[str, str]:
