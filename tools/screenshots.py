@@ -36,8 +36,9 @@ async def take(name: str, at: str, keys: tuple[str, ...]) -> str:
                 await pilot.pause(0.05)
                 if app.moments[-1].t_ns >= at_ns:
                     break
-            await pilot.press("space", *keys)
-            await pilot.pause(0.5)
+            for key in ("space", *keys):
+                await pilot.press(key)
+                await pilot.pause(0.5)
             picture = app.export_screenshot()
     # The font's address is somebody else's server: the reader's own font does.
     return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)

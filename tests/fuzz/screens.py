@@ -10,6 +10,8 @@ import traceback
 from random import Random
 from typing import Any
 
+from textual.pilot import Pilot
+
 from tests.fuzz.recordings import directory, recording
 from tests.fuzz.support import Failure, Target, harmless, made
 from vmlat_tui.recording.replay import Recording
@@ -72,8 +74,9 @@ async def _drive(path: Any, choices: dict[str, Any]) -> None:
         for keys in choices["keys"]:
             if app.fault or not app.is_running:
                 break
-            await pilot.press(*(_NAMED.get(key, key) for key in keys))
-            await pilot.pause()
+            for key in keys:
+                await pilot.press(_NAMED.get(key, key))
+                await _computed(app, pilot)
             while len(app.screen_stack) > 2:
                 await app.pop_screen()
         shown = "".join(
@@ -82,9 +85,21 @@ async def _drive(path: Any, choices: dict[str, Any]) -> None:
             for segment in strip
             if not segment.control
         )
-    if app.fault:
-        raise Failure(app.fault)
+    for fault in (app.fault, *app.defects):
+        if fault:
+            raise Failure(fault)
     harmless(shown)
+
+
+async def _computed(app: VmlatApp, pilot: Pilot[None]) -> None:
+    """Wait until what a key asked for is painted."""
+    end = time.monotonic() + 10
+    await pilot.pause()
+    while not app.computing.idle and app.is_running and not app.fault:
+        if time.monotonic() > end:
+            raise Failure("the figures are not computed")
+        await pilot.pause(0.01)
+    await pilot.pause()
 
 
 TARGETS = (Target("screens", made(_input), _show, 5),)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
 
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widget import Widget
 
 from tests.tui.sources import Frames
@@ -18,6 +19,7 @@ from vmlat_tui.protocol.frames import Frame
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.session.snapshot import Phase
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.computed_screen import ComputedScreen
 from vmlat_tui.tui.widgets.lines import LineView
 
 Result = TypeVar("Result")
@@ -58,7 +60,7 @@ def drive(
             await settled(app, pilot, stream)
             result = await act(app, pilot)
         app.close()
-        assert stream.closed
+        assert stream.closed and not app.defects
         return result
 
     return asyncio.run(run())
@@ -73,15 +75,34 @@ async def settled(app: VmlatApp, pilot: Pilot[None], source: Frames) -> None:
         if now.phase in (Phase.ENDED, Phase.FAILED) or (source.endless and now.topology):
             break
     await pilot.pause(0.05)
+    await painted(pilot)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
-    """Press keys one after another; the last has acted when this returns."""
-    await pilot.press(*keys)
-    await pilot.pause()
-    deadline = time.monotonic() + 5
-    while not pilot.app.screen.children and time.monotonic() < deadline:
-        await pilot.pause(0.01)  # a new screen, on a busy machine not composed yet
+    """Press keys one after another; each has acted, and what it asked for is painted."""
+    for key in keys:
+        await pilot.press(key)
+        await painted(pilot)
+
+
+async def painted(pilot: Pilot[None]) -> None:
+    """Wait until what was asked for is computed and painted, on a busy machine too."""
+    app = pilot.app
+    assert isinstance(app, VmlatApp)
+    deadline = time.monotonic() + 10
+    calm = 0
+    while calm < 3 and time.monotonic() < deadline:
+        await pilot.pause(0.005)
+        calm = calm + 1 if app.computing.idle and _begun(app.screen) else 0
+
+
+def _begun(screen: Screen[Any]) -> bool:
+    """Whether a screen, which may be new, is composed and has asked for something and got it."""
+    if not screen.children:
+        return False
+    if isinstance(screen, ComputedScreen):
+        return screen.content is not None or bool(screen._failure)
+    return True
 
 
 def text_of(widget: Widget) -> str:
@@ -120,7 +141,7 @@ async def tour(
         seen[name] = look()
         while len(app.screen_stack) > 2:
             await app.pop_screen()
-        await pilot.pause()
+        await painted(pilot)
     return seen
 
 

@@ -26,7 +26,6 @@ def test_every_leg_is_compared_vm_by_vm_and_more_vms_are_a_key_away() -> None:
         texts = []
         for keys in (("c",), ("2",), ("right",), ("l", "l", "l"), ("h", "left"), ("v", "v", "v")):
             await press(pilot, *keys)
-            await pilot.pause()
             texts.append(screen_text(app))
         return texts
 

@@ -7,15 +7,16 @@ import copy
 from textual.pilot import Pilot
 
 from tests.support.frames import seen
-from tests.tui.driving import SMALL, drive, recorded, screen_text
+from tests.tui.driving import SMALL, drive, painted, recorded, screen_text
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.messages import OpenPacket
 
 
 def timeline(frame: Raw, size: tuple[int, int] = SMALL) -> str:
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
-        app.packet(seen(frame))
-        await pilot.pause(0.1)
+        app.post_message(OpenPacket(seen(frame)))
+        await painted(pilot)
         return screen_text(app)
 
     return drive(recorded(), act, size=size)

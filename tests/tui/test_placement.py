@@ -13,12 +13,24 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui import host
-from tests.tui.driving import LARGE, SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
+from tests.tui.driving import (
+    LARGE,
+    SMALL,
+    WIDE,
+    drive,
+    painted,
+    press,
+    recorded,
+    screen_text,
+    text_of,
+    walk,
+)
 from tests.tui.streams import Stream
 from vmlat_tui.model.topology import Cpu, DomainState
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.tables.placement import PlacementRow
 from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.messages import OpenPlacement
 from vmlat_tui.tui.screens.placement import PlacementScreen
 from vmlat_tui.tui.widgets.table import Table
 
@@ -167,8 +179,8 @@ def test_an_empty_grid_says_why() -> None:
 
     async def act(app: VmlatApp, pilot: Pilot[None]) -> str:
         domain = stream.host.domains[0]
-        app.placement(domain)
-        await pilot.pause(0.1)
+        app.post_message(OpenPlacement(domain))
+        await painted(pilot)
         return screen_text(app)
 
     frames = [stream.hello(), {"type": "topology", **gone.to_json()}]

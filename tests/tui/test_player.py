@@ -14,7 +14,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.driving import SMALL, press, screen_text
+from tests.tui.driving import SMALL, painted, press, screen_text
 from tests.tui.streams import Stream, write
 from tests.tui.terminal import ENTERED, ROOT, running
 from vmlat_tui.recording.replay import Recording
@@ -54,6 +54,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], Any]) -> None:
     for _ in range(500):
         await pilot.pause(0.01)
         if condition():
+            await painted(pilot)
             return
     raise AssertionError("it did not come true")
 

@@ -15,7 +15,17 @@ from textual.widgets import Input
 
 from tests.support.frames import error_object, objects
 from tests.tui import host
-from tests.tui.driving import SMALL, WIDE, drive, press, recorded, screen_text, text_of, walk
+from tests.tui.driving import (
+    SMALL,
+    WIDE,
+    drive,
+    painted,
+    press,
+    recorded,
+    screen_text,
+    text_of,
+    walk,
+)
 from tests.tui.sources import Frames
 from tests.tui.streams import Stream, write
 from tests.unit.protocol.test_protocol_shapes import HOST
@@ -45,6 +55,7 @@ async def until(pilot: Pilot[None], condition: Any) -> None:
     for _ in range(200):
         await pilot.pause(0.01)
         if condition():
+            await painted(pilot)
             return
     raise AssertionError("it did not come true")
 
@@ -311,7 +322,7 @@ def test_measuring_stops_and_begins_again_from_the_path_and_the_list_of_vms() ->
         await until(pilot, lambda: source.sent)
         source.give([stream.released()])
         await until(pilot, lambda: app.moments[-1].measuring is None)
-        await pilot.pause(0.1)
+        await painted(pilot)
         texts.append(screen_text(app))
         await press(pilot, "M")
         await until(pilot, lambda: len(source.sent) == 2)
@@ -443,6 +454,7 @@ def test_the_doctor_asks_the_host_before_anything_is_measured(
         )
         await until(pilot, lambda: app.moments[-1].host is not None)
         await pilot.pause(0.3)
+        await painted(pilot)
         return screen_text(app)
 
     text = drive([], act, source=source, live=True)

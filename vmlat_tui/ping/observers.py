@@ -149,7 +149,7 @@ class PingObserver(Headless):
                 self.fail(error)
             wait_s = 0.0  # only what has come already
         found, self._observed = self._observed, []
-        return told
+        return found
 
     def fail(self, error: VmlatError) -> None:
         """It is over, and why."""

@@ -61,9 +61,9 @@ class LegRow:
     slowest: bool
     latest: Sequence[Snapshot] = field(repr=False, compare=False)
 
-    @property
+    @functools.cached_property
     def trend(self) -> tuple[Optional[int], ...]:
-        """The median of each of the last intervals, None where no packet came by."""
+        """The median of each of the last intervals, None where no packet came by; kept."""
         found = (m.stats.samples.get(self.key) if m.stats else None for m in self.latest)
         return tuple(median_ns(sample) if sample else None for sample in found)
 

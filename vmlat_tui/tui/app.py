@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional, Union, cast
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.driver import Driver
 from textual.message import Message
@@ -18,35 +19,20 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from vmlat_tui.errors import VmlatError
-from vmlat_tui.model.packets import SeenPacket
-from vmlat_tui.model.topology import Domain
 from vmlat_tui.recording.replay import Recording
-from vmlat_tui.session import window
 from vmlat_tui.session.feed import Feed
-from vmlat_tui.session.sample import LegKey
 from vmlat_tui.session.snapshot import Moments, Phase, Place
 from vmlat_tui.session.window import Span
-from vmlat_tui.transport.source import Source
-from vmlat_tui.tui import files, keys
+from vmlat_tui.transport.source import Order, Source
+from vmlat_tui.tui import files, keys, messages, navigation
+from vmlat_tui.tui.computing import Computing
+from vmlat_tui.tui.context import Application, Context
 from vmlat_tui.tui.control import Control
 from vmlat_tui.tui.driver import TerminalDriver
 from vmlat_tui.tui.paint import DARK, LIGHT, AsciiScrollBar, Painter, ascii_only
 from vmlat_tui.tui.player import Player
-from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.screens.compare import CompareScreen
-from vmlat_tui.tui.screens.doctor import DoctorScreen
-from vmlat_tui.tui.screens.domains import DomainsScreen
-from vmlat_tui.tui.screens.findings import VerdictScreen
-from vmlat_tui.tui.screens.flows import FlowsScreen
-from vmlat_tui.tui.screens.help import HelpScreen
-from vmlat_tui.tui.screens.leg import LegScreen
-from vmlat_tui.tui.screens.packets import PacketScreen, PacketsScreen
-from vmlat_tui.tui.screens.path import PathScreen
-from vmlat_tui.tui.screens.placement import PlacementScreen
-from vmlat_tui.tui.screens.sessions import SessionsScreen
-from vmlat_tui.tui.screens.thread import ThreadScreen
+from vmlat_tui.tui.screen import VmlatScreen, crumbs
 from vmlat_tui.tui.widgets.prompt import Prompt
-from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
 #: Between two messages of the host.
@@ -108,7 +94,7 @@ class VmlatApp(App[None]):
         ascii: bool = False,
         colourless: bool = False,
         directory: Optional[Path] = None,
-        first: Callable[[], VmlatScreen] = DomainsScreen,
+        first: Callable[[], VmlatScreen] = navigation.FIRST,
     ) -> None:
         """``live``: the source obeys.  ``directory`` is where recordings and exports go.
 
@@ -135,8 +121,12 @@ class VmlatApp(App[None]):
         self._frozen: Optional[Place] = None
         self.span = Span.RECENT
         self.mark_ns: Optional[int] = None
-        self.control = Control(self)
+        self.control = self._new_control()
         self._refusals = 0
+        self._jumps = 0
+        self.computing = Computing(self.call_later)
+        #: Tracebacks of what screens could not compute.
+        self.defects: list[str] = []
         self._quiet_until_s: dict[str, float] = {}
         self._painter: Optional[Painter] = None
         ScrollBar.renderer = AsciiScrollBar if ascii else ScrollBarRender
@@ -156,6 +146,7 @@ class VmlatApp(App[None]):
     def on_mount(self) -> None:
         """Begin."""
         self.theme_changed_signal.subscribe(self, lambda _: self._repainted())
+        self.computing.start()
         self.push_screen(self._first())
         self._begin()
 
@@ -169,9 +160,11 @@ class VmlatApp(App[None]):
         if self.player is not None:
             self.player.close()
         self.feed.end()
+        self.computing.end()
 
     def close(self) -> None:
         """After the screens: returns when nothing of the feed is left."""
+        self.computing.close()
         self.feed.close()
 
     def get_driver_class(self) -> type[Driver]:
@@ -194,6 +187,13 @@ class VmlatApp(App[None]):
 
         return Feed(connect, arrived, at_once=self.player is not None)
 
+    def _new_control(self) -> Control:
+        return Control(self.send, self.live, self.refill)
+
+    def send(self, order: Order) -> None:
+        """Give the source an order."""
+        self.feed.send(order)
+
     def on_snapshot_taken(self, message: SnapshotTaken) -> None:
         """Show it, unless the figures are frozen, or another feed has taken over."""
         if message.feed != self._feeds:
@@ -203,6 +203,7 @@ class VmlatApp(App[None]):
             if not self.player.reaches(now):
                 return
             self._frozen = None
+            self._jumps += 1
         before, self.moments = self.moments[-1], message.moments
         if self.mark_ns is not None and before.boot != now.boot:
             self.mark_ns += before.wall_offset_ns - now.wall_offset_ns
@@ -256,7 +257,26 @@ class VmlatApp(App[None]):
     @property
     def crumbs(self) -> list[str]:
         """Names of the screens, outermost first."""
-        return [s.crumb for s in self.screen_stack if isinstance(s, VmlatScreen)]
+        return crumbs(self.screen_stack)
+
+    @property
+    def context(self) -> Context:
+        """What screens know of all this."""
+        place, player = self.place, self.player
+        return Context(
+            place,
+            newest=self.moments[-1],
+            span=self.span,
+            mark_ns=self.mark_ns,
+            frozen=self.frozen,
+            live=self.live,
+            can_go_live=self._connect_live is not None and not self.live,
+            directory=self.directory,
+            requested=self.control.requested,
+            pending=self.control.pending,
+            playing=player.words(place.now) if player else "",
+            jumps=self._jumps,
+        )
 
     def refill(self) -> None:
         """Have the screen in front show the moment again."""
@@ -268,17 +288,29 @@ class VmlatApp(App[None]):
         text = ascii_only(text) if self._ascii else text
         self.notify(text, severity=cast(Any, severity), markup=False, timeout=6)
 
-    @property
-    def span_words(self) -> str:
-        """What the figures are of, for a title."""
-        return window.words(self.place, self.span, self.mark_ns)
+    @on(messages.Tell)
+    def _told(self, message: messages.Tell) -> None:
+        self.tell(message.text, message.severity)
 
+    @on(messages.Failed)
+    def _failed(self, message: messages.Failed) -> None:
+        words, trace = f"not computed: {message.failure.words}", message.failure.trace
+        if trace and trace not in self.defects:
+            self.defects.append(trace)
+            try:
+                words += f"; report it with {files.keep_defect(self.directory, trace)}"
+            except VmlatError:
+                words += "; report it"
+        self.tell(words, "error")
+
+    @on(messages.NextSpan)
     def next_span(self) -> None:
         """The next span; that of the mark only if there is one."""
         order = [s for s in Span if s is not Span.MARK or self.mark_ns is not None]
         self.span = order[(order.index(self.span) + 1) % len(order)]
         self.refill()
 
+    @on(messages.MarkMoment)
     def mark_moment(self) -> None:
         """From now on the figures can be those since this moment."""
         self.mark_ns = self.place.now.t_ns
@@ -289,6 +321,7 @@ class VmlatApp(App[None]):
     def show(self, place: Optional[Place]) -> None:
         """Freeze what is shown at a place; None shows the newest moment again."""
         self._frozen = place
+        self._jumps += 1
         self.refill()
 
     async def action_freeze(self) -> None:
@@ -310,66 +343,63 @@ class VmlatApp(App[None]):
         else:
             self.tell("nothing earlier is kept" if by < 0 else "this is the newest moment")
 
-    def look_at(self, tap: str, taps: tuple[str, ...]) -> None:
-        """Show a vNIC, measuring it (with others) if it is not measured already."""
-        if not {tap, *taps} <= set(self.place.now.watched):
-            self.control.measure(taps)
-        self.push_screen(PathScreen(tap))
+    # ---- what is measured -----------------------------------------------------------------------
 
-    # ---- places -------------------------------------------------------------------------------
+    @on(messages.Watch)
+    def _watch(self, message: messages.Watch) -> None:
+        self.control.measure(message.taps)
 
-    def compare(self) -> None:
-        """Several vNICs in one table."""
-        self.push_screen(CompareScreen())
+    @on(messages.StopMeasuring)
+    def _stop_measuring(self) -> None:
+        self._attempt(self.control.release)
 
-    def findings(self, tap: str) -> None:
-        """What explains the time of a vNIC."""
-        self.push_screen(VerdictScreen(tap))
+    @on(messages.Change)
+    def _change(self, message: messages.Change) -> None:
+        wanted = {"filters": message.filters, "threshold_ns": message.threshold_ns}
+        changes = {name: value for name, value in wanted.items() if value is not None}
+        self._attempt(lambda: self.control.want(**changes))
 
-    def flows(self, tap: str) -> None:
-        """Flows of a vNIC."""
-        self.push_screen(FlowsScreen(tap))
+    @on(messages.NextDirection)
+    def _next_direction(self) -> None:
+        self._attempt(self.control.next_direction)
 
-    def packets(self, tap: str) -> None:
-        """Slowest packets of a vNIC."""
-        self.push_screen(PacketsScreen(tap))
+    @on(messages.AskHost)
+    def _ask_host(self) -> None:
+        self.control.describe()
 
-    def packet(self, frame: SeenPacket) -> None:
-        """One packet."""
-        self.push_screen(PacketScreen(frame))
+    def _attempt(self, change: Callable[[], None]) -> None:
+        """Why it cannot be is said."""
+        try:
+            change()
+        except VmlatError as error:
+            self.tell(str(error), "warning")
 
-    def placement(self, domain: Domain) -> None:
-        """Where a VM runs."""
-        self.push_screen(PlacementScreen(domain))
+    # ---- screens --------------------------------------------------------------------------------
 
-    def leg(self, key: LegKey) -> None:
-        """One leg."""
-        self.push_screen(LegScreen(key))
-
-    def thread(self, tap: str, title: str, tid: Optional[int]) -> None:
-        """A worker or vCPU of the VM that owns a vNIC, or all its vCPUs."""
-        self.push_screen(ThreadScreen(tap, title, tid))
+    @on(messages.Open)
+    def _open(self, message: messages.Open) -> None:
+        watched = set(self.place.now.watched)
+        if isinstance(message, messages.OpenPath) and not {message.tap, *message.taps} <= watched:
+            self.control.measure(message.taps)
+        self.push_screen(navigation.opened(message))
 
     def action_visit(self, name: str) -> None:
         """A place that can be reached from everywhere; not twice on top of each other."""
-        screen = {"doctor": DoctorScreen, "sessions": SessionsScreen}[name]
+        screen = navigation.VISITED[name]
         if not isinstance(self.screen, screen):
             self.push_screen(screen())
 
     def action_help(self) -> None:
         """The keys of the screen in front."""
         screen = self.screen
-        if isinstance(screen, VmlatScreen) and not isinstance(screen, HelpScreen):
-            columns = {c.id: c for table in screen.query(Table) for c in table.columns}
-            scopes = (screen.scope, *(("recording",) if self.player else ()))
-            self.push_screen(HelpScreen(scopes, list(columns.values())))
+        if isinstance(screen, VmlatScreen) and screen.scope != "help":
+            self.push_screen(navigation.help_on(screen, self.player is not None))
 
     # ---- sessions and files -------------------------------------------------------------------
 
-    @property
-    def can_go_live(self) -> bool:
-        """There is a live source to go back to."""
-        return self._connect_live is not None and not self.live
+    @on(messages.Switch)
+    def _switch(self, message: messages.Switch) -> None:
+        self.run_worker(self.switch(message.path))
 
     async def switch(self, path: Optional[Path]) -> None:
         """Replay a recording; None goes back to what was live."""
@@ -390,10 +420,11 @@ class VmlatApp(App[None]):
             self.player.close()
         self.live, self.player = player is None, player
         self._frozen = self.mark_ns = None
-        self.control, self._refusals = Control(self), 0
+        self.control, self._refusals = self._new_control(), 0
         if not await self._close_feed():
             return
         self.moments = Place().moments
+        self._jumps += 1
         self.feed = self._new_feed(connect)
         self._begin()
         while len(self.screen_stack) > 2:
@@ -426,7 +457,12 @@ class VmlatApp(App[None]):
     def action_seek(self) -> None:
         """Ask for a time of the recording."""
         if self._replays() and isinstance(self.screen, VmlatScreen):
-            files.ask_time(self, self.screen)
+            player = cast(Player, self.player)
+
+            def take(answer: str) -> None:
+                self.run_worker(player.seek(player.moment(answer)), group="seek")
+
+            self.screen.query_one(Prompt).ask("go to", "", take)
 
     def _replays(self) -> bool:
         if self.player is None:
@@ -435,7 +471,14 @@ class VmlatApp(App[None]):
 
     def action_record(self) -> None:
         """Begin a recording, or end it."""
-        files.record(self)
+        path = self.moments[-1].recording
+        if path:
+            self.tell(f"recorded to {path}")
+            self.feed.record(None)
+        elif not self.live:
+            self.tell("this is a recording already")
+        else:
+            self.feed.record(files.recording_path(self.directory))
 
     def action_filter(self) -> None:
         """Filter the rows of the screen in front."""
@@ -444,11 +487,25 @@ class VmlatApp(App[None]):
 
     def action_copy(self) -> None:
         """Copy the row under the cursor."""
-        files.copy(self)
+        line = files.selected_line(self.screen) if isinstance(self.screen, VmlatScreen) else None
+        if line is None:
+            self.tell("there is no row to copy")
+            return
+        self.copy_to_clipboard(line)
+        self.tell("copied")
 
     def action_export(self) -> None:
-        """Write what is shown."""
-        files.ask_export(self)
+        """Ask for a name, and write what is shown."""
+        screen = self.screen
+        if not isinstance(screen, VmlatScreen):
+            return
+
+        def take(answer: str) -> None:
+            written = files.export(screen, self.crumbs, answer)
+            self.tell("wrote " + ", ".join(str(path) for path in written))
+
+        proposed = str(files.export_path(self.directory, screen))
+        screen.query_one(Prompt).ask("export to (.txt .md .json)", proposed, take)
 
     def action_next_theme(self) -> None:
         """The next of a few themes."""
@@ -483,5 +540,8 @@ class VmlatApp(App[None]):
                         ),
                     )
 
+
+if TYPE_CHECKING:
+    _APPLICATION: type[Application] = VmlatApp
 
 __all__ = ["SnapshotTaken", "VmlatApp"]

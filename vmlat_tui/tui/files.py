@@ -1,77 +1,59 @@
-"""What leaves the program: recordings, the clipboard, exports."""
+"""What leaves the program: names of recordings, the row that is copied, exports."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Optional
 
+from vmlat_tui import safe_files
 from vmlat_tui.export import sheets
 from vmlat_tui.tables.columns import table_lines
 from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.widgets.prompt import Prompt
 from vmlat_tui.words import wall_clock
 
-if TYPE_CHECKING:
-    from vmlat_tui.tui.app import VmlatApp
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
 
 
-def record(app: VmlatApp) -> None:
-    """Begin a recording with a name of its own, or end it."""
-    path = app.moments[-1].recording
-    if path:
-        app.tell(f"recorded to {path}")
-        app.feed.record(None)
-    elif not app.live:
-        app.tell("this is a recording already")
-    else:
-        app.feed.record(app.directory / f"{time.strftime('%Y%m%d-%H%M%S')}.vmlat.gz")
+def recording_path(directory: Path) -> Path:
+    """Where a recording that begins now goes."""
+    return directory / f"{_stamp()}.vmlat.gz"
 
 
-def copy(app: VmlatApp) -> None:
-    """The row under the cursor, through the terminal's clipboard (OSC 52)."""
-    table = app.screen.table() if isinstance(app.screen, VmlatScreen) else None
+def export_path(directory: Path, screen: VmlatScreen) -> Path:
+    """Where an export that is made now is proposed to go, without a suffix."""
+    return directory.parent / f"{screen.scope}-{_stamp()}"
+
+
+def keep_defect(directory: Path, trace: str) -> Path:
+    """Write the traceback of a defect; raises :class:`VmlatError`."""
+    path = directory.parent / "defect.txt"
+    safe_files.make_directory(path.parent)
+    safe_files.write(path, trace.encode(errors="backslashreplace"))
+    return path
+
+
+def selected_line(screen: VmlatScreen) -> Optional[str]:
+    """The row under the cursor, for the clipboard; None if there is none."""
+    table = screen.table()
     if table is None or table.selected is None:
-        app.tell("there is no row to copy")
-        return
+        return None
     line = table_lines(table.columns, [table.selected], 400)[1]
-    app.copy_to_clipboard(" ".join(line.split()))
-    app.tell("copied")
+    return " ".join(line.split())
 
 
-def ask_time(app: VmlatApp, screen: VmlatScreen) -> None:
-    """Ask for a time of the recording and go there."""
-    player = app.player
-    if player is not None:
-
-        def take(answer: str) -> None:
-            app.run_worker(player.seek(player.moment(answer)), group="seek")
-
-        screen.query_one(Prompt).ask("go to", "", take)
-
-
-def ask_export(app: VmlatApp) -> None:
-    """Ask for a name and write."""
-    screen = app.screen
-    if not isinstance(screen, VmlatScreen):
-        return
-    name = f"{screen.scope}-{time.strftime('%Y%m%d-%H%M%S')}"
-    screen.query_one(Prompt).ask(
-        "export to (.txt .md .json)",
-        str(app.directory.parent / name),
-        lambda answer: _export(app, screen, answer),
-    )
-
-
-def _export(app: VmlatApp, screen: VmlatScreen, name: str) -> None:
-    now = app.place.now
+def export(screen: VmlatScreen, crumbs: Sequence[str], name: str) -> list[Path]:
+    """Write what a screen shows; raises :class:`VmlatError`."""
+    now, figures = screen.shown
     facts = {
         "host": now.topology.host if now.topology else "",
         "time": wall_clock(now.wall_ns),
-        "figures": app.span_words,
+        "figures": figures,
         "filter": (now.acknowledged.filter_words if now.acknowledged else "") or "all",
         **screen.facts(),
     }
-    title = " > ".join(("vmlat", *app.crumbs))
-    written = sheets.write(Path(name).expanduser(), title, facts, screen.sheets())
-    app.tell("wrote " + ", ".join(str(path) for path in written))
+    title = " > ".join(("vmlat", *crumbs))
+    return sheets.write(Path(name).expanduser(), title, facts, screen.sheets())

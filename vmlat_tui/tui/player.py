@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Callable
+from typing import Optional, Protocol
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.recording.outline import Outline, outline
 from vmlat_tui.recording.replay import Recording, Replay
-from vmlat_tui.session.snapshot import Phase, Place, Snapshot
-from vmlat_tui.transport.source import Pace, Seek, Step
-
-if TYPE_CHECKING:
-    from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.session.snapshot import Moments, Phase, Place, Snapshot
+from vmlat_tui.transport.source import Order, Pace, Seek, Source, Step
 
 _SLOWEST, _FASTEST = 1 / 8, 64.0
 _OVER = (Phase.ENDED, Phase.FAILED)
 
 
+class Stage(Protocol):
+    """Where a recording is played: what it moves, and what it may have shown."""
+
+    moments: Moments
+
+    @property
+    def place(self) -> Place:
+        """The moment that is shown."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether that is not the newest one."""
+
+    def show(self, place: Optional[Place]) -> None:
+        """Freeze what is shown at a place; None shows the newest moment again."""
+
+    def refill(self) -> None:
+        """Show the moment again."""
+
+    def tell(self, text: str, severity: str = "information") -> None:
+        """Show a short message."""
+
+    def send(self, order: Order) -> None:
+        """Give the source an order."""
+
+    async def reopen(self, connect: Callable[[], Source]) -> None:
+        """Read from another source what is shown."""
+
+
 class Player:
     """Takes the keys of a replay; what lies behind is read again from the beginning."""
 
-    def __init__(self, app: VmlatApp, recording: Recording) -> None:
-        """``app`` has the feed that commands go to."""
-        self._app, self._recording = app, recording
+    def __init__(self, stage: Stage, recording: Recording) -> None:
+        """``recording`` is played on ``stage``."""
+        self._stage, self._recording = stage, recording
         self._speed = recording.speed
         self._at_ns = recording.at_ns
         self._paused = False
@@ -41,12 +68,12 @@ class Player:
     async def begin(self) -> None:
         """Say what is shown, and find out how long it is."""
         if self._recording.about:
-            self._app.tell(self._recording.about)
+            self._stage.tell(self._recording.about)
         try:
             self._outline = await asyncio.to_thread(outline, self._recording.path, self._end)
         except VmlatError:
             return  # the feed meets the same fault and shows it
-        self._app.refill()
+        self._stage.refill()
 
     def close(self) -> None:
         """Nobody waits for how long it is."""
@@ -69,7 +96,7 @@ class Player:
         where = f" {self._outline.position(now.t_ns)}" if self._outline else ""
         if now.phase is Phase.ENDED:
             return f"■{where} ended"
-        if self._paused or self._app.frozen:
+        if self._paused or self._stage.frozen:
             return f"⏸{where}"
         speed = "" if self._speed == 1 or self._speed is None else f" ×{self._speed:g}"
         return f"►{where}{speed}"
@@ -78,45 +105,45 @@ class Player:
 
     async def toggle(self) -> None:
         """Stand still, or go on from what is shown."""
-        app = self._app
-        behind, shown_ns = app.frozen, app.place.now.t_ns
+        stage = self._stage
+        behind, shown_ns = stage.frozen, stage.place.now.t_ns
         if self._over and not behind:
-            app.tell("the recording ends here")
+            stage.tell("the recording ends here")
             return
         self._pace(self._speed, not (self._paused or behind))
         if behind:
             await self.seek(shown_ns)
-        app.refill()
+        stage.refill()
 
     def pace(self, by: int) -> None:
         """Twice as fast, or half as fast, so many times."""
         speed = (self._speed or _FASTEST) * 2.0**by
         self._pace(min(_FASTEST, max(_SLOWEST, speed)), self._paused)
-        self._app.tell(f"speed ×{self._speed:g}")
-        self._app.refill()
+        self._stage.tell(f"speed ×{self._speed:g}")
+        self._stage.refill()
 
     async def step(self, by: int) -> None:
         """So many readings back or forth; stands still then."""
-        app, moments = self._app, self._app.moments
+        stage, moments = self._stage, self._stage.moments
         newest = len(moments) - 1
         if not self._paused and not self._over:
             self._pace(self._speed, True)
-        at = app.place.now.number - moments[0].number + by
+        at = stage.place.now.number - moments[0].number + by
         if at < 0:
             spacing_ns = (moments[-1].t_ns - moments[0].t_ns) // max(1, newest)
             await self.seek(moments[0].t_ns + at * spacing_ns)
         elif at <= newest:
-            app.show(Place(moments, at))
+            stage.show(Place(moments, at))
         elif self._over:
-            app.show(Place(moments, newest))
-            app.tell("the recording ends here")
+            stage.show(Place(moments, newest))
+            stage.tell("the recording ends here")
         else:
-            app.show(None)
-            app.feed.send(Step(at - newest))
+            stage.show(None)
+            stage.send(Step(at - newest))
 
     async def seek_by(self, seconds: int) -> None:
         """So many seconds back or forth."""
-        here_ns = self._app.place.now.t_ns if self._target_ns is None else self._target_ns
+        here_ns = self._stage.place.now.t_ns if self._target_ns is None else self._target_ns
         await self.seek(here_ns + seconds * 1_000_000_000)
 
     def moment(self, text: str) -> int:
@@ -129,19 +156,19 @@ class Player:
         """To the first frame at this time of the host or later; until then nothing changes."""
         if self._outline is not None:
             t_ns = max(self._outline.begin_ns, min(t_ns, self._outline.end_ns))
-        app, now = self._app, self._app.moments[-1]
+        stage, now = self._stage, self._stage.moments[-1]
         ahead = t_ns > max(now.t_ns, self._target_ns or 0)
         self._target_ns = t_ns
         if ahead:
-            app.feed.send(Seek(t_ns))
+            stage.send(Seek(t_ns))
         else:
             self._at_ns = t_ns
-            await app.reopen(self.source)
+            await stage.reopen(self.source)
 
     @property
     def _over(self) -> bool:
-        return self._app.moments[-1].phase in _OVER
+        return self._stage.moments[-1].phase in _OVER
 
     def _pace(self, speed: Optional[float], paused: bool) -> None:
         self._speed, self._paused = speed, paused
-        self._app.feed.send(Pace(speed, paused))
+        self._stage.send(Pace(speed, paused))

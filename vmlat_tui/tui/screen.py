@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, cast
+from typing import Any, ClassVar, Optional, TypeVar, cast
 
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.screen import Screen
 
-from vmlat_tui.errors import UsageError, VmlatError
+from vmlat_tui.errors import UsageError
 from vmlat_tui.export.exporter import Sheet
-from vmlat_tui.session.snapshot import Place
+from vmlat_tui.model import filters
+from vmlat_tui.model.flows import Filter
+from vmlat_tui.session.snapshot import Snapshot
 from vmlat_tui.tables.columns import Column
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.widgets.frame import Crumb, Hints, TrustLine
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.context import Application, Context
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.widgets.frame import Crumb, Hints, TrustLine, trust_line
 from vmlat_tui.tui.widgets.prompt import Prompt
 from vmlat_tui.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from vmlat_tui.tui.app import VmlatApp
 
 Row = TypeVar("Row")
 
@@ -34,6 +36,23 @@ def matches(text: str, pattern: str) -> bool:
     return True
 
 
+def kept(rows: Iterable[Row], columns: Sequence[Column[Row]], pattern: str) -> tuple[Row, ...]:
+    """The rows that the pattern of the filter line lets through."""
+    if not pattern:
+        return tuple(rows)
+    return tuple(row for row in rows if matches(_text(row, columns), pattern))
+
+
+def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
+    values = (column.value(row) for column in columns if not column.form.right)
+    return " ".join(str(value) for value in values if isinstance(value, str))
+
+
+def crumbs(stack: Iterable[Screen[Any]]) -> list[str]:
+    """Names of the screens on a stack, outermost first."""
+    return [screen.crumb for screen in stack if isinstance(screen, VmlatScreen)]
+
+
 class VmlatScreen(Screen[None]):
     """One place of the program; subclasses say what is in it and fill it in :meth:`fill`."""
 
@@ -47,9 +66,19 @@ class VmlatScreen(Screen[None]):
         self.pattern = ""
 
     @property
-    def vmlat(self) -> VmlatApp:
-        """The application, under its own type."""
-        return cast("VmlatApp", self.app)
+    def context(self) -> Context:
+        """What is shown now, and what is requested."""
+        return cast(Application, self.app).context
+
+    @property
+    def shown(self) -> tuple[Snapshot, str]:
+        """The moment that what is painted is of, and the span in words."""
+        context = self.context
+        return context.now, context.span_words
+
+    def request(self, message: Message) -> None:
+        """Ask the application for something, even if this screen is left at once."""
+        self.app.post_message(message)
 
     @property
     def crumb(self) -> str:
@@ -68,24 +97,36 @@ class VmlatScreen(Screen[None]):
         """Widgets between the breadcrumb and the trust line; override."""
         yield from ()
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """Show one moment; override."""
+
+    def trust(self, context: Context) -> Line:
+        """How far the figures can be relied on."""
+        return trust_line(context.now)
 
     def facts(self) -> dict[str, str]:
         """What an export says about the tables beside host and time; override."""
         return {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has widgets, and was not closed."""
+        # One that is closed before it was composed has no widgets, and counts as mounted.
+        return self.is_mounted and self in self.app.screen_stack and bool(self.query(Crumb))
+
     def refill(self) -> None:
         """Show the moment that the application is at."""
-        # One that is closed before it was composed has no widgets, and counts as mounted.
-        if not self.is_mounted or not self.query(Crumb):
+        if not self.is_open:
             return
-        app, place = self.vmlat, self.vmlat.place
-        playing = app.player.words(place.now) if app.player else ""
-        self.query_one(Crumb).tell(app.crumbs, place, app.frozen, app.control.pending, playing)
-        self.query_one(TrustLine).tell(place.now)
+        context = self.context
+        self.query_one(Crumb).tell(crumbs(self.app.screen_stack), context)
+        self.show_trust(context)
         self.query_one(Hints).tell(keys.hints((self.scope, "table", "app")))
-        self.fill(place)
+        self.fill(context)
+
+    def show_trust(self, context: Context) -> None:
+        """Show the trust line again."""
+        self.query_one(TrustLine).show([self.trust(context)])
 
     def on_mount(self) -> None:
         """Show something at once."""
@@ -101,17 +142,6 @@ class VmlatScreen(Screen[None]):
 
     # ---- rows ---------------------------------------------------------------------------------
 
-    def kept(self, rows: Iterable[Row], columns: Sequence[Column[Row]]) -> list[Row]:
-        """The rows that the pattern of the filter line lets through."""
-        if not self.pattern:
-            return list(rows)
-        return [row for row in rows if matches(self._text(row, columns), self.pattern)]
-
-    @staticmethod
-    def _text(row: Row, columns: Sequence[Column[Row]]) -> str:
-        values = (column.value(row) for column in columns if not column.form.right)
-        return " ".join(str(value) for value in values if isinstance(value, str))
-
     def sheets(self) -> list[Sheet]:
         """What an export of this screen holds."""
         return [Sheet(t.id or "", t.columns, t.rows) for t in self.query(Table)]
@@ -125,18 +155,29 @@ class VmlatScreen(Screen[None]):
 
         self.query_one(Prompt).ask("/", self.pattern, change, change)
 
+    # ---- what is measured ---------------------------------------------------------------------
+
+    def change(
+        self,
+        *,
+        filters: Optional[tuple[Filter, ...]] = None,
+        threshold_ns: Optional[int] = None,
+    ) -> None:
+        """Have other packets measured; raises :class:`.VmlatError` on a recording."""
+        self.context.only_live()
+        self.request(messages.Change(filters, threshold_ns))
+
     def action_packet_filter(self) -> None:
         """Ask which packets are to be measured."""
-        self.query_one(Prompt).ask(
-            "measure", self.vmlat.control.requested.filter_words, self.vmlat.control.want_filter
-        )
+
+        def take(line: str) -> None:
+            self.change(filters=filters.parse(line))
+
+        self.query_one(Prompt).ask("measure", self.context.requested.filter_words, take)
 
     def action_release(self) -> None:
         """Measure nothing."""
-        try:
-            self.vmlat.control.release()
-        except VmlatError as error:
-            self.vmlat.tell(str(error), "warning")
+        self.request(messages.StopMeasuring())
 
     def action_threshold(self) -> None:
         """Ask from how long on a packet is shown."""
@@ -148,9 +189,9 @@ class VmlatScreen(Screen[None]):
                 microseconds = -1.0
             if not 0 <= microseconds <= 60_000_000:
                 raise UsageError(f"{text!r} is no threshold", "", "give µs, 0 to 60000000")
-            self.vmlat.control.want(threshold_ns=int(microseconds * 1000))
+            self.change(threshold_ns=int(microseconds * 1000))
 
-        threshold_ns = self.vmlat.control.requested.threshold_ns
+        threshold_ns = self.context.requested.threshold_ns
         self.query_one(Prompt).ask("threshold µs", f"{threshold_ns / 1000:g}", take)
 
     def table(self) -> Optional[Table[Any]]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import matrix, vnics
 from vmlat_tui.tables.legs import long_name
 from vmlat_tui.tables.matrix import CellValue, Matrix, MatrixRow
-from vmlat_tui.tables.vnics import CompareRow, Measured
-from vmlat_tui.tui import keys
+from vmlat_tui.tables.vnics import CompareRow
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
-from vmlat_tui.tui.screen import VmlatScreen, matches
+from vmlat_tui.tui.screen import kept, matches
 from vmlat_tui.tui.widgets.table import Table
 
 #: From this height on both tables are in sight together.
@@ -21,10 +25,45 @@ _FIGURES = tuple(CellValue)
 _EMPTY = "nothing is measured: mark VMs with m in the list of VMs, then c"
 
 
-class CompareScreen(VmlatScreen):
+class CompareSelection(NamedTuple):
+    """What the legs show, and which rows."""
+
+    figure: CellValue
+    pattern: str
+
+
+@dataclass(frozen=True)
+class CompareContent:
+    """Both tables; ``figure`` is that of ``legs``."""
+
+    ways: tuple[CompareRow, ...]
+    legs: Matrix
+    leg_rows: tuple[MatrixRow, ...]
+    figure: CellValue
+    span: str
+
+
+def compute(context: Context, selection: CompareSelection) -> CompareContent:
+    """The figures of this moment."""
+    found = vnics.measured(context.place, context.span, context.mark_ns)
+    ways = kept(vnics.rows(found), vnics.COLUMNS, selection.pattern)
+    for row in ways:
+        _ = row.total.trend  # kept by the leg: worked out here, not while it is painted
+    shown = matrix.matrix(found, selection.figure)
+    return CompareContent(
+        ways,
+        shown,
+        tuple(row for row in shown.rows if matches(_text(row), selection.pattern)),
+        selection.figure,
+        context.span_words,
+    )
+
+
+class CompareScreen(ComputedScreen[CompareSelection, CompareContent]):
     """Enter shows the path of a vNIC, or the leg of the VM that is slowest there."""
 
     scope = "compare"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("compare")
     CSS = """
     CompareScreen #compare { height: 1fr; }
@@ -52,38 +91,37 @@ class CompareScreen(VmlatScreen):
     def _legs(self) -> Table[MatrixRow]:
         return self.query_one("#matrix", Table)
 
-    def fill(self, place: Place) -> None:
-        """Show the figures of this moment."""
-        app = self.vmlat
-        found = vnics.measured(place, app.span, app.mark_ns)
-        small = self.size.height < _HIGH
-        self.set_class(small, "-small")
-        rows = self.kept(vnics.rows(found), vnics.COLUMNS)
-        title = ((" whole way and slowest leg", "title"), (f"   {app.span_words}", "dim"))
-        self._ways.show(rows, title, _EMPTY)
-        height = "1fr" if small else min(self._ways.height_wanted, self.size.height // 2 - 2)
-        self._ways.styles.height = height
-        self._fill_legs(found)
+    def fill(self, context: Context) -> None:
+        """Ask for the figures of this moment."""
+        self.set_class(self.size.height < _HIGH, "-small")
+        super().fill(context)
 
-    def _fill_legs(self, found: list[Measured]) -> None:
-        shown = matrix.matrix(found, self._figure)
-        rows = [row for row in shown.rows if matches(_text(row), self.pattern)]
-        self._legs.set_columns(shown.columns, matrix.FIXED)
-        self._legs.show(rows, self._title(shown), _EMPTY)
+    def selection(self) -> CompareSelection:
+        """The figure of the legs, and the pattern."""
+        return CompareSelection(self._figure, self.pattern)
 
-    def _title(self, shown: Matrix) -> Line:
+    def paint(self, content: CompareContent) -> None:
+        """Show them."""
+        title = ((" whole way and slowest leg", "title"), (f"   {content.span}", "dim"))
+        self._ways.show(content.ways, title, _EMPTY)
+        height: Any = min(self._ways.height_wanted, self.size.height // 2 - 2)
+        self._ways.styles.height = "1fr" if self.has_class("-small") else height
+        self._legs.set_columns(content.legs.columns, matrix.FIXED)
+        self._legs.show(content.leg_rows, self._title(content), _EMPTY)
+
+    def _title(self, content: CompareContent) -> Line:
         first, last = self._legs.columns_in_sight
-        count = len(shown.columns) - matrix.FIXED
-        words = f"{self._figure.value} {shown.unit}".rstrip()
+        count = len(content.legs.columns) - matrix.FIXED
+        words = f"{content.figure.value} {content.legs.unit}".rstrip()
         part = f"   VMs {first + 1} to {last} of {count}" if last - first < count else ""
-        span = f"   {self.vmlat.span_words}"
+        span = f"   {content.span}"
         return ((f" {words} of every leg", "title"), (span, "dim"), (part, "accent"))
 
     # ---- keys ---------------------------------------------------------------------------------
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_sort(self) -> None:
         """By p50, by p99, as they come."""
@@ -105,14 +143,15 @@ class CompareScreen(VmlatScreen):
     def action_columns(self, by: int) -> None:
         """Other VMs."""
         self._legs.scroll_columns(by)
-        self.refill()
+        self.paint_again()
 
     @on(Table.Chosen, "#compare")
     def way_chosen(self) -> None:
         """Its path."""
         row = self._ways.selected
         if row is not None:
-            self.vmlat.look_at(row.total.vnic, (row.total.vnic,))
+            vnic = row.total.vnic
+            self.request(messages.OpenPath(vnic, (vnic,)))
 
     @on(Table.Chosen, "#matrix")
     def leg_chosen(self) -> None:
@@ -120,7 +159,7 @@ class CompareScreen(VmlatScreen):
         row = self._legs.selected
         if row is not None and row.values:
             vnic = max(row.values, key=lambda name: row.values[name])
-            self.vmlat.leg((vnic, row.leg.id))
+            self.request(messages.OpenLeg((vnic, row.leg.id)))
 
 
 def _text(row: MatrixRow) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
 
 from textual.app import ComposeResult
 
@@ -11,10 +13,13 @@ from vmlat_tui.export.doctor_text import obstacle
 from vmlat_tui.model.capabilities import CapabilityState
 from vmlat_tui.model.points import POINTS
 from vmlat_tui.protocol.session import AgentCapability, PointHooks
-from vmlat_tui.session.snapshot import Place, Snapshot
+from vmlat_tui.session.snapshot import Snapshot
 from vmlat_tui.tables.columns import COUNT, NAME, TEXT, Column
+from vmlat_tui.tui import messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
@@ -44,10 +49,78 @@ _CAPABILITIES: list[Column[AgentCapability]] = [
 ]  # fmt: skip
 
 
-class DoctorScreen(VmlatScreen):
+class DoctorSelection(NamedTuple):
+    """Which rows, and how wide the notes are."""
+
+    pattern: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class DoctorRow:
+    """A point with how often its hooks ran, if that was counted."""
+
+    hooks: PointHooks
+    hits: Optional[int]
+
+
+@dataclass(frozen=True)
+class DoctorContent:
+    """Everything that is shown."""
+
+    state: tuple[Line, ...]
+    points: tuple[DoctorRow, ...]
+    capabilities: tuple[AgentCapability, ...]
+    #: Whether the agent said anything about them.
+    capable: bool
+    notes: tuple[Line, ...]
+    empty: str
+
+
+_POINTS: list[Column[DoctorRow]] = [
+    Column("point", "point", 12, NAME, lambda r: r.hooks.point, 0, 16),
+    Column("directions", "for", 5, TEXT, lambda r: "/".join(r.hooks.directions), 1),
+    Column("hook", "hook", 30, TEXT, lambda r: _hook(r.hooks), 0, 60,
+           lambda r: "" if r.hooks.hooks else "warn"),
+    Column("hits", "hits", 8, COUNT, lambda r: r.hits, 2, help="how often its hooks ran"),
+    Column("title", "where", 24, TEXT, lambda r: _title(r.hooks), 3, 30),
+]  # fmt: skip
+
+
+def compute(context: Context, selection: DoctorSelection) -> DoctorContent:
+    """What is known at this moment."""
+    now = context.now
+    points = now.measuring.points if now.measuring else now.host.points if now.host else ()
+    told = now.hello or now.host
+    capabilities = told.capabilities if told else ()
+    return DoctorContent(
+        tuple(_state(now)),
+        kept([DoctorRow(p, _hits(now, p)) for p in points], _POINTS, selection.pattern),
+        kept(capabilities, _CAPABILITIES, selection.pattern),
+        bool(capabilities),
+        tuple(_notes(now, max(20, selection.cells))),
+        "the host is being asked" if context.live else "nothing was measured",
+    )
+
+
+def _hits(now: Snapshot, point: PointHooks) -> Optional[int]:
+    if now.stats is None or not point.hooks:
+        return None
+    names = {h.function for h in point.hooks}
+    hits = now.stats.hits.items()
+    counts = [n for id_, n in hits if id_ in names or id_.split(":")[-1] in names]
+    return sum(counts) if counts else None
+
+
+def _without_hook(row: DoctorRow) -> tuple[str, str]:
+    return ("", "") if row.hooks.hooks else ("▲", "")
+
+
+class DoctorScreen(ComputedScreen[DoctorSelection, DoctorContent]):
     """Every point with its hook or the reason why it has none; the agent's capabilities."""
 
     scope = "doctor"
+    compute = staticmethod(compute)
     CSS = """
     DoctorScreen #state { height: auto; max-height: 8; padding: 0 1; }
     DoctorScreen #capabilities { max-height: 40%; border-top: $rule $border-blurred; }
@@ -58,59 +131,28 @@ class DoctorScreen(VmlatScreen):
     def body(self) -> ComposeResult:
         """The host, its points, what the agent may do, what could not be found out."""
         yield Lines("state")
-        yield Table(self._columns(), lambda p: p.point, id="points", emphasis=self._emphasis)
+        yield Table(_POINTS, lambda r: r.hooks.point, id="points", emphasis=_without_hook)
         yield Table(_CAPABILITIES, lambda c: c.name, id="capabilities", emphasis=_missing)
         yield Lines("notes")
 
     def on_mount(self) -> None:
         """Ask, if nobody did."""
         super().on_mount()
-        self.vmlat.control.describe()
+        self.request(messages.AskHost())
 
-    def _columns(self) -> list[Column[PointHooks]]:
-        return [
-            Column("point", "point", 12, NAME, lambda p: p.point, 0, 16),
-            Column("directions", "for", 5, TEXT, lambda p: "/".join(p.directions), 1),
-            Column("hook", "hook", 30, TEXT, _hook, 0, 60,
-                   lambda p: "" if p.hooks else "warn"),
-            Column("hits", "hits", 8, COUNT, self._hits, 2, help="how often its hooks ran"),
-            Column("title", "where", 24, TEXT, _title, 3, 30),
-        ]  # fmt: skip
+    def selection(self) -> DoctorSelection:
+        """The pattern and the width."""
+        return DoctorSelection(self.pattern, self.size.width - 4)
 
-    @staticmethod
-    def _emphasis(point: PointHooks) -> tuple[str, str]:
-        return ("", "") if point.hooks else ("▲", "")
-
-    def _hits(self, point: PointHooks) -> int | None:
-        stats = self.vmlat.place.now.stats
-        if stats is None or not point.hooks:
-            return None
-        names = {h.function for h in point.hooks}
-        counts = [n for id_, n in stats.hits.items() if id_ in names or id_.split(":")[-1] in names]
-        return sum(counts) if counts else None
-
-    def fill(self, place: Place) -> None:
-        """Show what is known at this moment."""
-        now = place.now
-        self.query_one("#state", Lines).show(list(_state(now)))
-        points = list(now.measuring.points) if now.measuring else _planned(now)
-        table = self.query_one("#points", Table)
-        table.show(
-            self.kept(points, table.columns),
-            ((" points of the path", "title"),),
-            "the host is being asked" if self.vmlat.live else "nothing was measured",
-        )
-        told = now.hello or now.host
-        rows = list(told.capabilities if told else ())
+    def paint(self, content: DoctorContent) -> None:
+        """Show it."""
+        self.query_one("#state", Lines).show(content.state)
+        title: Line = ((" points of the path", "title"),)
+        self.query_one("#points", Table).show(content.points, title, content.empty)
         held = self.query_one("#capabilities", Table)
-        held.display = bool(rows)
-        held.show(self.kept(rows, held.columns), ((" capabilities of the agent", "title"),))
-        pane = self.query_one("#notes", Lines)
-        pane.show(list(_notes(now, max(20, self.size.width - 4))))
-
-
-def _planned(now: Snapshot) -> list[PointHooks]:
-    return list(now.host.points) if now.host else []
+        held.display = content.capable
+        held.show(content.capabilities, ((" capabilities of the agent", "title"),))
+        self.query_one("#notes", Lines).show(content.notes)
 
 
 def _state(now: Snapshot) -> Iterator[Line]:

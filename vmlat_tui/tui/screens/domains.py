@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import Optional
 
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.session.snapshot import Phase, Snapshot
 from vmlat_tui.tables import domains
 from vmlat_tui.tables.domains import DomainRow
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
 
-class DomainsScreen(VmlatScreen):
+@dataclass(frozen=True)
+class DomainsContent:
+    """The VMs, or why there are none."""
+
+    rows: tuple[DomainRow, ...]
+    empty: str
+
+
+def compute(context: Context, selection: str) -> DomainsContent:
+    """The VMs of this moment; ``selection`` is the pattern."""
+    every = domains.rows(context.place)
+    rows = kept(every, domains.COLUMNS, selection)
+    if every:
+        return DomainsContent(rows, f"no VM matches {clean(selection)}")
+    return DomainsContent(rows, _why_empty(context.now))
+
+
+def _why_empty(now: Snapshot) -> str:
+    if now.topology is not None:
+        notes = "; ".join(map(clean, now.topology.notes))
+        return "no VM runs on this host" + (f" ({notes})" if notes else "")
+    if now.problem is not None:
+        return f"nothing is known about this host: {clean(str(now.problem))}"
+    if now.phase is Phase.ENDED:
+        return "the recording holds no topology of its host"
+    return "looking at this host"
+
+
+class DomainsScreen(ComputedScreen[str, DomainsContent]):
     """Every VM with its rates and what looks wrong; enter measures it."""
 
     scope = "domains"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("domains")
     CSS = """
     DomainsScreen #details { height: 6; padding: 0 1; border-top: $rule $border-blurred; }
@@ -46,24 +78,14 @@ class DomainsScreen(VmlatScreen):
     def _table(self) -> Table[DomainRow]:
         return self.query_one("#vms", Table)
 
-    def fill(self, place: Place) -> None:
-        """Show the VMs of this moment."""
-        every = domains.rows(place)
-        rows = self.kept(every, domains.COLUMNS)
-        self._table.show(rows, (), self._why_empty(place.now, bool(every)))
-        self._details()
+    def selection(self) -> str:
+        """The pattern."""
+        return self.pattern
 
-    def _why_empty(self, now: Snapshot, filtered: bool) -> str:
-        if filtered:
-            return f"no VM matches {clean(self.pattern)}"
-        if now.topology is not None:
-            notes = "; ".join(map(clean, now.topology.notes))
-            return "no VM runs on this host" + (f" ({notes})" if notes else "")
-        if now.problem is not None:
-            return f"nothing is known about this host: {clean(str(now.problem))}"
-        if now.phase is Phase.ENDED:
-            return "the recording holds no topology of its host"
-        return "looking at this host"
+    def paint(self, content: DomainsContent) -> None:
+        """Show them."""
+        self._table.show(content.rows, (), content.empty)
+        self._details()
 
     def _details(self) -> None:
         row = self._table.selected
@@ -88,9 +110,10 @@ class DomainsScreen(VmlatScreen):
         if row is None:
             return
         if row.tap is None:
-            self.vmlat.tell(f"{clean(row.domain.name)} has no device on this host to measure")
+            words = f"{clean(row.domain.name)} has no device on this host to measure"
+            self.request(messages.Tell(words))
             return
-        self.vmlat.look_at(row.tap, self._taps(row))
+        self.request(messages.OpenPath(row.tap, self._taps(row)))
 
     def _taps(self, row: Optional[DomainRow]) -> tuple[str, ...]:
         chosen = [r.tap for r in self._table.rows if r.key in self._marked and r.tap]
@@ -110,11 +133,11 @@ class DomainsScreen(VmlatScreen):
         """Measure the marked ones and compare them."""
         taps = self._taps(None)
         if taps:
-            self.vmlat.control.measure(taps)
-        self.vmlat.compare()
+            self.request(messages.Watch(taps))
+        self.request(messages.OpenCompare())
 
     def action_placement(self) -> None:
         """Where the VM under the cursor runs."""
         row = self._table.selected
         if row is not None:
-            self.vmlat.placement(row.domain)
+            self.request(messages.OpenPlacement(row.domain))

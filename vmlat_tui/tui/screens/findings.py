@@ -4,27 +4,62 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.export.exporter import Sheet
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import findings
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 
 _HEADING = 9
 
 
-class VerdictScreen(VmlatScreen):
+class VerdictSelection(NamedTuple):
+    """Of which vNIC, and which rows."""
+
+    tap: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class VerdictContent:
+    """The findings, and of what they are."""
+
+    findings: tuple[Finding, ...]
+    title: Line
+    empty: str
+
+
+def compute(context: Context, selection: VerdictSelection) -> VerdictContent:
+    """Judge this moment."""
+    judged = findings.verdict(context.place, selection.tap, context.span, context.mark_ns)
+    packets = " · ".join(f"{count} {name.upper()}" for name, count in judged.packets.items())
+    title: Line = (
+        (" what explains the time", "title"),
+        (f"   {context.span_words}   {packets} packets" if packets else "", "dim"),
+    )
+    return VerdictContent(
+        kept(judged.findings, findings.COLUMNS, selection.pattern),
+        title,
+        judged.reason or "no finding has these words",
+    )
+
+
+class VerdictScreen(ComputedScreen[VerdictSelection, VerdictContent]):
     """A list, and the one under the cursor in full; enter goes to the leg that it rests on."""
 
     scope = "verdict"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("verdict")
     CSS = """
     VerdictScreen #list { height: auto; min-height: 4; max-height: 45%; }
@@ -50,18 +85,13 @@ class VerdictScreen(VmlatScreen):
     def _table(self) -> Table[Finding]:
         return self.query_one("#list", Table)
 
-    def fill(self, place: Place) -> None:
-        """Judge this moment."""
-        app = self.vmlat
-        judged = findings.verdict(place, self.tap, app.span, app.mark_ns)
-        packets = " · ".join(f"{count} {name.upper()}" for name, count in judged.packets.items())
-        title: Line = (
-            (" what explains the time", "title"),
-            (f"   {app.span_words}   {packets} packets" if packets else "", "dim"),
-        )
-        kept = self.kept(judged.findings, findings.COLUMNS)
-        empty = judged.reason or "no finding has these words"
-        self._table.show(kept, title, empty)
+    def selection(self) -> VerdictSelection:
+        """The vNIC and the pattern."""
+        return VerdictSelection(self.tap, self.pattern)
+
+    def paint(self, content: VerdictContent) -> None:
+        """Show them."""
+        self._table.show(content.findings, content.title, content.empty)
         self._table.styles.height = max(4, self._table.height_wanted)
         self._details()
 
@@ -85,15 +115,15 @@ class VerdictScreen(VmlatScreen):
         """Look at the leg."""
         finding = self._table.selected
         if finding is not None and finding.legs:
-            self.vmlat.leg((self.tap, finding.legs[0]))
+            self.request(messages.OpenLeg((self.tap, finding.legs[0])))
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_mark(self) -> None:
         """Figures since this moment."""
-        self.vmlat.mark_moment()
+        self.request(messages.MarkMoment())
 
 
 def one_in_full(finding: Finding, cells: int) -> Sequence[Line]:

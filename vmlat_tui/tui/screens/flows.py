@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model import filters
 from vmlat_tui.model.flows import Filter
-from vmlat_tui.session.snapshot import FlowRow, Place
+from vmlat_tui.session.snapshot import FlowRow
 from vmlat_tui.tables import flows
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
 
-class FlowsScreen(VmlatScreen):
+class FlowsSelection(NamedTuple):
+    """Of which vNIC, and which rows."""
+
+    tap: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class FlowsContent:
+    """The flows that match, of so many, at ``now_ns``."""
+
+    rows: tuple[FlowRow, ...]
+    count: int
+    evicted: int
+    now_ns: int
+    pattern: str
+    empty: str
+
+
+def compute(context: Context, selection: FlowsSelection) -> FlowsContent:
+    """The flows of this moment."""
+    stats = context.now.stats
+    every = flows.rows(context.place, selection.tap)
+    now_ns = stats.t_ns if stats else context.now.t_ns
+    return FlowsContent(
+        kept(every, flows.columns(lambda: now_ns), selection.pattern),
+        len(every),
+        stats.trust.flows_evicted if stats else 0,
+        now_ns,
+        selection.pattern,
+        f"no flow matches {clean(selection.pattern)}" if every else _why_none(context, selection),
+    )
+
+
+def _why_none(context: Context, selection: FlowsSelection) -> str:
+    stats, measured = context.now.stats, context.now.acknowledged
+    if stats is None:
+        return "nothing is measured yet"
+    if stats.flows is None:
+        return "flows are kept for the newest moments only: step forward (T)"
+    if measured is not None and measured.filters:
+        return f"no packet matched {measured.filter_words} yet"
+    return f"no packet of {clean(selection.tap)} was seen yet"
+
+
+class FlowsScreen(ComputedScreen[FlowsSelection, FlowsContent]):
     """A live list; enter measures one flow only."""
 
     scope = "flows"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("flows")
 
     def __init__(self, tap: str) -> None:
@@ -42,34 +93,22 @@ class FlowsScreen(VmlatScreen):
     def _table(self) -> Table[FlowRow]:
         return self.query_one("#flows", Table)
 
-    def fill(self, place: Place) -> None:
-        """Show the flows of this moment."""
-        stats = place.now.stats
-        self._now_ns = stats.t_ns if stats else place.now.t_ns
-        every = flows.rows(place, self.tap)
-        rows = self.kept(every, self._table.columns)
-        evicted = stats.trust.flows_evicted if stats else 0
-        title = [(f" {len(every)} flows", "title")]
-        if self.pattern:
-            title.append((f"   {len(rows)} match {clean(self.pattern)}", ""))
+    def selection(self) -> FlowsSelection:
+        """The vNIC and the pattern."""
+        return FlowsSelection(self.tap, self.pattern)
+
+    def paint(self, content: FlowsContent) -> None:
+        """Show them."""
+        self._now_ns = content.now_ns
+        title = [(f" {content.count} flows", "title")]
+        if content.pattern:
+            words = f"   {len(content.rows)} match {clean(content.pattern)}"
+            title.append((words, ""))
         if self._picked:
             title.append((f"   ◆ {len(self._picked)} picked (a measures them)", "accent"))
-        if evicted:
-            title.append((f"   ▲ {evicted} forgotten to make room", "warn"))
-        self._table.show(rows, tuple(title), self._why_empty(place, bool(every)))
-
-    def _why_empty(self, place: Place, filtered: bool) -> str:
-        stats = place.now.stats
-        if filtered:
-            return f"no flow matches {clean(self.pattern)}"
-        if stats is None:
-            return "nothing is measured yet"
-        if stats.flows is None:
-            return "flows are kept for the newest moments only: step forward (T)"
-        measured = place.now.acknowledged
-        if measured is not None and measured.filters:
-            return f"no packet matched {measured.filter_words} yet"
-        return f"no packet of {clean(self.tap)} was seen yet"
+        if content.evicted:
+            title.append((f"   ▲ {content.evicted} forgotten to make room", "warn"))
+        self._table.show(content.rows, tuple(title), content.empty)
 
     @on(Table.Chosen)
     def chosen(self) -> None:
@@ -87,7 +126,7 @@ class FlowsScreen(VmlatScreen):
             self._picked[row.key] = row
         self._table.mark(frozenset(self._picked))
         self._table.action_cursor(1)
-        self.refill()
+        self.paint_again()
 
     def action_apply(self) -> None:
         """Measure the picked ones, or the one under the cursor."""
@@ -110,11 +149,11 @@ class FlowsScreen(VmlatScreen):
 
     def _want(self, found: tuple[Filter, ...]) -> None:
         try:
-            self.vmlat.control.want(filters=found)
+            self.change(filters=found)
         except VmlatError as error:
-            self.vmlat.tell(str(error), "warning")
+            self.request(messages.Tell(str(error), "warning"))
         else:
-            self.vmlat.pop_screen()
+            self.app.pop_screen()
 
     def action_sort(self, by: int) -> None:
         """Sort by the next column."""

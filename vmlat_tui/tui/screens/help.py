@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.screen import VmlatScreen, kept
 from vmlat_tui.tui.widgets.table import Table
 
 Row = tuple[str, str, str]
@@ -37,7 +37,7 @@ class HelpScreen(VmlatScreen):
         """One table."""
         yield Table(_COLUMNS, lambda r: r, id="help")
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """The same at every moment."""
         rows: list[Row] = [
             (_HEADINGS.get(scope, scope), key.label, key.words)
@@ -50,4 +50,4 @@ class HelpScreen(VmlatScreen):
             if column.help
         ]
         title = ((" keys and columns of ", "title"), (self._scopes[0], "title"))
-        self.query_one("#help", Table).show(self.kept(rows, _COLUMNS), title)
+        self.query_one("#help", Table).show(kept(rows, _COLUMNS, self.pattern), title)

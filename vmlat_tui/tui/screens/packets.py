@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from textual import on
 from textual.app import ComposeResult
 
 from vmlat_tui.model.packets import DropFrame, SeenPacket
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import packets, passage
 from vmlat_tui.tables.packets import PacketRow
-from vmlat_tui.tui.paint import Line
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui import messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.paint import Line, StyledText
+from vmlat_tui.tui.screen import VmlatScreen, kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean, wall_clock
@@ -19,10 +24,46 @@ from vmlat_tui.words import clean, wall_clock
 _AROUND = 4
 
 
-class PacketsScreen(VmlatScreen):
+class PacketsSelection(NamedTuple):
+    """Of which vNIC, and which rows."""
+
+    tap: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class PacketsContent:
+    """Both tables."""
+
+    slowest: tuple[PacketRow, ...]
+    dropped: tuple[PacketRow, ...]
+    rate: StyledText
+
+
+def compute(context: Context, selection: PacketsSelection) -> PacketsContent:
+    """What is known at this moment."""
+    tap, pattern = selection
+    return PacketsContent(
+        kept(packets.slowest_rows(context.place, tap), packets.PACKET_COLUMNS, pattern),
+        kept(packets.dropped_rows(context.place, tap), packets.DROP_COLUMNS, pattern),
+        _drop_rate(context, tap),
+    )
+
+
+def _drop_rate(context: Context, tap: str) -> StyledText:
+    stats = context.now.stats
+    drops = [row for row in stats.drops if row.vnic == tap] if stats else []
+    if not drops:
+        return "", ""
+    rate = sum(row.packets_per_second for row in drops)
+    return f"   {sum(row.packets for row in drops)} in all, {rate:.1f} a second", "dim"
+
+
+class PacketsScreen(ComputedScreen[PacketsSelection, PacketsContent]):
     """The slowest packets of a vNIC above those that were dropped."""
 
     scope = "packets"
+    compute = staticmethod(compute)
     CSS = """
     PacketsScreen #slowest { height: 2fr; }
     PacketsScreen #dropped { height: 1fr; border-top: $rule $border-blurred; }
@@ -39,35 +80,29 @@ class PacketsScreen(VmlatScreen):
         yield Table(columns, lambda r: r.key, id="slowest")
         yield Table(packets.DROP_COLUMNS, lambda r: r.key, id="dropped")
 
-    def fill(self, place: Place) -> None:
-        """Show what is known at this moment."""
-        slowest = packets.slowest_rows(place, self.tap)
-        dropped = packets.dropped_rows(place, self.tap)
+    def selection(self) -> PacketsSelection:
+        """The vNIC and the pattern."""
+        return PacketsSelection(self.tap, self.pattern)
+
+    def paint(self, content: PacketsContent) -> None:
+        """Show them."""
         self.query_one("#slowest", Table).show(
-            self.kept(slowest, packets.PACKET_COLUMNS),
+            content.slowest,
             ((" slowest packets so far", "title"),),
             "no single packet was sent by the agent yet (L sets the threshold)",
         )
         self.query_one("#dropped", Table).show(
-            self.kept(dropped, packets.DROP_COLUMNS),
-            ((" packets that did not arrive, latest first", "title"), self._drop_rate(place)),
+            content.dropped,
+            ((" packets that did not arrive, latest first", "title"), content.rate),
             "none was lost",
         )
-
-    def _drop_rate(self, place: Place) -> tuple[str, str]:
-        stats = place.now.stats
-        drops = [row for row in stats.drops if row.vnic == self.tap] if stats else []
-        if not drops:
-            return "", ""
-        rate = sum(row.packets_per_second for row in drops)
-        return f"   {sum(row.packets for row in drops)} in all, {rate:.1f} a second", "dim"
 
     @on(Table.Chosen)
     def chosen(self, event: Table.Chosen) -> None:
         """Its timeline."""
         row = event.table.selected
         if isinstance(row, PacketRow):
-            self.vmlat.packet(row.frame)
+            self.request(messages.OpenPacket(row.frame))
 
 
 class PacketScreen(VmlatScreen):
@@ -90,16 +125,16 @@ class PacketScreen(VmlatScreen):
             packets.STAGE_COLUMNS, lambda r: r.key, id="stages", emphasis=packets.stage_emphasis
         )
 
-    def fill(self, place: Place) -> None:
+    def fill(self, context: Context) -> None:
         """A packet does not change; the frame around it does."""
         frame = self.frame
-        self.query_one("#identity", Lines).show(self._identity(place))
+        self.query_one("#identity", Lines).show(self._identity(context))
         rows = packets.timeline(frame)
-        self.query_one("#stages", Table).show(self.kept(rows, packets.STAGE_COLUMNS))
+        self.query_one("#stages", Table).show(kept(rows, packets.STAGE_COLUMNS, self.pattern))
 
-    def _identity(self, place: Place) -> list[Line]:
+    def _identity(self, context: Context) -> list[Line]:
         frame = self.frame
-        when = wall_clock(frame.stages[0].t_ns + place.now.wall_offset_ns)
+        when = wall_clock(frame.stages[0].t_ns + context.now.wall_offset_ns)
         vm, phy = clean(frame.vm_interface), clean(frame.phy_interface)
         way = f"{vm} → {phy}" if frame.direction == "tx" else f"{phy} → {vm}"
         process = frame.process

@@ -8,22 +8,20 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
-from vmlat_tui.errors import VmlatError
 from vmlat_tui.export.exporter import Sheet
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.topology import Domain
 from vmlat_tui.session import window
 from vmlat_tui.session.snapshot import Phase, Place
 from vmlat_tui.session.window import LegRow
-from vmlat_tui.tables import findings, halting, legs, thread_columns, threads
-from vmlat_tui.tables.findings import Verdict
-from vmlat_tui.tables.threads import Look, ThreadRow
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.paint import Line
-from vmlat_tui.tui.screen import VmlatScreen, matches
-from vmlat_tui.tui.widgets.frame import ATTACHING_WORDS
+from vmlat_tui.tables import findings, halting, legs, thread_columns
+from vmlat_tui.tables.threads import ThreadRow
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.screens import path_content
+from vmlat_tui.tui.screens.path_content import PathContent, PathSelection, ThreadsContent
 from vmlat_tui.tui.widgets.lines import Lines
-from vmlat_tui.tui.widgets.strip import strip_lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
@@ -32,10 +30,11 @@ _WIDE, _HIGH = 120, 34
 _PAGES = ("legs", "workers", "vcpus", "halt")
 
 
-class PathScreen(VmlatScreen):
+class PathScreen(ComputedScreen[PathSelection, PathContent]):
     """One vNIC; enter on a leg, a thread or halt polling drills down."""
 
     scope = "path"
+    compute = staticmethod(path_content.compute)
     AUTO_FOCUS = "#tx"
     BINDINGS = keys.bindings("path")
     CSS = """
@@ -70,7 +69,7 @@ class PathScreen(VmlatScreen):
     @property
     def crumb(self) -> str:
         """VM and device."""
-        domain = self._domain(self.vmlat.place)
+        domain = self._domain(self.context.place)
         return f"{clean(domain.name)} {clean(self.tap)}" if domain else clean(self.tap)
 
     def _domain(self, place: Place) -> Optional[Domain]:
@@ -100,84 +99,48 @@ class PathScreen(VmlatScreen):
 
     # ---- showing ------------------------------------------------------------------------------
 
-    def fill(self, place: Place) -> None:
-        """Show the figures of this moment."""
+    def fill(self, context: Context) -> None:
+        """Ask for the figures of this moment."""
         self.set_class(self.size.width < _WIDE or self.size.height < _HIGH, "-small")
-        shown: list[LegRow] = []
-        for direction in Direction:
-            rows = self._legs(place, direction)
-            shown += rows
-            kept = [row for row in rows if row.total or matches(row.leg.title, self.pattern)]
-            self.query_one(f"#{direction.id}", Table).show(
-                kept, self._title(direction, rows), self._why_empty(place, direction)
-            )
-        domain = self._domain(place)
-        strip = self.query_one("#strip", Lines)
-        strip.show(strip_lines(place, domain, self.tap, shown, strip.size.width - 2))
-        judged = self._judged(place)
-        key = (("  i", "key"),) if judged.findings else ()
-        self.query_one("#verdict", Lines).show([(*findings.line(judged), *key)])
-        app = self.vmlat
-        seen = threads.look(place, domain, self.tap, app.span, app.mark_ns) if domain else None
-        self._fill_threads(place, seen)
-        self._fill_halt(place, seen)
+        super().fill(context)
 
-    def _legs(self, place: Place, direction: Direction) -> list[LegRow]:
-        app = self.vmlat
-        return list(window.legs(place, self.tap, direction, app.span, app.mark_ns))
+    def selection(self) -> PathSelection:
+        """The vNIC, the pattern, and the width of the strip."""
+        return PathSelection(self.tap, self.pattern, self.query_one("#strip").size.width - 2)
 
-    def _judged(self, place: Place) -> Verdict:
-        app = self.vmlat
-        return findings.verdict(place, self.tap, app.span, app.mark_ns)
+    def paint(self, content: PathContent) -> None:
+        """Show them."""
+        for direction, shown in content.legs.items():
+            way = "guest → wire" if direction is Direction.TX else "wire → guest"
+            title = ((f" {direction.name} ", "title"), (f"{way}   ", "dim"), (content.span, "dim"))
+            self.query_one(f"#{direction.id}", Table).show(shown.rows, title, shown.empty)
+        self.query_one("#strip", Lines).show(content.strip)
+        key = (("  i", "key"),) if content.verdict.findings else ()
+        self.query_one("#verdict", Lines).show([(*findings.line(content.verdict), *key)])
+        self._paint_threads(content.threads, content.span)
+
+    def _paint_threads(self, shown: ThreadsContent, span: str) -> None:
+        unknown = "no VM is known to own this device"
+        for name, title, rows, empty in (
+            ("workers", " vhost workers", shown.workers, "no vhost workers are visible"),
+            ("vcpus", " vCPUs", shown.vcpus, "no vCPUs are visible"),
+        ):
+            head = ((title, "title"), (f"   {span}", "dim"))
+            table = self.query_one(f"#{name}", Table)
+            table.show(rows, head, empty if shown.known else unknown)
+        self.query_one("#threads-caption", Lines).show([((shown.surroundings, "dim"),)])
+        self.query_one("#halt", Table).show(
+            shown.halts,
+            ((" halt polling", "title"), (f"   {span}", "dim")),
+            "KVM's counters are not visible (debugfs needs root)",
+        )
+        lines = [((text, "dim"),) for text in shown.halting]
+        self.query_one("#halt-caption", Lines).show(lines)
 
     def sheets(self) -> list[Sheet]:
         """The tables, and the findings."""
-        found = self._judged(self.vmlat.place).findings
+        found = self.content.verdict.findings if self.content else ()
         return [*super().sheets(), Sheet("findings", findings.export_columns(found), found)]
-
-    def _title(self, direction: Direction, rows: list[LegRow]) -> Line:
-        way = "guest → wire" if direction is Direction.TX else "wire → guest"
-        return (
-            (f" {direction.name} ", "title"),
-            (f"{way}   ", "dim"),
-            (self.vmlat.span_words, "dim"),
-        )
-
-    def _why_empty(self, place: Place, direction: Direction) -> str:
-        now = place.now
-        if now.acknowledged is not None and direction.id not in now.acknowledged.directions:
-            return f"{direction.name} is not measured (D changes it)"
-        if now.refusal is not None and now.measuring is None:
-            return f"not measured: {clean(str(now.refusal.error))}"
-        if now.phase is Phase.MEASURING and now.stats is None:
-            return "the probes are in place; waiting for the first figures"
-        if now.phase is Phase.ATTACHING:
-            return ATTACHING_WORDS
-        if now.problem is not None:
-            return clean(str(now.problem))
-        if now.measuring is None:
-            return "not measured (M measures it)"
-        return f"no {direction.name} packet of {clean(self.tap)} matched yet"
-
-    def _fill_threads(self, place: Place, seen: Optional[Look]) -> None:
-        unknown = "no VM is known to own this device"
-        span = (f"   {self.vmlat.span_words}", "dim")
-        for name, title, rows in (
-            ("workers", " vhost workers", threads.worker_rows(seen) if seen else []),
-            ("vcpus", " vCPUs", seen.vcpus if seen else []),
-        ):
-            empty = f"no {title.strip()} are visible" if seen else unknown
-            self.query_one(f"#{name}", Table).show(rows, ((title, "title"), span), empty)
-        caption = threads.surroundings(place, seen.domain, self.tap) if seen else ""
-        self.query_one("#threads-caption", Lines).show([((caption, "dim"),)])
-
-    def _fill_halt(self, place: Place, seen: Optional[Look]) -> None:
-        rows = halting.halt_rows(place, seen) if seen else []
-        span = (f"   {self.vmlat.span_words}", "dim")
-        empty = "KVM's counters are not visible (debugfs needs root)"
-        self.query_one("#halt", Table).show(rows, ((" halt polling", "title"), span), empty)
-        lines = halting.halt_lines(place, seen) if seen else []
-        self.query_one("#halt-caption", Lines).show([((text, "dim"),) for text in lines])
 
     # ---- keys ---------------------------------------------------------------------------------
 
@@ -196,59 +159,57 @@ class PathScreen(VmlatScreen):
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())
 
     def action_mark(self) -> None:
         """Figures since this moment."""
-        self.vmlat.mark_moment()
+        self.request(messages.MarkMoment())
 
     def action_measure(self) -> None:
         """Stop measuring, or measure this vNIC."""
-        now = self.vmlat.moments[-1]
-        if self.vmlat.live and now.measuring is None and now.phase is not Phase.ATTACHING:
-            self.vmlat.control.measure((self.tap,))
+        context = self.context
+        now = context.newest
+        if context.live and now.measuring is None and now.phase is not Phase.ATTACHING:
+            self.request(messages.Watch((self.tap,)))
         else:
             self.action_release()
 
     def action_direction(self) -> None:
         """TX and RX, then each alone."""
-        try:
-            self.vmlat.control.next_direction()
-        except VmlatError as error:
-            self.vmlat.tell(str(error), "warning")
+        self.request(messages.NextDirection())
 
     def action_next_vnic(self, by: int) -> None:
         """Another vNIC that is measured."""
-        names = window.vnics(self.vmlat.place)
+        names = window.vnics(self.context.place)
         if self.tap in names and len(names) > 1:
             self.tap = names[(names.index(self.tap) + by) % len(names)]
             self.refill()
         else:
-            self.vmlat.tell("no other vNIC is measured")
+            self.request(messages.Tell("no other vNIC is measured"))
 
     def action_flows(self) -> None:
         """Its flows."""
-        self.vmlat.flows(self.tap)
+        self.request(messages.OpenFlows(self.tap))
 
     def action_packets(self) -> None:
         """Its slowest packets."""
-        self.vmlat.packets(self.tap)
+        self.request(messages.OpenPackets(self.tap))
 
     def action_placement(self) -> None:
         """Where its VM runs."""
-        domain = self._domain(self.vmlat.place)
+        domain = self._domain(self.context.place)
         if domain is None:
-            self.vmlat.tell("no VM is known to own this device")
+            self.request(messages.Tell("no VM is known to own this device"))
         else:
-            self.vmlat.placement(domain)
+            self.request(messages.OpenPlacement(domain))
 
     def action_findings(self) -> None:
         """What explains the time."""
-        self.vmlat.findings(self.tap)
+        self.request(messages.OpenFindings(self.tap))
 
     def action_compare(self) -> None:
         """All that are measured."""
-        self.vmlat.compare()
+        self.request(messages.OpenCompare())
 
     @on(Table.Chosen, "#tx")
     @on(Table.Chosen, "#rx")
@@ -256,16 +217,18 @@ class PathScreen(VmlatScreen):
         """Drill down into the leg."""
         row = event.table.selected
         if isinstance(row, LegRow):
-            self.vmlat.leg(row.key)
+            self.request(messages.OpenLeg(row.key))
 
     @on(Table.Chosen, "#workers")
     @on(Table.Chosen, "#vcpus")
     @on(Table.Chosen, "#halt")
     def chosen_thread(self, event: Table.Chosen) -> None:
         """Drill down into the thread; halt polling is of all vCPUs."""
-        row = event.table.selected
+        row, content = event.table.selected, self.content
+        if content is None:
+            return
         if isinstance(row, ThreadRow):
             what = "vhost " if event.table.id == "workers" else ""
-            self.vmlat.thread(self.tap, f"{what}{row.title}", row.key)
+            self.request(messages.OpenThread(content.tap, f"{what}{row.title}", row.key))
         elif row is not None:
-            self.vmlat.thread(self.tap, "all vCPUs", None)
+            self.request(messages.OpenThread(content.tap, "all vCPUs", None))

@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from vmlat_tui.analysis.comparison import Comparison, Line
 from vmlat_tui.analysis.figures import Figure
 from vmlat_tui.analysis.plan import REST, TOTAL
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables import comparison as report
 from vmlat_tui.tables.columns import TEXT, Column
 from vmlat_tui.tui import keys
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.paint import Line as PaintedLine
 from vmlat_tui.tui.paint import StyledText
-from vmlat_tui.tui.screen import VmlatScreen
-from vmlat_tui.tui.widgets.frame import TrustLine
+from vmlat_tui.tui.screen import VmlatScreen, kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.stack import GREW, drawing
 from vmlat_tui.tui.widgets.table import Table
@@ -49,10 +49,13 @@ class PingsScreen(VmlatScreen):
     def _key(line: Line) -> tuple[str, bool]:
         return line.item.id, line.beside
 
-    def fill(self, place: Place) -> None:
+    def trust(self, context: Context) -> PaintedLine:
+        """Of both environments."""
+        return trust(self._comparison)
+
+    def fill(self, context: Context) -> None:
         """Show it; the moment of the feed does not matter."""
         self.query_one("#bars", Lines).show(drawing(self._comparison, self.size.width - 2))
-        self.query_one(TrustLine).show([trust(self._comparison)])
         table = self.query_one("#comparison", Table)
         if not self._sections:
             table.show((), (), "the two have no interval in common")
@@ -62,7 +65,8 @@ class PingsScreen(VmlatScreen):
             (f" {section.title}", "title"),
             (f"   table {self._at + 1} of {len(self._sections)}", "dim"),
         )
-        table.show(self.kept(section.lines, self._columns), title, "no row has these words")
+        rows = kept(section.lines, self._columns, self.pattern)
+        table.show(rows, title, "no row has these words")
 
     def action_section(self, by: int) -> None:
         """Another table."""
@@ -92,9 +96,12 @@ class FindingsScreen(VmlatScreen):
         """One table."""
         yield Table(self._columns, lambda r: r[0], id="findings")
 
-    def fill(self, place: Place) -> None:
+    def trust(self, context: Context) -> PaintedLine:
+        """Of both environments."""
+        return trust(self._comparison)
+
+    def fill(self, context: Context) -> None:
         """Show it, as wide as there is room."""
-        self.query_one(TrustLine).show([trust(self._comparison)])
         rows: list[tuple[int, str]] = []
         for sentence in report.findings(self._comparison):
             indent = " " * (len(sentence) - len(sentence.lstrip()) + 2)
@@ -103,9 +110,9 @@ class FindingsScreen(VmlatScreen):
                 break_on_hyphens=False,
             )  # fmt: skip
             rows += [(len(rows) + at, part) for at, part in enumerate(parts)]
-        self.query_one("#findings", Table).show(
-            self.kept(rows, self._columns), ((" findings", "title"),), "no finding has these words"
-        )
+        found = kept(rows, self._columns, self.pattern)
+        title = ((" findings", "title"),)
+        self.query_one("#findings", Table).show(found, title, "no finding has these words")
 
 
 def emphasis(line: Line) -> tuple[str, str]:
@@ -118,7 +125,7 @@ def emphasis(line: Line) -> tuple[str, str]:
     return "", "dim" if line.beside else ""
 
 
-def trust(comparison: Comparison) -> tuple[StyledText, ...]:
+def trust(comparison: Comparison) -> PaintedLine:
     """How far to rely on it: packets that joined, and the remainder with its spread."""
     spans: list[StyledText] = []
     for side in (comparison.a, comparison.b):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Optional
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,9 +16,11 @@ from vmlat_tui.tables.placement import Mark, Placement, PlacementRow, RowKind
 from vmlat_tui.tables.placement_grid import PlacementGrid, emphasis, grid
 from vmlat_tui.tables.placement_rows import placement
 from vmlat_tui.tables.placement_words import MOVE_COLUMNS, MoveRow, move_rows
-from vmlat_tui.tui import keys
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line, StyledText
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean, width
@@ -30,10 +33,83 @@ _AROUND = 11
 _DRAWN = {Mark.HERE: "strong", Mark.ODD: "bad", Mark.SEEN: "accent", Mark.MAY: "dim"}
 
 
-class PlacementScreen(VmlatScreen):
+class PlacementSelection(NamedTuple):
+    """Which VM and rows, and the width of the screen."""
+
+    identity: str
+    pattern: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class PlacementContent:
+    """Everything that is shown; no ``placement`` where the VM does not run."""
+
+    placement: Optional[Placement]
+    grid: Optional[PlacementGrid]
+    rows: tuple[PlacementRow, ...]
+    facts: tuple[Line, ...]
+    moves: tuple[MoveRow, ...]
+    reach: str
+    empty: str
+
+
+def compute(context: Context, selection: PlacementSelection) -> PlacementContent:
+    """Where the VM runs at this moment."""
+    place, identity = context.place, selection.identity
+    domain = next((d for d in _running(place) if _identity(d) == identity), None)
+    shown = placement(place, domain) if domain else None
+    if shown is None:
+        return PlacementContent(None, None, (), (), (), "", _why_none(context, domain, identity))
+    # One cell is the scrollbar's, whether it is there or not: columns stay where they are.
+    columns = grid(shown, selection.cells - _MARGIN - 1)
+    rows = kept(shown.rows, columns.columns, selection.pattern)
+    keys = {row.key for row in rows}
+    return PlacementContent(
+        shown,
+        columns,
+        rows,
+        tuple(_facts(shown, columns, selection.cells - 2)),
+        tuple(move for move in move_rows(shown) if move.row.key in keys),
+        placement_words.reach(shown),
+        f"no row matches {clean(selection.pattern)}"
+        if shown.rows
+        else _why_none(context, domain, identity),
+    )
+
+
+def _why_none(context: Context, domain: Optional[Domain], identity: str) -> str:
+    now = context.now
+    if domain is not None:
+        return "none of its threads is visible, and no interrupt of a NIC on its way"
+    if now.topology is not None:
+        gone = next((d for d in now.topology.domains if _identity(d) == identity), None)
+        return f"it does not run: {gone.state.value}" if gone else "this VM is not known now"
+    if now.problem is not None:
+        return f"nothing is known about this host: {clean(str(now.problem))}"
+    if now.phase is Phase.ENDED:
+        return "the recording holds no topology of its host at this moment"
+    return "looking at this host"
+
+
+def _facts(shown: Placement, columns: PlacementGrid, cells: int) -> list[Line]:
+    marks: list[StyledText] = []
+    for mark, words in placement_words.legend(shown):
+        marks += [(mark.glyph, _DRAWN[mark]), (f" {words}   ", "dim")]
+    missing = placement_words.left_out(shown, columns.left_out)
+    around = _wrapped(placement_words.surroundings(shown), cells)
+    return [
+        *(((line.rstrip(" ·"), ""),) for line in around),
+        tuple(marks),
+        *([((missing, "dim"),)] if missing else []),
+    ]
+
+
+class PlacementScreen(ComputedScreen[PlacementSelection, PlacementContent]):
     """One VM; the row under the cursor is told in words."""
 
     scope = "placement"
+    compute = staticmethod(compute)
     AUTO_FOCUS = "#grid"
     BINDINGS = keys.bindings("placement")
     CSS = """
@@ -48,7 +124,6 @@ class PlacementScreen(VmlatScreen):
         super().__init__()
         self._identity = _identity(domain)
         self._vm = domain.name
-        self._shown: Optional[Placement] = None
 
     @property
     def crumb(self) -> str:
@@ -72,69 +147,33 @@ class PlacementScreen(VmlatScreen):
 
     # ---- showing ------------------------------------------------------------------------------
 
-    def fill(self, place: Place) -> None:
-        """Show where it runs at this moment."""
-        domain = self._domain(place)
-        self._shown = shown = placement(place, domain) if domain else None
-        # One cell is the scrollbar's, whether it is there or not: columns stay where they are.
-        columns = grid(shown, self.size.width - _MARGIN - 1) if shown else None
-        self._grid.set_columns(columns.columns if columns else (), 1)
-        rows = self.kept(shown.rows, self._grid.columns) if shown else []
+    def selection(self) -> PlacementSelection:
+        """The VM, the pattern and the width."""
+        return PlacementSelection(self._identity, self.pattern, self.size.width)
+
+    def paint(self, content: PlacementContent) -> None:
+        """Show where it runs."""
+        self._grid.set_columns(content.grid.columns if content.grid else (), 1)
         if not self._grid.rows:
-            self._grid.select(next((r.key for r in rows if r.kind is not RowKind.HOST), None))
-        self._grid.show(rows, _heading(columns), self._why_empty(place, domain))
-        self.query_one("#facts", Lines).show(self._facts(columns))
+            threads = (row.key for row in content.rows if row.kind is not RowKind.HOST)
+            self._grid.select(next(threads, None))
+        self._grid.show(content.rows, _heading(content.grid), content.empty)
+        self.query_one("#facts", Lines).show(content.facts)
         self._details()
-        self._fill_moves(rows)
-
-    def _domain(self, place: Place) -> Optional[Domain]:
-        return next((d for d in _running(place) if _identity(d) == self._identity), None)
-
-    def _why_empty(self, place: Place, domain: Optional[Domain]) -> str:
-        now = place.now
-        if self._shown and self._shown.rows:
-            return f"no row matches {clean(self.pattern)}"
-        if domain is not None:
-            return "none of its threads is visible, and no interrupt of a NIC on its way"
-        if now.topology is not None:
-            gone = next((d for d in now.topology.domains if _identity(d) == self._identity), None)
-            return f"it does not run: {gone.state.value}" if gone else "this VM is not known now"
-        if now.problem is not None:
-            return f"nothing is known about this host: {clean(str(now.problem))}"
-        if now.phase is Phase.ENDED:
-            return "the recording holds no topology of its host at this moment"
-        return "looking at this host"
-
-    def _facts(self, columns: Optional[PlacementGrid]) -> list[Line]:
-        shown = self._shown
-        if shown is None or columns is None:
-            return []
-        marks: list[StyledText] = []
-        for mark, words in placement_words.legend(shown):
-            marks += [(mark.glyph, _DRAWN[mark]), (f" {words}   ", "dim")]
-        around = _wrapped(placement_words.surroundings(shown), self.size.width - 2)
-        missing = placement_words.left_out(shown, columns.left_out)
-        return [
-            *(((line.rstrip(" ·"), ""),) for line in around),
-            tuple(marks),
-            *([((missing, "dim"),)] if missing else []),
-        ]
+        self._paint_moves(content)
 
     def _details(self) -> None:
         pane, row = self.query_one("#details", Lines), self._grid.selected
-        told = placement_words.details(self._shown, row) if self._shown and row else []
+        shown = self.content.placement if self.content else None
+        told = placement_words.details(shown, row) if shown and row else []
         cells = self.size.width - 2
         pane.show([((line, role),) for role, text in told for line in _wrapped(text, cells)])
 
-    def _fill_moves(self, rows: list[PlacementRow]) -> None:
-        shown = self._shown
-        found = move_rows(shown) if shown else []
-        kept = {row.key for row in rows}
-        moved = [move for move in found if move.row.key in kept]
-        reach = placement_words.reach(shown) if shown else ""
+    def _paint_moves(self, content: PlacementContent) -> None:
+        moved = content.moves
         count = f" {len(moved)} move{'s' if len(moved) != 1 else ''}"
-        title = ((count, "title"), (f"   {reach}, seen once a reading", "dim"))
-        if shown is None or not shown.seconds:
+        title = ((count, "title"), (f"   {content.reach}, seen once a reading", "dim"))
+        if content.placement is None or not content.placement.seconds:
             title = ((" moves", "title"), ("   nothing was read twice yet", "dim"))
         self._moves.show(moved, title, "nothing was seen to move")
         # The title alone says that nothing moved; else they get what the grid leaves.
@@ -146,7 +185,7 @@ class PlacementScreen(VmlatScreen):
 
     def on_descendant_focus(self) -> None:
         """Where there is no room for both tables the one with the focus gets more."""
-        self.call_after_refresh(self.refill)
+        self.call_after_refresh(self.paint_again)
 
     @on(Table.Moved, "#grid")
     def moved(self) -> None:
@@ -164,13 +203,11 @@ class PlacementScreen(VmlatScreen):
 
     def facts(self) -> dict[str, str]:
         """Nodes, and what the marks mean."""
-        if self._shown is None:
+        shown = self.content.placement if self.content else None
+        if shown is None:
             return {}
-        marks = (f"{m.glyph} {words}" for m, words in placement_words.legend(self._shown))
-        return {
-            "placement": placement_words.surroundings(self._shown),
-            "marks": ", ".join(marks),
-        }
+        marks = (f"{m.glyph} {words}" for m, words in placement_words.legend(shown))
+        return {"placement": placement_words.surroundings(shown), "marks": ", ".join(marks)}
 
     # ---- keys ---------------------------------------------------------------------------------
 
@@ -180,10 +217,10 @@ class PlacementScreen(VmlatScreen):
 
     def action_next_vm(self, by: int) -> None:
         """Another VM that runs."""
-        every = sorted(_running(self.vmlat.place), key=lambda d: (d.name, d.uuid or ""))
+        every = sorted(_running(self.context.place), key=lambda d: (d.name, d.uuid or ""))
         at = next((n for n, d in enumerate(every) if _identity(d) == self._identity), -by)
         if len(every) < 2:
-            self.vmlat.tell("no other VM runs on this host")
+            self.request(messages.Tell("no other VM runs on this host"))
             return
         domain = every[(at + by) % len(every)]
         self._identity, self._vm = _identity(domain), domain.name

@@ -14,10 +14,11 @@ from typing import Optional
 from textual import on
 from textual.app import ComposeResult
 
-from vmlat_tui.session.snapshot import Place
 from vmlat_tui.tables.columns import NAME, RATE, TEXT, Column
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
 
@@ -52,30 +53,55 @@ def recordings(directory: Path) -> list[SessionRow]:
     return sorted(found, key=lambda row: -row.changed_s)
 
 
-class SessionsScreen(VmlatScreen):
+def _when(row: SessionRow) -> Optional[str]:
+    if row.path is None:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.changed_s))
+
+
+_COLUMNS: tuple[Column[SessionRow], ...] = (
+    Column("name", "session", 24, NAME, lambda r: r.path.name if r.path else "this host, live",
+           0, 60),
+    Column("when", "recorded", 19, TEXT, _when, 1),
+    Column("size", "KiB", 8, RATE, lambda r: r.size / 1024 if r.path else None, 2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SessionsContent:
+    """What is in a directory."""
+
+    rows: tuple[SessionRow, ...]
+    directory: Path
+
+
+def compute(context: Context, selection: str) -> SessionsContent:
+    """The directory as it is now; ``selection`` is the pattern."""
+    rows = [SessionRow(None, 0, 0)] if context.can_go_live else []
+    rows += recordings(context.directory)
+    return SessionsContent(kept(rows, _COLUMNS, selection), context.directory)
+
+
+class SessionsScreen(ComputedScreen[str, SessionsContent]):
     """Enter replays one."""
 
     scope = "sessions"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("sessions")
-    _COLUMNS: tuple[Column[SessionRow], ...] = (
-        Column("name", "session", 24, NAME, lambda r: r.path.name if r.path else "this host, live",
-               0, 60),
-        Column("when", "recorded", 19, TEXT, lambda r: _when(r), 1),
-        Column("size", "KiB", 8, RATE, lambda r: r.size / 1024 if r.path else None, 2),
-    )  # fmt: skip
 
     def body(self) -> ComposeResult:
         """One table."""
-        yield Table(self._COLUMNS, lambda r: r.path, id="sessions")
+        yield Table(_COLUMNS, lambda r: r.path, id="sessions")
 
-    def fill(self, place: Place) -> None:
-        """Show the directory as it is now."""
-        app = self.vmlat
-        rows = [SessionRow(None, 0, 0)] if app.can_go_live else []
-        rows += recordings(app.directory)
-        title = ((" recordings ", "title"), (f"in {clean(str(app.directory))}", "dim"))
+    def selection(self) -> str:
+        """The pattern."""
+        return self.pattern
+
+    def paint(self, content: SessionsContent) -> None:
+        """Show it."""
+        title = ((" recordings ", "title"), (f"in {clean(str(content.directory))}", "dim"))
         self.query_one("#sessions", Table).show(
-            self.kept(rows, self._COLUMNS), title, "none yet: R records the session that you see"
+            content.rows, title, "none yet: R records the session that you see"
         )
 
     @on(Table.Chosen)
@@ -83,10 +109,4 @@ class SessionsScreen(VmlatScreen):
         """Replay it, or go back to this host."""
         row = event.table.selected
         if isinstance(row, SessionRow):
-            self.vmlat.run_worker(self.vmlat.switch(row.path))
-
-
-def _when(row: SessionRow) -> Optional[str]:
-    if row.path is None:
-        return None
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.changed_s))
+            self.request(messages.Switch(row.path))

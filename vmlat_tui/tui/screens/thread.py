@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Optional
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -15,8 +16,12 @@ from vmlat_tui.session.snapshot import Place
 from vmlat_tui.session.window import Span
 from vmlat_tui.tables import threads, waited
 from vmlat_tui.tables.threads import ThreadRow
-from vmlat_tui.tui import keys
-from vmlat_tui.tui.screen import VmlatScreen
+from vmlat_tui.tables.waited import WaitRow
+from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.context import Context
+from vmlat_tui.tui.paint import Line
+from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.distribution import distribution
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
@@ -25,10 +30,77 @@ _WIDE = 120
 _CHARTS = (("queued", "run-queue wait"), ("idle", "idle exit"))
 
 
-class ThreadScreen(VmlatScreen):
+class ThreadSelection(NamedTuple):
+    """Of which thread (None: all vCPUs), what was waited for, and the room of each chart."""
+
+    tap: str
+    tid: Optional[int]
+    pattern: str
+    rooms: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ThreadContent:
+    """Everything that is shown."""
+
+    words: tuple[str, ...]
+    span: str
+    charts: tuple[tuple[Line, ...], ...]
+    waited: tuple[WaitRow, ...]
+
+
+def compute(context: Context, selection: ThreadSelection) -> ThreadContent:
+    """The figures of this moment."""
+    rows, topology = _rows(context, selection), context.now.topology
+    words = waited.thread_lines(rows) if rows else ["this thread is gone"]
+    woken = threads.together(rows)
+    charts = [
+        distribution(
+            getattr(woken, name) if woken else Histogram(),
+            _latest(context.place, rows, name),
+            *room,
+            "wake-ups",
+            "no wake-up waited for this in the span",
+        )
+        for (name, _), room in zip(_CHARTS, selection.rooms)
+    ]
+    found = waited.wait_rows(topology, rows) if topology else []
+    return ThreadContent(
+        tuple(words),
+        context.span_words,
+        tuple(map(tuple, charts)),
+        kept(found, waited.WAIT_COLUMNS, selection.pattern),
+    )
+
+
+def _rows(context: Context, selection: ThreadSelection) -> list[ThreadRow]:
+    place, topology, tap = context.place, context.now.topology, selection.tap
+    domain = topology.domain_of(tap) if topology else None
+    seen = threads.look(place, domain, tap, context.span, context.mark_ns) if domain else None
+    if seen is None:
+        return []
+    if selection.tid is None:
+        return seen.vcpus
+    every = (*threads.worker_rows(seen), *seen.vcpus)
+    return [row for row in every if row.key == selection.tid]
+
+
+def _latest(place: Place, rows: list[ThreadRow], name: str) -> Callable[[int], list[Histogram]]:
+    tids = [row.key for row in rows]
+
+    def latest(count: int) -> list[Histogram]:
+        moments = window.stretch(place, Span.START)[-count:] if count else ()
+        parts = [moment.stats.wakeups if moment.stats else {} for moment in moments]
+        return [merged(getattr(part[tid], name) for tid in tids if tid in part) for part in parts]
+
+    return latest
+
+
+class ThreadScreen(ComputedScreen[ThreadSelection, ThreadContent]):
     """One worker or vCPU, or all vCPUs of a VM."""
 
     scope = "thread"
+    compute = staticmethod(compute)
     BINDINGS = keys.bindings("thread")
     CSS = """
     ThreadScreen #figures { height: 4; padding: 0 1; }
@@ -57,55 +129,28 @@ class ThreadScreen(VmlatScreen):
                 yield Lines(name)
         yield Table(waited.WAIT_COLUMNS, lambda r: r.key, id="waited")
 
-    def fill(self, place: Place) -> None:
-        """Show the figures of this moment."""
+    def fill(self, context: Context) -> None:
+        """Ask for the figures of this moment."""
         self.set_class(self.size.width < _WIDE, "-small")
-        rows = self._rows(place)
-        words = waited.thread_lines(rows) if rows else ["this thread is gone"]
-        head = ((self._title, "strong"), (f"   {self.vmlat.span_words}", "dim"))
-        self.query_one("#figures", Lines).show([head, *(((text, ""),) for text in words)])
-        woken = threads.together(rows)
-        for name, title in _CHARTS:
-            lines = self.query_one(f"#{name}", Lines)
-            drawn = distribution(
-                getattr(woken, name) if woken else Histogram(),
-                self._latest(place, rows, name),
-                lines.size.width - 2,
-                lines.size.height - 1,
-                "wake-ups",
-                "no wake-up waited for this in the span",
-            )
-            lines.show([((title, "title"),), *drawn])
-        topology = place.now.topology
+        super().fill(context)
+
+    def selection(self) -> ThreadSelection:
+        """The thread, the pattern, and the room."""
+        sizes = [self.query_one(f"#{name}", Lines).size for name, _ in _CHARTS]
+        rooms = tuple((size.width - 2, size.height - 1) for size in sizes)
+        return ThreadSelection(self._tap, self._tid, self.pattern, rooms)
+
+    def paint(self, content: ThreadContent) -> None:
+        """Show them."""
+        head = ((self._title, "strong"), (f"   {content.span}", "dim"))
+        self.query_one("#figures", Lines).show([head, *(((w, ""),) for w in content.words)])
+        for (name, title), lines in zip(_CHARTS, content.charts):
+            self.query_one(f"#{name}", Lines).show([((title, "title"),), *lines])
         self.query_one("#waited", Table).show(
-            self.kept(waited.wait_rows(topology, rows), waited.WAIT_COLUMNS) if topology else [],
+            content.waited,
             ((" waited for", "title"),),
             "none in this span, or not counted by these probes (the full rung counts)",
         )
-
-    def _rows(self, place: Place) -> list[ThreadRow]:
-        app, topology = self.vmlat, place.now.topology
-        domain = topology.domain_of(self._tap) if topology else None
-        seen = threads.look(place, domain, self._tap, app.span, app.mark_ns) if domain else None
-        if seen is None:
-            return []
-        if self._tid is None:
-            return seen.vcpus
-        every = (*threads.worker_rows(seen), *seen.vcpus)
-        return [row for row in every if row.key == self._tid]
-
-    @staticmethod
-    def _latest(place: Place, rows: list[ThreadRow], name: str) -> Callable[[int], list[Histogram]]:
-        tids = [row.key for row in rows]
-
-        def latest(count: int) -> list[Histogram]:
-            moments = window.stretch(place, Span.START)[-count:] if count else ()
-            parts = [moment.stats.wakeups if moment.stats else {} for moment in moments]
-            return [
-                merged(getattr(part[tid], name) for tid in tids if tid in part) for part in parts
-            ]
-
-        return latest
 
     def facts(self) -> dict[str, str]:
         """The figures."""
@@ -115,4 +160,4 @@ class ThreadScreen(VmlatScreen):
 
     def action_span(self) -> None:
         """The next span."""
-        self.vmlat.next_span()
+        self.request(messages.NextSpan())

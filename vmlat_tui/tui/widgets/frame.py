@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from vmlat_tui.session.snapshot import Phase, Place, Snapshot
+from vmlat_tui.session.snapshot import Phase, Snapshot
+from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.words import clean, wall_clock, width
@@ -37,11 +38,9 @@ class Crumb(Lines):
     Crumb { height: 1; padding: 0 1; background: $panel; }
     """
 
-    def tell(
-        self, names: Sequence[str], place: Place, frozen: bool, pending: str, playing: str = ""
-    ) -> None:
-        """Show it; ``pending`` is what is not measured yet, ``playing`` where a replay is."""
-        now = place.now
+    def tell(self, names: Sequence[str], context: Context) -> None:
+        """Show it; ``names`` are those of the screens, outermost first."""
+        now, pending, playing = context.now, context.pending, context.playing
         known = now.topology or now.hello
         host = known.host if known else None
         parts: list[StyledText] = [("vmlat", "title")]
@@ -56,8 +55,8 @@ class Crumb(Lines):
             right.append(("● recording  ", "warn"))
         if playing and now.phase is not Phase.FAILED:
             right.append((f"{playing}  ", "accent"))
-        elif frozen:
-            behind = (place.moments[-1].t_ns - now.t_ns) / 1e9
+        elif context.frozen:
+            behind = (context.place.moments[-1].t_ns - now.t_ns) / 1e9
             right.append((f"⏸ frozen {behind:.0f} s ago ", "accent"))
         else:
             right.append((f"{_PHASES[now.phase][0]} ", _PHASES[now.phase][1]))
@@ -72,10 +71,6 @@ class TrustLine(Lines):
     DEFAULT_CSS = """
     TrustLine { height: 1; padding: 0 1; background: $panel; }
     """
-
-    def tell(self, now: Snapshot) -> None:
-        """Show it."""
-        self.show([trust_line(now)])
 
 
 def trust_line(now: Snapshot) -> Line:

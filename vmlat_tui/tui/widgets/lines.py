@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Optional, cast
+from typing import Optional, Protocol, cast
 
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from vmlat_tui.tui.paint import Line
-
-if TYPE_CHECKING:
-    from vmlat_tui.tui.app import VmlatApp
+from vmlat_tui.tui.paint import Line, Painter
 
 _Shown = tuple[Line, str]
+
+
+class Painting(Protocol):
+    """An application that these widgets are part of."""
+
+    @property
+    def painter(self) -> Painter:
+        """In the colours of the theme."""
 
 
 class LineView(ScrollView, can_focus=False):
@@ -30,11 +35,6 @@ class LineView(ScrollView, can_focus=False):
         super().__init__(id=id, classes=classes)
         self._shown: dict[int, _Shown] = {}
 
-    @property
-    def vmlat(self) -> VmlatApp:
-        """The application, under its own type."""
-        return cast("VmlatApp", self.app)
-
     def line(self, y: int) -> _Shown:
         """Line ``y`` of the widget and the backdrop behind it; override."""
         return (), ""
@@ -42,7 +42,8 @@ class LineView(ScrollView, can_focus=False):
     def render_line(self, y: int) -> Strip:
         """Called by the compositor for a line that it wants."""
         shown = self._shown[y] = self.line(y)
-        return self.vmlat.painter.strip(shown[0], self.size.width, self.rich_style, shown[1])
+        painter = cast(Painting, self.app).painter
+        return painter.strip(shown[0], self.size.width, self.rich_style, shown[1])
 
     def repaint(self) -> None:
         """Have those lines painted that are not what they were."""

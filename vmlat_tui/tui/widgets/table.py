@@ -301,6 +301,11 @@ class Table(LineView, Generic[Row], can_focus=True):
         self._reveal()
         self.repaint()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """The scrollbar takes a cell of the columns."""
+        self._fit()
+        self.repaint()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Only what is in sight has a scale."""
         super().watch_scroll_y(old_value, new_value)
