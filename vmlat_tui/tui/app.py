@@ -156,16 +156,16 @@ class VmlatApp(App[None]):
             self.run_worker(self.player.begin(), group="player", exclusive=True)
 
     def on_unmount(self) -> None:
-        """Begin to end the feed; the terminal need not wait for it."""
+        """Begin to end the threads; the terminal need not wait for them."""
         if self.player is not None:
             self.player.close()
         self.feed.end()
         self.computing.end()
 
     def close(self) -> None:
-        """After the screens: returns when nothing of the feed is left."""
-        self.computing.close()
+        """After the screens: returns when no thread of theirs is left."""
         self.feed.close()
+        self.computing.close()
 
     def get_driver_class(self) -> type[Driver]:
         """Ours."""

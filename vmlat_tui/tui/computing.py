@@ -13,7 +13,7 @@ from vmlat_tui.errors import VmlatError
 from vmlat_tui.words import clean
 
 #: How long leaving waits for a computation under way; what it finds nobody sees.
-_JOIN_S = 1.0
+_JOIN_S = 0.5
 #: Of why something could not be computed.
 _WORDS = 300
 

@@ -17,7 +17,7 @@ _SLOWEST, _FASTEST = 1 / 8, 64.0
 _OVER = (Phase.ENDED, Phase.FAILED)
 
 
-class Stage(Protocol):
+class Viewer(Protocol):
     """Where a recording is played: what it moves, and what it may have shown."""
 
     moments: Moments
@@ -49,9 +49,9 @@ class Stage(Protocol):
 class Player:
     """Takes the keys of a replay; what lies behind is read again from the beginning."""
 
-    def __init__(self, stage: Stage, recording: Recording) -> None:
-        """``recording`` is played on ``stage``."""
-        self._stage, self._recording = stage, recording
+    def __init__(self, viewer: Viewer, recording: Recording) -> None:
+        """``recording`` is played to ``viewer``."""
+        self._viewer, self._recording = viewer, recording
         self._speed = recording.speed
         self._at_ns = recording.at_ns
         self._paused = False
@@ -68,12 +68,12 @@ class Player:
     async def begin(self) -> None:
         """Say what is shown, and find out how long it is."""
         if self._recording.about:
-            self._stage.tell(self._recording.about)
+            self._viewer.tell(self._recording.about)
         try:
             self._outline = await asyncio.to_thread(outline, self._recording.path, self._end)
         except VmlatError:
             return  # the feed meets the same fault and shows it
-        self._stage.refill()
+        self._viewer.refill()
 
     def close(self) -> None:
         """Nobody waits for how long it is."""
@@ -96,7 +96,7 @@ class Player:
         where = f" {self._outline.position(now.t_ns)}" if self._outline else ""
         if now.phase is Phase.ENDED:
             return f"■{where} ended"
-        if self._paused or self._stage.frozen:
+        if self._paused or self._viewer.frozen:
             return f"⏸{where}"
         speed = "" if self._speed == 1 or self._speed is None else f" ×{self._speed:g}"
         return f"►{where}{speed}"
@@ -105,45 +105,45 @@ class Player:
 
     async def toggle(self) -> None:
         """Stand still, or go on from what is shown."""
-        stage = self._stage
-        behind, shown_ns = stage.frozen, stage.place.now.t_ns
+        viewer = self._viewer
+        behind, shown_ns = viewer.frozen, viewer.place.now.t_ns
         if self._over and not behind:
-            stage.tell("the recording ends here")
+            viewer.tell("the recording ends here")
             return
         self._pace(self._speed, not (self._paused or behind))
         if behind:
             await self.seek(shown_ns)
-        stage.refill()
+        viewer.refill()
 
     def pace(self, by: int) -> None:
         """Twice as fast, or half as fast, so many times."""
         speed = (self._speed or _FASTEST) * 2.0**by
         self._pace(min(_FASTEST, max(_SLOWEST, speed)), self._paused)
-        self._stage.tell(f"speed ×{self._speed:g}")
-        self._stage.refill()
+        self._viewer.tell(f"speed ×{self._speed:g}")
+        self._viewer.refill()
 
     async def step(self, by: int) -> None:
         """So many readings back or forth; stands still then."""
-        stage, moments = self._stage, self._stage.moments
+        viewer, moments = self._viewer, self._viewer.moments
         newest = len(moments) - 1
         if not self._paused and not self._over:
             self._pace(self._speed, True)
-        at = stage.place.now.number - moments[0].number + by
+        at = viewer.place.now.number - moments[0].number + by
         if at < 0:
             spacing_ns = (moments[-1].t_ns - moments[0].t_ns) // max(1, newest)
             await self.seek(moments[0].t_ns + at * spacing_ns)
         elif at <= newest:
-            stage.show(Place(moments, at))
+            viewer.show(Place(moments, at))
         elif self._over:
-            stage.show(Place(moments, newest))
-            stage.tell("the recording ends here")
+            viewer.show(Place(moments, newest))
+            viewer.tell("the recording ends here")
         else:
-            stage.show(None)
-            stage.send(Step(at - newest))
+            viewer.show(None)
+            viewer.send(Step(at - newest))
 
     async def seek_by(self, seconds: int) -> None:
         """So many seconds back or forth."""
-        here_ns = self._stage.place.now.t_ns if self._target_ns is None else self._target_ns
+        here_ns = self._viewer.place.now.t_ns if self._target_ns is None else self._target_ns
         await self.seek(here_ns + seconds * 1_000_000_000)
 
     def moment(self, text: str) -> int:
@@ -156,19 +156,19 @@ class Player:
         """To the first frame at this time of the host or later; until then nothing changes."""
         if self._outline is not None:
             t_ns = max(self._outline.begin_ns, min(t_ns, self._outline.end_ns))
-        stage, now = self._stage, self._stage.moments[-1]
+        viewer, now = self._viewer, self._viewer.moments[-1]
         ahead = t_ns > max(now.t_ns, self._target_ns or 0)
         self._target_ns = t_ns
         if ahead:
-            stage.send(Seek(t_ns))
+            viewer.send(Seek(t_ns))
         else:
             self._at_ns = t_ns
-            await stage.reopen(self.source)
+            await viewer.reopen(self.source)
 
     @property
     def _over(self) -> bool:
-        return self._stage.moments[-1].phase in _OVER
+        return self._viewer.moments[-1].phase in _OVER
 
     def _pace(self, speed: Optional[float], paused: bool) -> None:
         self._speed, self._paused = speed, paused
-        self._stage.send(Pace(speed, paused))
+        self._viewer.send(Pace(speed, paused))
