@@ -158,7 +158,7 @@ def test_after_the_end_one_can_go_back(recording: Path) -> None:
         await press(pilot, "T", "space", "right_square_bracket")
         assert app.moments[-1].phase is Phase.ENDED
         await press(pilot, "t")
-        assert "⏸" in crumb(app)
+        await until(pilot, lambda: "⏸" in crumb(app))
         await press(pilot, "left_square_bracket")
         await until(pilot, lambda: app.moments[-1].phase is not Phase.ENDED and second(app) < 200)
         assert "►" in crumb(app)
