@@ -140,7 +140,7 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], Optional[str]]] = {
                 b'%s{"type":"notice","text":%s%s}\n' % (recorded()[0], b"[" * 10**6, b"]" * 10**6)
             )
         ),
-        "no recording",
+        "not a recording",
     ),
     "100,000 interfaces": (plain(lambda: topology("interfaces", 100_000)), "a line is too large"),
     "20,000 VMs": (plain(lambda: topology("domains", 20_000)), "a line is too large"),

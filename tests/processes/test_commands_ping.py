@@ -468,7 +468,7 @@ def parsed(*words: str) -> PingRequest:
         ),
         (["--receiver-ip", "::"], "--receiver-ip :: is not an address of one VM"),
         (["--receiver-ip", "127.0.0.1"], "--receiver-ip 127.0.0.1 is not an address of one VM"),
-        (["--output", "/tmp"], "/tmp cannot be replaced: it is no regular file; choose another"),
+        (["--output", "/tmp"], "/tmp cannot be replaced: it is not a regular file; choose another"),
         (["--sender-guest", "a", "--interval", "0"], "a number from 0.001 to 3600"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "fd00::1"], "not of one IP version"),
         (["--sender-ip", "10.0.0.1", "--receiver-ip", "10.0.0.1"], "are the same address"),
@@ -480,7 +480,7 @@ def parsed(*words: str) -> PingRequest:
         (["--count", "0"], "--count '0' is wrong"),
         (["--timeout", "0"], "--timeout '0' is wrong"),
         (["--duration", "soon"], "--duration 'soon' is wrong"),
-        (["--output", "/nowhere/x"], "/nowhere is no directory"),
+        (["--output", "/nowhere/x"], "/nowhere is not a directory"),
     ],
 )
 def test_options_are_checked(words: list[str], message: str) -> None:

@@ -30,7 +30,7 @@ from vmlat_tui.words import clean, say
 
 #: So many flows are remembered, and so many packets may wait until it is known whose they are.
 _MOST_FLOWS, _MOST_HELD = 1 << 17, 10_000
-#: So many vNICs are told apart in single packets; those of all others are of this one.
+#: So many vNICs are distinguished in single packets; those of all others are of this one.
 _MOST_VNICS, OTHERS = 10_000, "others"
 
 

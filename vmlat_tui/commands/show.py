@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union
 
-from vmlat_tui import log, safe_files
+from vmlat_tui import log
 from vmlat_tui.commands.snapshot import snapshot
 from vmlat_tui.ending import ENDING
 from vmlat_tui.errors import UsageError, VmlatError
@@ -67,11 +67,10 @@ def show(
 
 def _kept(fault: str, directory: Path) -> tuple[str, str]:
     """Cause and remedy of a defect; its traceback goes into a file."""
-    path = directory.parent / "defect.txt"
+    from vmlat_tui.tui.files import keep_defect
+
     try:
-        safe_files.make_directory(path.parent)
-        safe_files.write(path, fault.encode(errors="backslashreplace"))
-        remedy = f"report it with {path}"
+        remedy = f"report it with {keep_defect(directory, fault)}"
     except VmlatError:
         remedy = "report it"
     return fault.strip().splitlines()[-1], remedy

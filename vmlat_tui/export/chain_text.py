@@ -27,7 +27,7 @@ class Whereabouts:
 def whereabouts(passed: Passed, topology: Optional[Topology]) -> Whereabouts:
     """What the frame knows, with what discovery found about those threads.
 
-    The queue is told by the worker, where it is certain which one that serves.
+    The queue is that of the worker, where it is certain which one that serves.
     """
     worker, vcpu, queue = passed.worker, passed.vcpu, ""
     vnic = passed.frame.vm_interface

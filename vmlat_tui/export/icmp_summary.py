@@ -24,7 +24,7 @@ from vmlat_tui.words import clean, microseconds
 #: Side and vNIC.
 _Place = tuple[Optional[Observer], str]
 _TITLE = 52
-#: So many places are told apart: an agent chooses the vNICs' names.
+#: So many places are distinguished: an agent chooses the vNICs' names.
 _MOST_PLACES, _OTHERS = 1024, "other vNICs"
 
 

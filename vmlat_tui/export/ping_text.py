@@ -56,7 +56,7 @@ def _pieces(ping: CorrelatedPing) -> Iterator[str]:
 
 
 def ping_line(ping: CorrelatedPing, asked: Sequence[Observer]) -> str:
-    """One ping: its pieces, where it was lost, and who has not told of it."""
+    """One ping: its pieces, where it was lost, and which observer has not reported it."""
     parts = [f"id {ping.packet.id} seq {ping.packet.sequence}"]
     if TOTAL in _plan(frozenset(ping.intervals_ns)).items:
         parts += _pieces(ping)
@@ -77,7 +77,7 @@ def _state(observer: PingObserver) -> str:
 COLUMNS: tuple[Column[PingObserver], ...] = (
     Column("observer", "observer", 0, TEXT, lambda p: p.role.title),
     Column("host", "where", 0, NAME, lambda p: p.host.name),
-    Column("pings", "pings told of", 0, WHOLE, lambda p: p.reported),
+    Column("pings", "pings reported", 0, WHOLE, lambda p: p.reported),
     Column("lost", "of them lost", 0, WHOLE, lambda p: sum(p.lost.values())),
     Column("state", "observed", 0, NAME, _state),
 )  # fmt: skip

@@ -20,7 +20,7 @@ _TOP_FLOWS = 20
 def summary_json(stats: StatsFrame, duration_ns: int) -> Raw:
     """The ``summary`` object: legs, flows, bins, drops and what was not seen."""
     legs = []
-    told = stats.to_json()
+    whole = stats.to_json()
     for row in stats.legs:
         histogram = row.histogram
         legs.append(
@@ -36,7 +36,7 @@ def summary_json(stats: StatsFrame, duration_ns: int) -> Raw:
             }
         )
     flows = [
-        {**shown, **_rates(row, duration_ns)} for shown, row in zip(told["flows"], stats.flows)
+        {**shown, **_rates(row, duration_ns)} for shown, row in zip(whole["flows"], stats.flows)
     ]
     return {
         "type": "summary",
@@ -49,8 +49,8 @@ def summary_json(stats: StatsFrame, duration_ns: int) -> Raw:
 
 def counts_json(stats: StatsFrame) -> dict[str, Any]:
     """How packets ended, where they were dropped, what was not seen, and what it cost."""
-    told = stats.to_json()
-    return {key: told[key] for key in ("bins", "drops", "counters", "hooks", "cost")}
+    whole = stats.to_json()
+    return {key: whole[key] for key in ("bins", "drops", "counters", "hooks", "cost")}
 
 
 def figures_json(histogram: Histogram) -> dict[str, Any]:

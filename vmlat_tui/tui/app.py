@@ -19,6 +19,7 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from vmlat_tui.errors import VmlatError
+from vmlat_tui.export import sheets
 from vmlat_tui.recording.replay import Recording
 from vmlat_tui.session.feed import Feed
 from vmlat_tui.session.snapshot import Moments, Phase, Place
@@ -466,7 +467,7 @@ class VmlatApp(App[None]):
 
     def _replays(self) -> bool:
         if self.player is None:
-            self.tell("this is no recording")
+            self.tell("this is not a recording")
         return self.player is not None
 
     def action_record(self) -> None:
@@ -505,7 +506,8 @@ class VmlatApp(App[None]):
             self.tell("wrote " + ", ".join(str(path) for path in written))
 
         proposed = str(files.export_path(self.directory, screen))
-        screen.query_one(Prompt).ask("export to (.txt .md .json)", proposed, take)
+        suffixes = " ".join(sheets.suffixes())
+        screen.query_one(Prompt).ask(f"export to ({suffixes})", proposed, take)
 
     def action_next_theme(self) -> None:
         """The next of a few themes."""

@@ -1,4 +1,4 @@
-"""What the user asks to be measured, and how the agent is told."""
+"""What the user asks to be measured, and how the agent learns of it."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class VmlatScreen(Screen[None]):
             except ValueError:
                 microseconds = -1.0
             if not 0 <= microseconds <= 60_000_000:
-                raise UsageError(f"{text!r} is no threshold", "", "give µs, 0 to 60000000")
+                raise UsageError(f"{text!r} is not a threshold", "", "give µs, 0 to 60000000")
             self.change(threshold_ns=int(microseconds * 1000))
 
         threshold_ns = self.context.requested.threshold_ns

@@ -126,8 +126,8 @@ def test_a_file_is_replaced_only_by_force(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["/nowhere/x.vmlat"], "/nowhere is no directory"),
-        (["/dev/full", "--force"], "no regular file"),
+        (["/nowhere/x.vmlat"], "/nowhere is not a directory"),
+        (["/dev/full", "--force"], "not a regular file"),
         (["/proc/x.vmlat"], "cannot be made"),
         (["{}/x", "--vm", "a", "--vm-interface", "b"], "say the same"),
         (["{}/x", "--duration", "soon"], "--duration 'soon' is wrong"),

@@ -26,7 +26,7 @@ class PacketSelection:
     uri: Optional[str] = None
 
     def requested(self, **others: Any) -> Requested:
-        """As an agent wants them; ``others`` are the fields that are no part of a selection."""
+        """As an agent wants them; ``others`` are the fields that are not part of a selection."""
         return Requested(self.vm_interfaces, self.uplinks, self.filters, self.directions, **others)
 
 

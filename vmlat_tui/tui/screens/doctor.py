@@ -91,8 +91,8 @@ def compute(context: Context, selection: DoctorSelection) -> DoctorContent:
     """What is known at this moment."""
     now = context.now
     points = now.measuring.points if now.measuring else now.host.points if now.host else ()
-    told = now.hello or now.host
-    capabilities = told.capabilities if told else ()
+    report = now.hello or now.host
+    capabilities = report.capabilities if report else ()
     return DoctorContent(
         tuple(_state(now)),
         kept([DoctorRow(p, _hits(now, p)) for p in points], _POINTS, selection.pattern),

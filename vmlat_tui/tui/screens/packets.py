@@ -20,7 +20,7 @@ from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean, wall_clock
 
-#: Lines of the screen that are no points: breadcrumb, head of the table, trust line, hints.
+#: Lines of the screen that are not points: breadcrumb, head of the table, trust line, hints.
 _AROUND = 4
 
 

@@ -106,7 +106,7 @@ def _facts(shown: Placement, columns: PlacementGrid, cells: int) -> list[Line]:
 
 
 class PlacementScreen(ComputedScreen[PlacementSelection, PlacementContent]):
-    """One VM; the row under the cursor is told in words."""
+    """One VM; the row under the cursor is put into words."""
 
     scope = "placement"
     compute = staticmethod(compute)
@@ -165,9 +165,9 @@ class PlacementScreen(ComputedScreen[PlacementSelection, PlacementContent]):
     def _details(self) -> None:
         pane, row = self.query_one("#details", Lines), self._grid.selected
         shown = self.content.placement if self.content else None
-        told = placement_words.details(shown, row) if shown and row else []
+        details = placement_words.details(shown, row) if shown and row else []
         cells = self.size.width - 2
-        pane.show([((line, role),) for role, text in told for line in _wrapped(text, cells)])
+        pane.show([((line, role),) for role, text in details for line in _wrapped(text, cells)])
 
     def _paint_moves(self, content: PlacementContent) -> None:
         moved = content.moves

@@ -18,7 +18,7 @@ from vmlat_tui.words import clean, cut, fit, width
 
 @dataclass(frozen=True)
 class Stop:
-    """One device on the strip: what it is, and a fact about it.  The wire is no site."""
+    """One device on the strip: what it is, and a fact about it.  The wire is not a site."""
 
     site: Optional[Site]
     name: str
