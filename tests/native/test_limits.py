@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,11 +19,14 @@ from tests.native.net import Bed, Tap, alone, run, wait_until
 from tests.native.wire import TCP, UDP, V4, V6
 from tests.support.commands import command
 from tests.support.frames import next_object
+from vmlat_tui.agent.encode import Encoder
+from vmlat_tui.agent.line import line_of
 from vmlat_tui.errors import UsageError
 from vmlat_tui.model.bins import Bin
 from vmlat_tui.probes import layout
-from vmlat_tui.probes.engine import Limits, PathEngine
+from vmlat_tui.probes.engine import Limits, PathEngine, Settings
 from vmlat_tui.probes.ladder import Kernel
+from vmlat_tui.probes.symbols import DropReasons, Symbols
 from vmlat_tui.protocol.commands import Stop
 from vmlat_tui.protocol.migrations import Raw
 from vmlat_tui.transport.process import AgentProcess
@@ -302,6 +307,32 @@ def test_20000_flows_are_more_than_the_table_holds_and_add_up(kernel: Kernel) ->
         listed = sum(flow.packets for flow in result.flows)
         assert listed <= limits.flows
         assert listed + result.counters["flows_full"] == 20_000
+
+
+def test_flows_that_came_and_went_leave_nothing_behind(kernel: Kernel) -> None:
+    """Each in its turn for one reading or two: what is kept of one would be kept of thousands."""
+    phases, count = 6, 1000
+    kept = []
+    with engine_of(kernel, Limits(flows=1024)) as engine, Bed() as bed:
+        encoder = Encoder(Symbols(), DropReasons(kernel.btf))
+        Meter(engine, bed).begin(Settings())
+        tracemalloc.start()
+        try:
+            for port in range(1, phases * count + 1):
+                bed.tap.send(V4.with_(sport=port).frame(port))
+                if port % 250 == 0:
+                    for record in engine.packets():
+                        line_of(encoder.packet_frame(record))
+                    reading = engine.read(exact=False)
+                    line_of(encoder.stats_frame(reading, engine.wakeups(), 1, {}, False))
+                if port % count == 0:
+                    del reading
+                    gc.collect()
+                    kept.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert engine.read(exact=True).counters["flows_evicted"] > 2 * count
+    assert kept[-1] - kept[2] < 16 * (phases - 3) * count, kept
 
 
 def test_drops_beyond_the_table_are_in_the_bin_and_counted_as_unlisted(kernel: Kernel) -> None:

@@ -145,7 +145,11 @@ def test_without_force_nothing_takes_the_place_of_anything(
 @pytest.mark.parametrize("writer", ["record", "ping"])
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("there", "not a regular file"), ("n" * 300, "File name too long"), ("file/x", "not a directory")],
+    [
+        ("there", "not a regular file"),
+        ("n" * 300, "File name too long"),
+        ("file/x", "not a directory"),
+    ],
     ids=["a directory", "a long name", "below a file"],
 )
 def test_a_place_that_is_none_is_one_line(

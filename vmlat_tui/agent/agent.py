@@ -10,6 +10,8 @@ descriptors, so however it ends, none is left in the kernel.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import logging
 import os
@@ -59,6 +61,9 @@ from vmlat_tui.protocol.session import (
 )
 
 _log = logging.getLogger(__name__)
+
+#: ``M_MMAP_THRESHOLD`` of malloc.h, and its initial value, which stays when it is set.
+_MMAP_THRESHOLD, _LARGE = -3, 128 << 10
 
 #: How often single packets are fetched, and how often expiry and readings run.
 _POLL_S = 0.02
@@ -363,8 +368,19 @@ def _boot() -> str:
         return ""
 
 
+def _return_memory() -> None:
+    """Have what a reading needed for a moment go back to the kernel.
+
+    By itself glibc takes large blocks from the heap once it has seen one freed; each reading then
+    leaves other holes there, and the agent grows by megabytes for nothing.
+    """
+    with contextlib.suppress(AttributeError):  # another C library does not do so
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+
+
 def main() -> int:
     """Run the agent on standard input and output; everything else goes to standard error."""
+    _return_memory()
     privileges = drop()
     # libbcc and clang write wherever they like; the frames get a descriptor of their own.
     output = os.dup(1)
