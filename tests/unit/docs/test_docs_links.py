@@ -15,7 +15,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *DOCS.glob("*.md"),
-        *ROOT.glob("*/README.md"),
+        *ROOT.glob("[!.]*/README.md"),
         *ROOT.glob(".github/**/*.md"),
     ]
 )
