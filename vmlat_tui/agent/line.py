@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from vmlat_tui.model.jsonable import to_json
-from vmlat_tui.protocol import frames
+from vmlat_tui.protocol import frames, wire
 from vmlat_tui.protocol.frames import Frame, encode
 from vmlat_tui.protocol.session import NoticeFrame
 from vmlat_tui.protocol.stats import StatsFrame
@@ -44,7 +43,7 @@ def _without(frame: StatsFrame, kind: str, excess: int) -> StatsFrame:
         rows.sort(key=lambda row: -int(row.packets))
     count = len(rows)
     while rows and excess > 0:
-        excess -= len(json.dumps(to_json(rows.pop()), separators=(",", ":"))) + 1
+        excess -= len(wire.line(to_json(rows.pop())))
     left_out = frame.counters.get("rows_left_out", 0) + count - len(rows)
     changes: dict[str, Any] = {
         kind: tuple(rows),

@@ -56,10 +56,10 @@ class ChainView(View):
 
     def summary(self, stats: StatsFrame, duration_ns: int, interrupted: str) -> Part:
         """Stages and legs, absent points, wake-ups."""
-        told = self._chain, stats, self._singles, self._topology, duration_ns
+        arguments = self._chain, stats, self._singles, self._topology, duration_ns
         return Record(
-            lambda: final(chain_summary.summary_json(*told), interrupted),
-            lambda: chain_summary.summary_text(*told, interrupted),
+            lambda: final(chain_summary.summary_json(*arguments), interrupted),
+            lambda: chain_summary.summary_text(*arguments, interrupted),
         )
 
 

@@ -61,10 +61,10 @@ class PingView(View):
         joiner, tally = self._joiner, self._tally
         tally.outcomes[Outcome.UNSEEN] += joiner.given_up
         joiner.given_up = 0
-        told = tally, joiner.waiting, joiner.unmatched, stats, duration_ns
+        arguments = tally, joiner.waiting, joiner.unmatched, stats, duration_ns
         return Record(
-            lambda: final(icmp_summary.summary_json(*told), interrupted),
-            lambda: icmp_summary.summary_text(*told, interrupted),
+            lambda: final(icmp_summary.summary_json(*arguments), interrupted),
+            lambda: icmp_summary.summary_text(*arguments, interrupted),
         )
 
     def _prints(self, ping: Ping) -> bool:

@@ -78,11 +78,7 @@ class BoundedCall(Generic[_Value]):
                 _log.debug("%s: %r", self._name, error)
                 answer = Answer(None, False, f"{error}" or type(error).__name__)
             with self._changed:
-                another = (answer.value, answer.problem) != (
-                    self._answer.value,
-                    self._answer.problem,
-                )
-                unheard = self._overdue and another
+                unheard = self._overdue and answer != self._answer
                 self._answer, self._done = answer, asked
                 self._changed.notify_all()
             if unheard:

@@ -7,16 +7,16 @@ one that is absent has its default.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Optional, Union
+from typing import Annotated, Optional, Union
 
 from vmlat_tui.errors import UsageError, quoted
 from vmlat_tui.model.checks import amount, number, whole, word
 from vmlat_tui.model.jsonable import INLINE, Jsonable
 from vmlat_tui.model.requested import Requested
+from vmlat_tui.protocol import wire
 
 #: Of this host, and over no transport but a socket: ``+ssh`` and ``+ext`` start programs.
 _LIBVIRT = re.compile(r"[a-z]{1,16}(\+unix)?:///[\w./-]{0,256}(\?(socket|mode)=[\w./-]{0,256})?")
@@ -136,16 +136,16 @@ def name_of(command: Command) -> str:
 
 
 def encode(command: Command) -> bytes:
-    """One line, ASCII only."""
+    """One line."""
     value = {"command": name_of(command), **command.to_json()}
-    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+    return wire.line(value)
 
 
 def decode(line: bytes) -> Command:
     """The command of one line; raises :class:`Refused`."""
     try:
-        found: Any = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        found = wire.value_of(line)
+    except ValueError as error:
         raise Refused("a command is not JSON", str(error)) from None
     if not isinstance(found, dict):
         raise Refused("a command is not a JSON object", quoted(found))
@@ -157,7 +157,3 @@ def decode(line: bytes) -> Command:
         return kind.from_json(found)
     except ValueError as error:
         raise Refused(f"command {name!r} is wrong", str(error), found) from None
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not a number")

@@ -10,16 +10,13 @@ Times are integer nanoseconds of the host's CLOCK_MONOTONIC unless the name says
 from __future__ import annotations
 
 import gc
-import json
-import re
-import sys
 from collections.abc import Mapping
 from typing import Any, Optional, Union
 
 from vmlat_tui.errors import quoted
 from vmlat_tui.model.packets import DropFrame, PacketFrame
 from vmlat_tui.model.topology import Topology, Vitals
-from vmlat_tui.protocol import migrations
+from vmlat_tui.protocol import migrations, wire
 from vmlat_tui.protocol.echo import EchoFrame
 from vmlat_tui.protocol.migrations import FrameError as FrameError
 from vmlat_tui.protocol.migrations import Migration, Raw
@@ -81,9 +78,6 @@ TYPES = frozenset(CLASSES)
 #: A longer line is not a frame of ours.
 MAX_LINE = 16 << 20
 
-#: Old interpreters take hours for such a number; the others refuse it themselves.
-_BIG = None if hasattr(sys, "get_int_max_str_digits") else re.compile(rb"\d{4301}")
-
 _SAME_VERSION = "use the same version of vmlat on both sides"
 
 
@@ -115,17 +109,15 @@ def from_json(value: Raw) -> Frame:
 
 
 def encode(frame: Frame) -> bytes:
-    """One line, ASCII only, so that no name from outside can carry a terminal escape."""
-    return json.dumps(to_json(frame), separators=(",", ":")).encode("ascii") + b"\n"
+    """One line."""
+    return wire.line(to_json(frame))
 
 
 def parse(line: bytes) -> Raw:
     """The object of one line, whatever it says; raises :class:`FrameError`."""
     try:
-        if _BIG is not None and _BIG.search(line):
-            raise ValueError("a number without end")
-        value: Any = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        value = wire.value_of(line)
+    except ValueError as error:
         raise FrameError("the agent sent an invalid frame", f"{error} in {line[:60]!r}") from None
     if not isinstance(value, dict):
         raise FrameError("the agent sent an unknown frame", repr(line[:60]))
@@ -158,10 +150,6 @@ def _decoded(line: bytes, migrate: Optional[Migration]) -> Frame:
                 f"{type(error).__name__} {error} in {line[:60]!r}",
             ) from None
     return from_json(value)
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not a number")
 
 
 def _check_schema(hello: Raw) -> None:
