@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Generic, Optional, TypeVar, Union, cast
+from typing import Any, Generic, NamedTuple, Optional, TypeVar, Union, cast
 
 from vmlat_tui.session.snapshot import Snapshot
 from vmlat_tui.tui import messages
@@ -16,6 +16,13 @@ from vmlat_tui.tui.widgets.frame import Crumb
 
 Selection = TypeVar("Selection", bound=Hashable)
 Content = TypeVar("Content")
+
+
+class VnicSelection(NamedTuple):
+    """Of which vNIC, and which rows."""
+
+    tap: str
+    pattern: str
 
 
 def _computed(

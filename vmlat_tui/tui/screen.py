@@ -155,7 +155,7 @@ class VmlatScreen(Screen[None]):
 
         self.query_one(Prompt).ask("/", self.pattern, change, change)
 
-    # ---- what is measured ---------------------------------------------------------------------
+    # ---- what is shown and measured -----------------------------------------------------------
 
     def change(
         self,
@@ -174,6 +174,10 @@ class VmlatScreen(Screen[None]):
             self.change(filters=filters.parse(line))
 
         self.query_one(Prompt).ask("measure", self.context.requested.filter_words, take)
+
+    def action_span(self) -> None:
+        """The next span."""
+        self.request(messages.NextSpan())
 
     def action_release(self) -> None:
         """Measure nothing."""

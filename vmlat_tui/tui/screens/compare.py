@@ -119,10 +119,6 @@ class CompareScreen(ComputedScreen[CompareSelection, CompareContent]):
 
     # ---- keys ---------------------------------------------------------------------------------
 
-    def action_span(self) -> None:
-        """The next span."""
-        self.request(messages.NextSpan())
-
     def action_sort(self) -> None:
         """By p50, by p99, as they come."""
         order = (None, "p50", "p99")

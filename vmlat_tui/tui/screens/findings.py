@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,7 +13,7 @@ from vmlat_tui.analysis.findings.finding import Finding
 from vmlat_tui.export.exporter import Sheet
 from vmlat_tui.tables import findings
 from vmlat_tui.tui import keys, messages
-from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.computed_screen import ComputedScreen, VnicSelection
 from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
 from vmlat_tui.tui.screen import kept
@@ -22,13 +21,6 @@ from vmlat_tui.tui.widgets.lines import Lines
 from vmlat_tui.tui.widgets.table import Table
 
 _HEADING = 9
-
-
-class VerdictSelection(NamedTuple):
-    """Of which vNIC, and which rows."""
-
-    tap: str
-    pattern: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class VerdictContent:
     empty: str
 
 
-def compute(context: Context, selection: VerdictSelection) -> VerdictContent:
+def compute(context: Context, selection: VnicSelection) -> VerdictContent:
     """Judge this moment."""
     judged = findings.verdict(context.place, selection.tap, context.span, context.mark_ns)
     packets = " · ".join(f"{count} {name.upper()}" for name, count in judged.packets.items())
@@ -55,7 +47,7 @@ def compute(context: Context, selection: VerdictSelection) -> VerdictContent:
     )
 
 
-class VerdictScreen(ComputedScreen[VerdictSelection, VerdictContent]):
+class VerdictScreen(ComputedScreen[VnicSelection, VerdictContent]):
     """A list, and the one under the cursor in full; enter goes to the leg that it rests on."""
 
     scope = "verdict"
@@ -85,9 +77,9 @@ class VerdictScreen(ComputedScreen[VerdictSelection, VerdictContent]):
     def _table(self) -> Table[Finding]:
         return self.query_one("#list", Table)
 
-    def selection(self) -> VerdictSelection:
+    def selection(self) -> VnicSelection:
         """The vNIC and the pattern."""
-        return VerdictSelection(self.tap, self.pattern)
+        return VnicSelection(self.tap, self.pattern)
 
     def paint(self, content: VerdictContent) -> None:
         """Show them."""
@@ -116,10 +108,6 @@ class VerdictScreen(ComputedScreen[VerdictSelection, VerdictContent]):
         finding = self._table.selected
         if finding is not None and finding.legs:
             self.request(messages.OpenLeg((self.tap, finding.legs[0])))
-
-    def action_span(self) -> None:
-        """The next span."""
-        self.request(messages.NextSpan())
 
     def action_mark(self) -> None:
         """Figures since this moment."""

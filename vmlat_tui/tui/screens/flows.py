@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,18 +13,11 @@ from vmlat_tui.model.flows import Filter
 from vmlat_tui.session.snapshot import FlowRow
 from vmlat_tui.tables import flows
 from vmlat_tui.tui import keys, messages
-from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.computed_screen import ComputedScreen, VnicSelection
 from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.screen import kept
 from vmlat_tui.tui.widgets.table import Table
 from vmlat_tui.words import clean
-
-
-class FlowsSelection(NamedTuple):
-    """Of which vNIC, and which rows."""
-
-    tap: str
-    pattern: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class FlowsContent:
     empty: str
 
 
-def compute(context: Context, selection: FlowsSelection) -> FlowsContent:
+def compute(context: Context, selection: VnicSelection) -> FlowsContent:
     """The flows of this moment."""
     stats = context.now.stats
     every = flows.rows(context.place, selection.tap)
@@ -55,7 +47,7 @@ def compute(context: Context, selection: FlowsSelection) -> FlowsContent:
     )
 
 
-def _why_none(context: Context, selection: FlowsSelection) -> str:
+def _why_none(context: Context, selection: VnicSelection) -> str:
     stats, measured = context.now.stats, context.now.acknowledged
     if stats is None:
         return "nothing is measured yet"
@@ -66,7 +58,7 @@ def _why_none(context: Context, selection: FlowsSelection) -> str:
     return f"no packet of {clean(selection.tap)} was seen yet"
 
 
-class FlowsScreen(ComputedScreen[FlowsSelection, FlowsContent]):
+class FlowsScreen(ComputedScreen[VnicSelection, FlowsContent]):
     """A live list; enter measures one flow only."""
 
     scope = "flows"
@@ -93,9 +85,9 @@ class FlowsScreen(ComputedScreen[FlowsSelection, FlowsContent]):
     def _table(self) -> Table[FlowRow]:
         return self.query_one("#flows", Table)
 
-    def selection(self) -> FlowsSelection:
+    def selection(self) -> VnicSelection:
         """The vNIC and the pattern."""
-        return FlowsSelection(self.tap, self.pattern)
+        return VnicSelection(self.tap, self.pattern)
 
     def paint(self, content: FlowsContent) -> None:
         """Show them."""

@@ -148,10 +148,6 @@ class LegScreen(ComputedScreen[LegSelection, LegContent]):
             "no single packet was sent by the agent yet (L sets the threshold)",
         )
 
-    def action_span(self) -> None:
-        """The next span."""
-        self.request(messages.NextSpan())
-
     @on(Table.Chosen)
     def chosen(self, event: Table.Chosen) -> None:
         """Its timeline."""

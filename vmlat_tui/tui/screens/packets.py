@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,7 +11,7 @@ from vmlat_tui.model.packets import DropFrame, SeenPacket
 from vmlat_tui.tables import packets, passage
 from vmlat_tui.tables.packets import PacketRow
 from vmlat_tui.tui import messages
-from vmlat_tui.tui.computed_screen import ComputedScreen
+from vmlat_tui.tui.computed_screen import ComputedScreen, VnicSelection
 from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line, StyledText
 from vmlat_tui.tui.screen import VmlatScreen, kept
@@ -24,13 +23,6 @@ from vmlat_tui.words import clean, wall_clock
 _AROUND = 4
 
 
-class PacketsSelection(NamedTuple):
-    """Of which vNIC, and which rows."""
-
-    tap: str
-    pattern: str
-
-
 @dataclass(frozen=True)
 class PacketsContent:
     """Both tables."""
@@ -40,7 +32,7 @@ class PacketsContent:
     rate: StyledText
 
 
-def compute(context: Context, selection: PacketsSelection) -> PacketsContent:
+def compute(context: Context, selection: VnicSelection) -> PacketsContent:
     """What is known at this moment."""
     tap, pattern = selection
     return PacketsContent(
@@ -59,7 +51,7 @@ def _drop_rate(context: Context, tap: str) -> StyledText:
     return f"   {sum(row.packets for row in drops)} in all, {rate:.1f} a second", "dim"
 
 
-class PacketsScreen(ComputedScreen[PacketsSelection, PacketsContent]):
+class PacketsScreen(ComputedScreen[VnicSelection, PacketsContent]):
     """The slowest packets of a vNIC above those that were dropped."""
 
     scope = "packets"
@@ -80,9 +72,9 @@ class PacketsScreen(ComputedScreen[PacketsSelection, PacketsContent]):
         yield Table(columns, lambda r: r.key, id="slowest")
         yield Table(packets.DROP_COLUMNS, lambda r: r.key, id="dropped")
 
-    def selection(self) -> PacketsSelection:
+    def selection(self) -> VnicSelection:
         """The vNIC and the pattern."""
-        return PacketsSelection(self.tap, self.pattern)
+        return VnicSelection(self.tap, self.pattern)
 
     def paint(self, content: PacketsContent) -> None:
         """Show them."""

@@ -157,10 +157,6 @@ class PathScreen(ComputedScreen[PathSelection, PathContent]):
         rx = self.query_one("#rx", Table)
         (self.query_one("#tx", Table) if rx.has_focus else rx).focus()
 
-    def action_span(self) -> None:
-        """The next span."""
-        self.request(messages.NextSpan())
-
     def action_mark(self) -> None:
         """Figures since this moment."""
         self.request(messages.MarkMoment())

@@ -17,7 +17,7 @@ from vmlat_tui.session.window import Span
 from vmlat_tui.tables import threads, waited
 from vmlat_tui.tables.threads import ThreadRow
 from vmlat_tui.tables.waited import WaitRow
-from vmlat_tui.tui import keys, messages
+from vmlat_tui.tui import keys
 from vmlat_tui.tui.computed_screen import ComputedScreen
 from vmlat_tui.tui.context import Context
 from vmlat_tui.tui.paint import Line
@@ -157,7 +157,3 @@ class ThreadScreen(ComputedScreen[ThreadSelection, ThreadContent]):
         lines = self.query_one("#figures", Lines).content
         texts = ["".join(text for text, _ in line) for line in lines]
         return {"thread": texts[0], "figures": "; ".join(text for text in texts[1:] if text)}
-
-    def action_span(self) -> None:
-        """The next span."""
-        self.request(messages.NextSpan())
