@@ -25,7 +25,12 @@ GUESTS = ("--sender-guest", "vm-a", "--receiver-guest", "vm-b")
 MEASURE_S = 900
 PINGS = 200
 INTERVAL_S = 0.2
-#: What is measured in one phase, and how many of them a fault that comes and goes meets at least.
+#: Reasons for which a packet has no kick or no interrupt of its own.
+UNJOINED = {
+    "kick_shared", "kick_none", "tx_worker_new",
+    "signal_suppressed", "injected_elsewhere", "entry_unseen",
+}  # fmt: skip
+#: Pings of one phase at least, and how many of them a fault that comes and goes meets at least.
 PHASE, MET = 40, 6
 #: A packet that took so much longer than usual there has met the fault: that is some round trips.
 SLOW_NS = 50_000_000
@@ -36,12 +41,13 @@ LEFT = 0.08
 #: The emulator of the sender's hypervisor keeps what that has sent.
 CABLE = f"cd {shlex.quote(str(machine.CHECKOUT))} && exec lab-python -m {cable.__name__} 500"
 #: The receiver's vswitchd is stopped now and then, and its datapath has no flow as long as it is:
-#: deleted before, they would come back with a packet between the two.
+#: deleted before, they would come back with a packet between the two.  Of the pings that wait
+#: together only the first has a kick and an interrupt of its own, and can be joined.
 UPCALL = """
 vswitchd=$(cat /run/openvswitch/ovs-vswitchd.pid)
 trap 'kill -CONT $vswitchd; exit' TERM
 while :; do
-    kill -STOP $vswitchd; ovs-dpctl del-flows; sleep 0.7; kill -CONT $vswitchd; sleep 0.7
+    kill -STOP $vswitchd; ovs-dpctl del-flows; sleep 0.5; kill -CONT $vswitchd; sleep 0.2
 done
 """
 #: A real-time loop takes the CPU of the receiver's vhost worker now and then.
@@ -83,6 +89,7 @@ class Fault(NamedTuple):
     segment: str
     host: str
     script: str
+    pings: int = PHASE
 
 
 FAULTS = {
@@ -92,7 +99,7 @@ FAULTS = {
     "receiver's guest, receiving": Fault("F", "vm-b", RECEIVED),
     "receiver's guest, sending": Fault("H", "vm-b", queue("eth0")),
     # The last one: afterwards the datapath lacks flows.
-    "receiver's upcall": Fault("D", "hypervisor-b", UPCALL),
+    "receiver's upcall": Fault("D", "hypervisor-b", UPCALL, 2 * PHASE),
 }
 
 
@@ -132,9 +139,16 @@ def analysis(capture: Any) -> Any:
 
 
 def test_every_packet_is_joined_at_all_points(capture: Any, analysis: Any) -> None:
-    _, done = capture
+    path, done = capture
     packets = [row for row in analysis if row["type"] == "packet"]
-    assert len(packets) >= 0.99 * PINGS, done.stdout
+    # One that comes so soon after another that it is taken with its kick, or announced by its
+    # interrupt, left points out and says so: the slower the machine, the more of them.
+    joined = {row["seq"] for row in packets}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    excused = {row["seq"] for row in lines if UNJOINED.intersection(row.get("absent", ()))} - joined
+    print(f"{len(joined)} joined, {len(excused)} left points out for a reason")
+    assert len(joined) + len(excused) >= 0.99 * PINGS, done.stdout
+    assert len(joined) >= 0.9 * PINGS, done.stdout
     assert f"joined at all points: {len(packets)} of {PINGS} pings" in done.stdout
     assert "only intervals of one clock are used" in done.stdout
 
@@ -184,14 +198,14 @@ class Watched:
                 self.found.setdefault(row["seq"], {}).update(row["ns"])
                 self.latest = max(self.latest, row["seq"])
 
-    def phase(self) -> range:
+    def phase(self, pings: int = PHASE) -> range:
         """The sequences of the next pings that begin now."""
         first = self.latest + 3
         deadline = time.monotonic() + MEASURE_S
-        while self.latest < first + PHASE:
+        while self.latest < first + pings:
             assert self.child.poll() is None and time.monotonic() < deadline
             time.sleep(0.2)
-        return range(first, first + PHASE)
+        return range(first, first + pings)
 
     def end(self) -> str:
         self.child.terminate()
@@ -235,7 +249,7 @@ def phases() -> Iterator[Any]:
         ranges = {"none": watched.phase()}
         for name, fault in FAULTS.items():
             with injected(fault):
-                ranges[name] = watched.phase()
+                ranges[name] = watched.phase(fault.pings)
     finally:
         said = watched.end()
     assert watched.child.returncode == 0, said

@@ -61,6 +61,8 @@ class Crossing:
     drop: Optional[PacketDrop]
     echo: Echo
     times_ns: Mapping[str, int]
+    #: Why it left points out: ids of :mod:`.absences`.
+    absent: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frame: SeenPacket, echo: Optional[Echo] = None) -> Optional[Crossing]:
@@ -81,6 +83,7 @@ class Crossing:
             frame.drop if isinstance(frame, DropFrame) else None,
             echo,
             {stage.point: stage.t_ns for stage in frame.stages if stage.point in _POINTS},
+            tuple(left_out.reason for left_out in frame.absent or ()),
         )
         return found if found.entry in found.times_ns else None
 

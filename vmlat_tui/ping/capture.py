@@ -65,6 +65,9 @@ def ping_json(ping: Ping, wall_offset_ns: int) -> Raw:
         "parts_ns": dict(zip(HOST_PARTS, ping.parts_ns)),
         "passed": passed(ping),
     }
+    absent = [r for c in (ping.request, ping.reply) if c is not None for r in c.absent]
+    if absent:
+        value["absent"] = absent
     if ping.outcome is not Outcome.COMPLETE:
         value.update(type="loss" if ping.outcome in PLACES else "unseen", drop=_drop_json(ping))
     elif not intervals:

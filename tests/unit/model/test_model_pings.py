@@ -16,6 +16,7 @@ from vmlat_tui.model.pings import Outcome, Ping, PingJoiner
 from vmlat_tui.model.points import Direction
 from vmlat_tui.model.readings import Packet
 from vmlat_tui.model.segments import CLOSURES, NESTED, QUANTITIES, Observer
+from vmlat_tui.ping.capture import ping_json
 from vmlat_tui.protocol.migrations import Raw
 
 TX, RX = Direction.TX, Direction.RX
@@ -61,6 +62,13 @@ def test_which_end_the_host_is_the_direction_of_the_request_says(
     assert ping.packet == Packet(7, 1)
     assert ping.intervals_ns == expected
     assert list(ping.parts_ns) == list(expected.values())
+
+
+def test_a_capture_says_why_a_packet_left_points_out() -> None:
+    first = request(TX)
+    assert "absent" not in ping_json(joined(first, reply(RX)), 0)
+    first["absent"] = [{"reason": "kick_shared", "points": ["guest_exit", "guest_kick"]}]
+    assert ping_json(joined(first, reply(RX)), 0)["absent"] == ["kick_shared"]
 
 
 @pytest.mark.parametrize("way", [TX, RX])
