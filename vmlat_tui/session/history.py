@@ -14,7 +14,7 @@ from typing import Optional, TypeVar
 from vmlat_tui.errors import VmlatError
 from vmlat_tui.model.packets import DropFrame, PacketFrame, SeenPacket
 from vmlat_tui.model.topology import Topology, Vitals
-from vmlat_tui.protocol.frames import Frame, to_json, type_of
+from vmlat_tui.protocol.frames import Frame, type_of
 from vmlat_tui.protocol.session import (
     AckFrame,
     AttachingFrame,
@@ -37,7 +37,7 @@ from vmlat_tui.session.snapshot import (
     Snapshot,
 )
 from vmlat_tui.session.stats import ROWS, StatsReader, past
-from vmlat_tui.session.weight import weight, weight_of_json
+from vmlat_tui.session.weight import weight, weight_of
 
 #: Moments kept, at one or two a second.
 DEPTH = 200
@@ -167,7 +167,7 @@ class History:
         if handler is not None:
             handler(frame)
         if kind in _WHOLE:
-            self._more += weight_of_json(to_json(frame))
+            self._more += weight_of(frame)
         t_ns = time_of(frame)
         if t_ns is not None and t_ns > self._now.t_ns:
             self._now = replace(self._now, t_ns=t_ns)
@@ -289,11 +289,11 @@ class History:
         frame = _named_shortly(frame)
         if self._slowest.add(frame):
             self._fresh_packets = True
-            self._more += weight_of_json(to_json(frame))
+            self._more += weight_of(frame)
 
     def _take_drop(self, frame: DropFrame) -> None:
         frame = _named_shortly(frame)
-        self._more += weight_of_json(to_json(frame))
+        self._more += weight_of(frame)
         self._now = replace(self._now, dropped=(frame, *self._now.dropped[: _DROPPED - 1]))
 
     def _take_notice(self, frame: NoticeFrame) -> None:

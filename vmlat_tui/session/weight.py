@@ -5,6 +5,8 @@ Not to the byte: it is what bounds the history, whatever a host sends.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from vmlat_tui.model.rates import Rates
@@ -14,7 +16,7 @@ from vmlat_tui.session.snapshot import Snapshot, Stats
 _ENTRY = 200
 #: A row of a dozen fields.
 _ROW = 500
-#: What JSON has of names, numbers, lists and objects.
+#: A name, a number, a list or an object.
 _NODE = 100
 
 
@@ -41,10 +43,14 @@ def _rates(rates: Rates) -> int:
     return _ROW * rows + _ENTRY * len(named) + _NODE * sum(map(len, named))
 
 
-def weight_of_json(value: Any) -> int:
-    """Bytes of what is kept of a frame."""
-    if isinstance(value, dict):
-        return _NODE * (1 + len(value)) + sum(map(weight_of_json, value.values()))
-    if isinstance(value, list):
-        return _NODE + sum(map(weight_of_json, value))
-    return _NODE + len(value) if isinstance(value, str) else _NODE
+def weight_of(value: Any) -> int:
+    """Bytes of what is kept of a frame: of its names, numbers and texts."""
+    if isinstance(value, str):
+        return _NODE + len(value)
+    if isinstance(value, (tuple, list)):
+        return _NODE + sum(map(weight_of, value))
+    if isinstance(value, Mapping):
+        return _NODE * (1 + len(value)) + sum(map(weight_of, value.values()))
+    if dataclasses.is_dataclass(value):
+        return weight_of(vars(value))
+    return _NODE
